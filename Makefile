@@ -1,0 +1,31 @@
+# The menu. Each target sets up what it needs: an environment in .venv, from pinned versions.
+
+PYTHON ?= python3
+AIRFLOW ?= 3.3
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+
+# With it set, each start of Airflow compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help test check clean
+
+help:  ## show this menu
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+test: .venv/ready  ## run the tests
+	.venv/bin/python -m pytest
+
+check: .venv/ready  ## lint, format, types
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/ready: setup.cfg pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv .venv
+	$(PIP) install --constraint $(CONSTRAINTS) setuptools
+	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[dev]'
+	touch $@

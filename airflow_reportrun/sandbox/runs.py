@@ -1,0 +1,193 @@
+"""Report runs and their files, from pending to an end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from .faults import RunFails, RunFault, RunNeverEnds, UnknownStatus, WrongSize
+
+if TYPE_CHECKING:
+    from .messages import Json
+    from .parameters import RunParameter, RunRequest
+
+YEAR = 365 * 86_400
+
+
+class Transition(Protocol):
+    """When a pending run comes to its end."""
+
+    def is_due(self, *, reads: int, age: float) -> bool:
+        """Tell by how often the run was retrieved, this time included, and its age in seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """The create answers with a run that has ended already."""
+
+    def is_due(self, *, reads: int, age: float) -> bool:
+        """Tell that it is."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class AfterReads:
+    """The first ``reads`` retrieves show a pending run, the next one its end. Lists do not count."""
+
+    reads: int
+
+    def is_due(self, *, reads: int, age: float) -> bool:
+        """Tell by the retrieves."""
+        return reads > self.reads
+
+
+@dataclass(frozen=True, slots=True)
+class AfterSeconds:
+    """The run ends when ``seconds`` have passed on the sandbox's clock."""
+
+    seconds: float
+
+    def is_due(self, *, reads: int, age: float) -> bool:
+        """Tell by the age."""
+        return age >= self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """The file of a run: ``contents`` in memory, or the path of a file on disk that stands in for it."""
+
+    id: str
+    run_id: str
+    created: int
+    contents: bytes | Path
+    size: int
+    announced_size: int
+
+    def body(self, base_url: str) -> Json:
+        """Show the file as Stripe does; its URL leads to the address that the client used."""
+        return {
+            "id": self.id,
+            "object": "file",
+            "created": self.created,
+            "expires_at": self.created + YEAR,
+            "filename": f"{self.run_id}.csv",
+            "links": {
+                "object": "list",
+                "data": [],
+                "has_more": False,
+                "url": f"/v1/file_links?file={self.id}",
+            },
+            "purpose": "finance_report_run",
+            "size": self.announced_size,
+            "title": f"FinanceReportRun {self.run_id}",
+            "type": "csv",
+            "url": f"{base_url}/v1/files/{self.id}/contents",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as it was last shown: what `StripeSandbox.report_runs` lists.
+
+    Nobody looked, nothing happened: a run stays pending until a request finds it due.
+    ``created`` is in Unix seconds; ``reads`` counts retrieves; ``idempotency_key`` is that of the create.
+    """
+
+    id: str
+    report_type: str
+    parameters: dict[str, RunParameter]
+    status: str
+    created: int
+    account: str | None
+    idempotency_key: str | None
+    reads: int
+
+
+class ReportRun:
+    """A run; whoever looks at it first once it is due also ends it."""
+
+    def __init__(
+        self,
+        run_id: str,
+        request: RunRequest,
+        *,
+        now: float,
+        livemode: bool,
+        account: str | None,
+        idempotency_key: str | None,
+        transition: Transition,
+        fault: RunFault | None,
+    ) -> None:
+        self.id = run_id
+        self.request = request
+        self.created = int(now)
+        self.account = account
+        self.reads = 0
+        self.status = "pending"
+        self.error: str | None = None
+        self.succeeded_at: int | None = None
+        self.file: ResultFile | None = None
+        self._began = now
+        self._livemode = livemode
+        self._idempotency_key = idempotency_key
+        self._transition = transition
+        self._fault = fault
+        self._lock = threading.Lock()
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether the run is still shown as pending but has come to its end."""
+        return (
+            self.status == "pending"
+            and not isinstance(self._fault, RunNeverEnds)
+            and self._transition.is_due(reads=self.reads, age=now - self._began)
+        )
+
+    def end(self, now: float, generate: Callable[[], bytes | Path], new_file_id: Callable[[], str]) -> None:
+        """Bring the run to its end; generating the report may take seconds, hence not on the event loop."""
+        with self._lock:
+            if self.status != "pending":
+                return
+            if isinstance(self._fault, RunFails):
+                self.error = self._fault.error
+                self.status = "failed"
+            elif isinstance(self._fault, UnknownStatus):
+                self.status = self._fault.status
+            else:
+                contents = generate()
+                size = contents.stat().st_size if isinstance(contents, Path) else len(contents)
+                wrong_by = self._fault.by if isinstance(self._fault, WrongSize) else 0
+                self.succeeded_at = int(now)
+                self.file = ResultFile(new_file_id(), self.id, int(now), contents, size, size + wrong_by)
+                self.status = "succeeded"
+
+    def body(self, base_url: str) -> Json:
+        """Show the run as Stripe does."""
+        return {
+            "id": self.id,
+            "object": "reporting.report_run",
+            "created": self.created,
+            "error": self.error,
+            "livemode": self._livemode,
+            "parameters": dict(self.request.sent),
+            "report_type": self.request.report_type.id,
+            "result": self.file.body(base_url) if self.file else None,
+            "status": self.status,
+            "succeeded_at": self.succeeded_at,
+        }
+
+    def record(self) -> RunRecord:
+        """Show the run to a test."""
+        return RunRecord(
+            self.id,
+            self.request.report_type.id,
+            dict(self.request.sent),
+            self.status,
+            self.created,
+            self.account,
+            self._idempotency_key,
+            self.reads,
+        )

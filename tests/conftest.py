@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+# Airflow reads its configuration on import, and none of the machine's may count here.
+_HOME = Path(tempfile.mkdtemp(prefix="airflow-reportrun-tests-"))
+for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[_name]
+os.environ |= {
+    "AIRFLOW_HOME": str(_HOME),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+}
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from airflow_reportrun.sandbox import StripeSandbox  # noqa: E402
+
+pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin"]
+
+# A machine's load is no failure of ours.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+
+@pytest.fixture
+def stripe_conn(stripe_sandbox: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> StripeSandbox:
+    """The sandbox, behind the Airflow connection ``stripe_default``."""
+    connection = {"conn_type": "stripe", "host": stripe_sandbox.url, "password": stripe_sandbox.api_key}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    return stripe_sandbox

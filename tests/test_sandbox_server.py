@@ -1,0 +1,266 @@
+"""The server's life, its controls, and the ways to start it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from airflow_reportrun.sandbox import (
+    AfterReads,
+    AtOnce,
+    ManualClock,
+    RequestRecord,
+    RunFails,
+    Slow,
+    StripeSandbox,
+    Unavailable,
+)
+from airflow_reportrun.sandbox.__main__ import main
+from airflow_reportrun.sandbox.app import Application
+from airflow_reportrun.sandbox.state import Settings, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from starlette.types import Message
+
+FORM = {
+    "report_type": "balance.summary.1",
+    "parameters[interval_start]": "1772323200",
+    "parameters[interval_end]": "1772409600",
+}
+RUNS = "/v1/reporting/report_runs"
+
+
+def create(sandbox: StripeSandbox, **headers: str) -> requests.Response:
+    return requests.post(sandbox.url + RUNS, data=FORM, auth=(sandbox.api_key, ""), headers=headers, timeout=10)
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_block_starts_and_stops_a_server() -> None:
+    """Its port is free again after the block, and two sandboxes do not meet."""
+    with StripeSandbox() as one, StripeSandbox() as other:
+        create(one)
+        port = int(one.url.rpartition(":")[2])
+
+        assert one.url != other.url
+        assert (len(one.report_runs), len(other.report_runs)) == (1, 0)
+        assert not is_free(port)
+
+    assert is_free(port)
+
+
+def test_stopped_server_comes_back_to_its_port_and_its_runs() -> None:
+    """An outage can be played with `stop` and `start`."""
+    sandbox = StripeSandbox()
+    with sandbox:
+        create(sandbox)
+        url = sandbox.url
+
+    with pytest.raises(requests.ConnectionError):
+        create(sandbox)
+    with sandbox:
+        create(sandbox)
+
+    assert sandbox.url == url
+    assert len(sandbox.report_runs) == 2
+
+
+def test_used_port_is_named(stripe_sandbox: StripeSandbox) -> None:
+    """The error says which address is taken instead of waiting for it."""
+    port = int(stripe_sandbox.url.rpartition(":")[2])
+
+    with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
+        StripeSandbox(port=port).start()
+
+
+@pytest.mark.parametrize("end", [StripeSandbox.stop, StripeSandbox.reset])
+def test_end_does_not_wait_for_slow_answers(end: Callable[[StripeSandbox], None]) -> None:
+    """A stop or a reset lets the requests go that are still being delayed."""
+    with StripeSandbox() as sandbox, ThreadPoolExecutor(1) as pool:
+        sandbox.inject(Slow(60))
+        slow = pool.submit(create, sandbox)
+        while not sandbox.report_runs:
+            time.sleep(0.01)
+
+        end(sandbox)
+
+        assert slow.result(timeout=5).status_code == 200
+
+
+def test_reset_restores_the_initial_state(tmp_path: Path) -> None:
+    """Runs, the log, faults and settings are forgotten, idempotency keys too."""
+    report = tmp_path / "report.csv"
+    report.write_text("x")
+    with StripeSandbox(transition=AfterReads(3)) as sandbox:
+        first = create(sandbox, **{"Idempotency-Key": "k"}).json()
+        sandbox.configure(transition=AtOnce(), data_available_end=1_772_400_000)
+        sandbox.serve_file(report)
+        sandbox.inject(Unavailable())
+        sandbox.inject(RunFails())
+
+        sandbox.reset()
+        again = create(sandbox, **{"Idempotency-Key": "k"})
+
+        assert again.status_code == 200
+        assert again.json()["status"] == "pending"
+        assert again.json()["id"] != first["id"]
+        assert [run.id for run in sandbox.report_runs] == [again.json()["id"]]
+        assert len(sandbox.requests) == 1
+
+
+def test_seed_repeats_the_ids_and_its_absence_does_not() -> None:
+    """Ids differ between sandboxes unless a test wants them to be the same."""
+    ids = []
+    for seed in (7, 7, None, None):
+        with StripeSandbox(seed=seed) as sandbox:
+            ids.append(create(sandbox).json()["id"])
+
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+
+
+def test_log_records_what_was_asked(stripe_sandbox: StripeSandbox) -> None:
+    """A record holds the decoded form and the headers of interest, and cannot be changed."""
+    headers = {"Idempotency-Key": "k", "Stripe-Account": "acct_one", "Stripe-Version": "2026-10-28.endive"}
+
+    response = create(stripe_sandbox, **headers)
+
+    [record] = stripe_sandbox.requests_to("create")
+    assert (record.method, record.path, record.status) == ("POST", RUNS, 200)
+    assert record.form["parameters"] == {"interval_start": "1772323200", "interval_end": "1772409600"}
+    assert record.headers["stripe-version"] == "2026-10-28.endive"
+    assert (record.idempotency_key, record.account) == ("k", "acct_one")
+    assert record.request_id == response.headers["Request-Id"]
+    assert not record.replayed
+    assert stripe_sandbox.requests_to("list") == []
+    with pytest.raises(FrozenInstanceError):
+        setattr(record, "status", 500)  # noqa: B010 - a plain assignment is what mypy refuses
+
+
+def test_runs_are_listed_to_tests_as_they_are(stripe_sandbox: StripeSandbox) -> None:
+    """Oldest first, over all accounts, with the number of times each was retrieved."""
+    ids = [
+        create(stripe_sandbox).json()["id"],
+        create(stripe_sandbox, **{"Stripe-Account": "acct_1"}).json()["id"],
+    ]
+    for _ in range(2):
+        requests.get(f"{stripe_sandbox.url}{RUNS}/{ids[0]}", auth=(stripe_sandbox.api_key, ""), timeout=10)
+
+    first, second = stripe_sandbox.report_runs
+
+    assert [first.id, second.id] == ids
+    assert (first.status, first.reads, first.account) == ("succeeded", 2, None)
+    assert (second.status, second.reads, second.account) == ("pending", 0, "acct_1")
+    assert first.parameters == {"interval_start": 1772323200, "interval_end": 1772409600}
+
+
+def test_parallel_creates_under_one_key_begin_one_run(stripe_sandbox: StripeSandbox) -> None:
+    """All others replay it or are told that the key is in use."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: create(stripe_sandbox, **{"Idempotency-Key": "k"}), range(24)))
+
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert len(stripe_sandbox.report_runs) == 1
+
+
+def test_other_processes_have_controls_too(stripe_sandbox: StripeSandbox) -> None:
+    """They show the log and the runs and reset, at paths that are not Stripe's and need no key."""
+    run_id = create(stripe_sandbox).json()["id"]
+
+    log = requests.get(f"{stripe_sandbox.url}/_sandbox/requests", timeout=10).json()["requests"]
+    runs = requests.get(f"{stripe_sandbox.url}/_sandbox/report_runs", timeout=10).json()["report_runs"]
+    reset = requests.post(f"{stripe_sandbox.url}/_sandbox/reset", timeout=10)
+
+    assert [record["operation"] for record in log] == ["create"]
+    assert [run["id"] for run in runs] == [run_id]
+    assert reset.status_code == 200
+    assert stripe_sandbox.report_runs == []
+    assert stripe_sandbox.requests == []
+
+
+def test_controls_answer_to_this_machine_only() -> None:
+    """A client elsewhere is refused, whatever it says about where it comes from."""
+    state = State(Settings(ManualClock(), AtOnce(), 0, None), livemode=False, seed=None)
+    application = Application(
+        current=lambda: state,
+        reset=lambda: None,
+        hang_up=lambda scope: None,
+        api_key="sk_test_sandbox",
+        on_request=None,
+    )
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/_sandbox/requests",
+        "query_string": b"",
+        "headers": [(b"x-forwarded-for", b"127.0.0.1")],
+        "client": ("192.0.2.1", 50000),
+    }
+    asyncio.run(application.asgi()(scope, receive, send))
+
+    assert sent[0]["status"] == 403
+
+
+def test_listener_hears_of_every_request() -> None:
+    """`on_request` sees the records of the log."""
+    heard: list[RequestRecord] = []
+    with StripeSandbox(on_request=heard.append) as sandbox:
+        create(sandbox)
+        requests.get(sandbox.url, timeout=10)
+
+        assert heard == sandbox.requests
+        assert [record.status for record in heard] == [200, 401]
+
+
+def test_program_names_a_used_port(stripe_sandbox: StripeSandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """It fails with a sentence instead of a traceback."""
+    code = main(["--port", stripe_sandbox.url.rpartition(":")[2]])
+
+    assert code == 1
+    assert "cannot listen on 127.0.0.1:" in capsys.readouterr().err
+
+
+def test_program_serves_until_it_is_stopped() -> None:
+    """It prints the Airflow connection and a line a request, and leaves quietly on SIGTERM."""
+    program = subprocess.Popen(
+        [sys.executable, "-m", "airflow_reportrun.sandbox", "--port", "0", "--pending-seconds", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    lines = [program.stdout.readline() for _ in range(4)]
+    connection = json.loads(lines[2].split("=", 1)[1].strip().strip("'"))
+    response = requests.post(connection["host"] + RUNS, data=FORM, auth=(connection["password"], ""), timeout=10)
+    program.send_signal(signal.SIGTERM)
+    rest, complaints = program.communicate(timeout=10)
+
+    assert connection["conn_type"] == "stripe"
+    assert response.json()["status"] == "succeeded"
+    assert "200      POST /v1/reporting/report_runs  req_" in rest
+    assert (program.returncode, complaints) == (0, "")
