@@ -1,0 +1,1 @@
+"""Stripe's Reporting API in typed values: no Airflow and no sockets in here."""

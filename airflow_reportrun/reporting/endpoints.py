@@ -1,0 +1,207 @@
+"""Stripe's endpoints: what to ask, and what the answer means, as values.
+
+One function an endpoint returns a :class:`Request`; whoever drives it hands the :class:`Response` to
+``Request.result``, which returns the typed answer or raises the error that Stripe meant. No I/O in here.
+Source: https://docs.stripe.com/api/reporting/report_run and https://docs.stripe.com/api/files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+from airflow_reportrun.reporting.errors import (
+    APIError,
+    InvalidParametersError,
+    UnexpectedResponseError,
+    error_class,
+)
+from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportType
+from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
+
+T = TypeVar("T")
+
+REPORT_RUNS = "/v1/reporting/report_runs"
+REPORT_TYPES = "/v1/reporting/report_types"
+FILES = "/v1/files"
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer as it came over the wire.
+
+    :param status: HTTP status code.
+    :param headers: by lower-case name.
+    :param body: the bytes, without any transfer encoding.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def request_id(self) -> str | None:
+        """Stripe's id of the request, ``req_…``."""
+        return self.headers.get("request-id")
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether Stripe answered from an idempotency key instead of executing the request."""
+        return self.headers.get("idempotent-replayed") == "true"
+
+
+@dataclass(frozen=True)
+class Request(Generic[T]):
+    """One call of Stripe's API.
+
+    :param method: ``GET`` or ``POST``.
+    :param path: path on the API host.
+    :param read: makes the typed answer from the JSON body and the response.
+    :param fields: form-encoded pairs: the query of a GET, the body of a POST.
+    :param idempotency_key: makes it safe to send a POST again, also hours later.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    read: Callable[[object, Response], T]
+    fields: tuple[tuple[str, str], ...] = ()
+    idempotency_key: str | None = None
+
+    def result(self, response: Response) -> T:
+        """Return the typed answer.
+
+        :raises APIError: when Stripe answered with an error.
+        :raises UnexpectedResponseError: when the answer is not what Stripe documents.
+        """
+        what = f"{self.method} {self.path}"
+        if response.status >= 400:
+            raise _api_error(response)
+        if response.status != 200:
+            raise UnexpectedResponseError(
+                f"{what} was answered with HTTP {response.status}; redirects are not followed with the key. "
+                "Check the host of the connection and any proxy in between."
+            )
+        try:
+            body = json.loads(response.body)
+        except ValueError:
+            raise UnexpectedResponseError(
+                f"{what} was answered with something that is not JSON "
+                f"({response.headers.get('content-type', 'no content type')}); is there a proxy in between?"
+            ) from None
+        return self.read(body, response)
+
+
+def create_report_run(
+    report_type: str,
+    parameters: ReportParameters,
+    *,
+    idempotency_key: str,
+    shape: ParameterShape | None = None,
+) -> Request[ReportRun]:
+    """Ask for a new report run.
+
+    :param report_type: such as ``balance.summary.1``.
+    :param parameters: checked here, before anything is sent.
+    :param idempotency_key: at most 255 characters; the same key with the same parameters gives the same run.
+    :param shape: what the report type asks for, where its id doesn't tell.
+    :raises InvalidParametersError: when Stripe would refuse the parameters.
+    """
+    parameters.check(shape or shape_of(report_type))
+    return Request(
+        "POST",
+        REPORT_RUNS,
+        lambda body, response: ReportRun.from_api(
+            body,
+            # A replay has a request id of its own; the run was created by the original one.
+            request_id=response.headers.get("original-request", response.request_id),
+            replayed=response.is_replay,
+        ),
+        fields=tuple(form_encode({"report_type": report_type, "parameters": parameters.as_dict()})),
+        idempotency_key=idempotency_key,
+    )
+
+
+def retrieve_report_run(report_run_id: str) -> Request[ReportRun]:
+    """Ask for a report run as it is now."""
+    return Request("GET", _path(REPORT_RUNS, report_run_id, "frr_"), _plain(ReportRun.from_api))
+
+
+def list_report_runs(
+    *, created: Mapping[str, int] | None = None, starting_after: str | None = None, limit: int = 100
+) -> Request[ListPage]:
+    """Ask for one page of report runs, newest first.
+
+    :param created: bounds in epoch seconds by ``gt``, ``gte``, ``lt``, ``lte``.
+    :param starting_after: the id of the last run of the page before.
+    :param limit: 1 to 100.
+    """
+    fields = form_encode({"created": created, "limit": limit, "starting_after": starting_after})
+    return Request("GET", REPORT_RUNS, _plain(ListPage.from_api), fields=tuple(fields))
+
+
+def list_report_types() -> Request[list[ReportType]]:
+    """Ask for all report types that the account can run; Stripe does not page this list."""
+    return Request(
+        "GET",
+        REPORT_TYPES,
+        _plain(lambda body: [ReportType.from_api(item) for item in ListPage.from_api(body).items]),
+    )
+
+
+def retrieve_report_type(report_type: str) -> Request[ReportType]:
+    """Ask for one report type, and how far its data reaches."""
+    return Request("GET", _path(REPORT_TYPES, report_type), _plain(ReportType.from_api))
+
+
+def retrieve_file(file_id: str) -> Request[File]:
+    """Ask for the description of a file."""
+    return Request("GET", _path(FILES, file_id, "file_"), _plain(File.from_api))
+
+
+def _plain(read: Callable[[object], T]) -> Callable[[object, Response], T]:
+    return lambda body, _: read(body)
+
+
+def _path(collection: str, object_id: str, prefix: str = "") -> str:
+    if not isinstance(object_id, str) or not object_id.strip() or not object_id.startswith(prefix):
+        raise InvalidParametersError(f"{object_id!r} is not the id of an object in {collection} ({prefix}…).")
+    return f"{collection}/{quote(object_id, safe='')}"
+
+
+def _api_error(response: Response) -> APIError:
+    try:
+        error: Any = json.loads(response.body)["error"]
+        message = str(error["message"])
+    except (ValueError, TypeError, KeyError):
+        error, message = {}, "An error without Stripe's error body"
+    if reason := response.headers.get("stripe-rate-limited-reason"):
+        message = f"{message} [{reason}]"
+    return error_class(response.status, error.get("type"))(
+        message,
+        http_status=response.status,
+        type=error.get("type"),
+        code=error.get("code"),
+        param=error.get("param"),
+        request_id=response.request_id,
+        replayed=response.is_replay,
+        # Stripe names the original request on each answer that it keeps under the key.
+        stored="original-request" in response.headers,
+        should_retry={"true": True, "false": False}.get(response.headers.get("stripe-should-retry", "")),
+        retry_after=_retry_after(response.headers),
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a ``Retry-After`` header, a number or an instant (RFC 9110, 10.2.3)."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return max(0.0, wait.total_seconds())

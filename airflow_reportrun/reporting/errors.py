@@ -1,0 +1,174 @@
+"""What can go wrong between us and Stripe's Reporting API.
+
+::
+
+    ReportingError
+    ├── ConfigurationError          the Airflow connection or the task is incomplete, contradictory or unsafe
+    ├── InvalidParametersError      refused here, before anything was sent
+    ├── APIConnectionError          no whole answer arrived; the request may or may not have been executed
+    ├── UnexpectedResponseError     an answer that is not what Stripe documents
+    ├── ReportRunFailedError        the report run ended as `failed`
+    ├── ReportNotReadyError         the report run has no file yet
+    ├── DownloadError               the bytes that arrived are not the file that Stripe describes
+    └── APIError                    Stripe answered with an error
+        ├── InvalidRequestError     400, 402, 404, 405: the request is wrong; the same one stays wrong
+        ├── AuthenticationError     401: no key, a wrong one or an expired one
+        ├── PermissionDeniedError   403: the key may not do this
+        ├── IdempotencyError        400: an idempotency key was used before with other parameters
+        ├── ConflictError           409: a request with the same idempotency key is in flight
+        ├── RateLimitError          429: too many requests, or the object is locked
+        └── ServerError             500 and above
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_reportrun.reporting.models import ReportRun
+
+
+class ReportingError(Exception):
+    """Anything that this package raises about Stripe's Reporting API."""
+
+    is_transient = False
+    """True where the same request may well succeed later."""
+
+
+class ConfigurationError(ReportingError, ValueError):
+    """The Airflow connection or the task is incomplete, contradictory or unsafe; nothing was sent."""
+
+
+class InvalidParametersError(ReportingError, ValueError):
+    """Parameters that Stripe would refuse; nothing was sent."""
+
+
+class APIConnectionError(ReportingError):
+    """No whole answer arrived (refused, reset, timed out, cut): a POST may have been executed anyway."""
+
+    is_transient = True
+
+
+class UnexpectedResponseError(ReportingError):
+    """An answer that is not what Stripe documents, such as a proxy's login page or a redirect."""
+
+
+class ReportRunFailedError(ReportingError):
+    """A report run ended as `failed`; ``run.error`` holds Stripe's words."""
+
+    def __init__(self, run: ReportRun) -> None:
+        reason = run.error or "Stripe gave no reason"
+        super().__init__(f"Report run {run.id} ({run.report_type}) failed: {reason}")
+        self.run = run
+
+
+class ReportNotReadyError(ReportingError):
+    """A report run that has not succeeded, so that there is no file to fetch."""
+
+    is_transient = True
+
+
+class DownloadError(ReportingError):
+    """The bytes that arrived are not the file that Stripe describes; nothing was put in place."""
+
+    is_transient = True
+
+
+class APIError(ReportingError):
+    """Stripe answered with an error.
+
+    :param message: Stripe's ``error.message``, or a description of a body that is not Stripe's.
+    :param http_status: status code of the response.
+    :param type: Stripe's ``error.type``, such as ``invalid_request_error``.
+    :param code: Stripe's ``error.code``, such as ``resource_missing``.
+    :param param: the parameter at fault in Stripe's spelling, such as ``parameters.interval_end``.
+    :param request_id: the ``Request-Id`` header, ``req_…``, which Stripe's Dashboard and support know.
+    :param replayed: True when this is the stored answer to an earlier request with the same idempotency key.
+    :param stored: True when Stripe keeps this answer under the idempotency key, so that the same key gets it
+        again for at least 24 hours.
+    :param should_retry: the ``Stripe-Should-Retry`` header, None where it is absent.
+    :param retry_after: seconds to wait before the next request, where the answer says so (a proxy's may).
+    """
+
+    advice = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        http_status: int,
+        type: str | None = None,  # noqa: A002 - Stripe's word
+        code: str | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        replayed: bool = False,
+        stored: bool = False,
+        should_retry: bool | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        facts = {"HTTP": http_status, "code": code, "param": param, "request": request_id}
+        known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
+        super().__init__(f"{message} ({known}) {self.advice}".rstrip())
+        self.message = message
+        self.http_status = http_status
+        self.type = type
+        self.code = code
+        self.param = param
+        self.request_id = request_id
+        self.replayed = replayed
+        self.stored = stored
+        self.should_retry = should_retry
+        self.retry_after = retry_after
+
+
+class InvalidRequestError(APIError):
+    """The request is wrong (400, 402, 404, 405) and stays wrong until it is changed."""
+
+
+class AuthenticationError(APIError):
+    """No key, a wrong key or an expired key (401)."""
+
+    advice = "Put a valid secret key (sk_… or rk_…) into the password of the Airflow connection."
+
+
+class PermissionDeniedError(APIError):
+    """The key may not do this (403)."""
+
+    advice = (
+        "A restricted key needs the permissions to read and write report runs and report types, and to read files."
+    )
+
+
+class IdempotencyError(APIError):
+    """An idempotency key was used before with other parameters (400)."""
+
+
+class ConflictError(APIError):
+    """A request with the same idempotency key is still in flight (409)."""
+
+    is_transient = True
+
+
+class RateLimitError(APIError):
+    """Too many requests, or the object is locked by another one (429)."""
+
+    is_transient = True
+
+
+class ServerError(APIError):
+    """Stripe, or something in front of it, failed (500 and above)."""
+
+    is_transient = True
+
+
+def error_class(http_status: int, error_type: str | None) -> type[APIError]:
+    """Return the class that an error response belongs to."""
+    if http_status == 400 and error_type == "idempotency_error":
+        return IdempotencyError
+    by_status: dict[int, type[APIError]] = {
+        401: AuthenticationError,
+        403: PermissionDeniedError,
+        409: ConflictError,
+        429: RateLimitError,
+    }
+    return by_status.get(http_status, ServerError if http_status >= 500 else InvalidRequestError)

@@ -1,0 +1,210 @@
+"""The objects that Stripe's Reporting API answers with, as frozen values.
+
+Fields have Stripe's names and units: instants are whole epoch seconds in UTC, sizes are bytes. Each class is
+made by ``from_api``, which checks once what crosses the border and raises
+:class:`~airflow_reportrun.reporting.errors.UnexpectedResponseError` for anything else. What Stripe adds later
+is ignored. Source: https://docs.stripe.com/api/reporting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+from airflow_reportrun.reporting.errors import UnexpectedResponseError
+
+T = TypeVar("T")
+
+
+class ReportRunStatus(str):
+    """Where a report run stands: an open set of words, of which Stripe documents three.
+
+    A word that nobody knows is not terminal: a run that has not visibly ended is waited for.
+    """
+
+    __slots__ = ()
+    PENDING: ClassVar[ReportRunStatus]
+    SUCCEEDED: ClassVar[ReportRunStatus]
+    FAILED: ClassVar[ReportRunStatus]
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended, well or badly."""
+        return self in (self.SUCCEEDED, self.FAILED)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether Stripe documents this status."""
+        return self.is_terminal or self == self.PENDING
+
+
+ReportRunStatus.PENDING = ReportRunStatus("pending")
+ReportRunStatus.SUCCEEDED = ReportRunStatus("succeeded")
+ReportRunStatus.FAILED = ReportRunStatus("failed")
+
+
+@dataclass(frozen=True)
+class File:
+    """The file that a succeeded report run points to.
+
+    Identical report runs may share one, so it can be older than its run and be named after another.
+
+    :param id: ``file_…``.
+    :param created: epoch seconds.
+    :param size: bytes.
+    :param url: where the contents are, on Stripe's files host; needs the same key and account as the run.
+    :param filename: such as ``frr_….csv``.
+    :param expires_at: epoch seconds, about a year after ``created``; None when it does not expire.
+    :param type: ``csv``.
+    """
+
+    id: str
+    created: int
+    size: int
+    url: str
+    filename: str | None = None
+    expires_at: int | None = None
+    type: str | None = None
+
+    @classmethod
+    def from_api(cls, body: object) -> File:
+        """Make a file from Stripe's JSON object ``file``."""
+        it = _fields(body, "file")
+        return cls(
+            id=_required(it, "id", str),
+            created=_required(it, "created", int),
+            size=_required(it, "size", int),
+            url=_required(it, "url", str),
+            filename=_optional(it, "filename", str),
+            expires_at=_optional(it, "expires_at", int),
+            type=_optional(it, "type", str),
+        )
+
+
+@dataclass(frozen=True)
+class ReportRun:
+    """One run of a report.
+
+    :param id: ``frr_…``.
+    :param created: epoch seconds, by Stripe's clock.
+    :param livemode: False for data of a test key.
+    :param report_type: such as ``balance.summary.1``.
+    :param parameters: what was asked for, as Stripe echoes it.
+    :param status: see :class:`ReportRunStatus`.
+    :param error: Stripe's words when the run failed.
+    :param result: the file when the run succeeded.
+    :param succeeded_at: epoch seconds.
+    :param request_id: the request that created this run, ``req_…``; known only from the answer to a create.
+    :param replayed: True when a create was answered from an idempotency key, so that this is the run as it
+        was when it was first created.
+    """
+
+    id: str
+    created: int
+    livemode: bool
+    report_type: str
+    parameters: Mapping[str, Any]
+    status: ReportRunStatus
+    error: str | None = None
+    result: File | None = None
+    succeeded_at: int | None = None
+    request_id: str | None = field(default=None, compare=False)
+    replayed: bool = field(default=False, compare=False)
+
+    @classmethod
+    def from_api(cls, body: object, *, request_id: str | None = None, replayed: bool = False) -> ReportRun:
+        """Make a report run from Stripe's JSON object ``reporting.report_run``."""
+        it = _fields(body, "reporting.report_run")
+        result = it.get("result")
+        return cls(
+            id=_required(it, "id", str),
+            created=_required(it, "created", int),
+            livemode=_required(it, "livemode", bool),
+            report_type=_required(it, "report_type", str),
+            parameters=_required(it, "parameters", dict),
+            status=ReportRunStatus(_required(it, "status", str)),
+            error=_optional(it, "error", str),
+            result=None if result is None else File.from_api(result),
+            succeeded_at=_optional(it, "succeeded_at", int),
+            request_id=request_id,
+            replayed=replayed,
+        )
+
+
+@dataclass(frozen=True)
+class ReportType:
+    """A report that an account can run.
+
+    :param id: such as ``balance.summary.1``.
+    :param name: such as ``Balance summary``.
+    :param data_available_start: epoch seconds: where the account's data begins.
+    :param data_available_end: epoch seconds: how far the data is complete; moves on about twice a day.
+    :param default_columns: the columns of a run that names none.
+    :param livemode: False for a test key.
+    :param updated: epoch seconds.
+    :param version: version of the report's definition.
+    """
+
+    id: str
+    name: str
+    data_available_start: int
+    data_available_end: int
+    default_columns: tuple[str, ...]
+    livemode: bool
+    updated: int
+    version: int
+
+    @classmethod
+    def from_api(cls, body: object) -> ReportType:
+        """Make a report type from Stripe's JSON object ``reporting.report_type``."""
+        it = _fields(body, "reporting.report_type")
+        return cls(
+            id=_required(it, "id", str),
+            name=_required(it, "name", str),
+            data_available_start=_required(it, "data_available_start", int),
+            data_available_end=_required(it, "data_available_end", int),
+            default_columns=tuple(map(str, _optional(it, "default_columns", list) or ())),
+            livemode=_required(it, "livemode", bool),
+            updated=_required(it, "updated", int),
+            version=_required(it, "version", int),
+        )
+
+
+@dataclass(frozen=True)
+class ListPage:
+    """One page of a list, its items still as JSON.
+
+    :param items: the objects of this page.
+    :param has_more: whether another page follows.
+    """
+
+    items: tuple[object, ...]
+    has_more: bool
+
+    @classmethod
+    def from_api(cls, body: object) -> ListPage:
+        """Make a page from Stripe's JSON object ``list``."""
+        it = _fields(body, "list")
+        return cls(tuple(_required(it, "data", list)), _required(it, "has_more", bool))
+
+
+def _fields(body: object, kind: str) -> Mapping[str, Any]:
+    if isinstance(body, dict) and body.get("object") == kind:
+        return body
+    seen = body.get("object") if isinstance(body, dict) else type(body).__name__
+    raise UnexpectedResponseError(f"Expected an object {kind!r} from Stripe and got {seen!r}")
+
+
+def _required(it: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    value = it.get(name)
+    # JSON's true is an int for Python; type() keeps the two apart.
+    if type(value) is kind:
+        return value
+    raise UnexpectedResponseError(
+        f"Expected {kind.__name__} as {name!r} of Stripe's {it['object']!r} and got {value!r:.80}"
+    )
+
+
+def _optional(it: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
+    return None if it.get(name) is None else _required(it, name, kind)

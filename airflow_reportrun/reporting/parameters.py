@@ -1,0 +1,159 @@
+"""The parameters of a report run: Stripe's names, their three shapes, their form encoding.
+
+Source: https://docs.stripe.com/api/reporting/report_run/create.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from airflow_reportrun.reporting.errors import InvalidParametersError
+
+
+class ParameterShape(StrEnum):
+    """What a report type asks for; the wrong shape is a 400."""
+
+    INTERVAL = "interval"
+    """``interval_start`` and ``interval_end``: most report types."""
+    INTERVAL_END = "interval_end"
+    """``interval_end`` alone: a state at an instant."""
+    PAYOUT = "payout"
+    """``payout`` alone: one payout, whenever it was."""
+
+
+_SHAPES_BY_PREFIX = {
+    "ending_balance_reconciliation.": ParameterShape.INTERVAL_END,
+    "connect.negative_balance_": ParameterShape.INTERVAL_END,
+    "payout_reconciliation.by_id.": ParameterShape.PAYOUT,
+}
+
+
+def shape_of(report_type: str) -> ParameterShape:
+    """Return the shape of a report type; ids that nobody knows take an interval."""
+    for prefix, shape in _SHAPES_BY_PREFIX.items():
+        if report_type.startswith(prefix):
+            return shape
+    return ParameterShape.INTERVAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportParameters:
+    """The ``parameters`` of a report run.
+
+    :param columns: the columns of the file, in this order; empty for the type's default columns.
+    :param connected_account: ``acct_…``, for report types about connected accounts.
+    :param currency: ISO 4217 code: only rows of this currency.
+    :param interval_start: epoch seconds, included.
+    :param interval_end: epoch seconds, excluded.
+    :param payout: ``po_…``, for report types about one payout.
+    :param reporting_category: only rows of this category, such as ``charge``.
+    :param timezone: IANA name in which Stripe writes timestamps; it never moves the interval.
+    :param extra: parameters that Stripe added after this release, in its spelling.
+    """
+
+    columns: Sequence[str] = ()
+    connected_account: str | None = None
+    currency: str | None = None
+    interval_start: int | None = None
+    interval_end: int | None = None
+    payout: str | None = None
+    reporting_category: str | None = None
+    timezone: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, shape: ParameterShape) -> None:
+        """Refuse what Stripe would refuse, naming every mistake at once.
+
+        :param shape: what the report type asks for.
+        :raises InvalidParametersError: with one sentence for each mistake.
+        """
+        if mistakes := list(self._mistakes(shape)):
+            raise InvalidParametersError(" ".join(mistakes))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is sent: Stripe's names, without what is not set, sorted by name."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
+        named["columns"] = list(self.columns) or None
+        return {name: value for name, value in sorted({**named, **self.extra}.items()) if value is not None}
+
+    def _mistakes(self, shape: ParameterShape) -> Iterator[str]:
+        wanted = {
+            ParameterShape.INTERVAL: {"interval_start", "interval_end"},
+            ParameterShape.INTERVAL_END: {"interval_end"},
+            ParameterShape.PAYOUT: {"payout"},
+        }[shape]
+        given = {n for n in ("interval_start", "interval_end", "payout") if getattr(self, n) is not None}
+        if missing := sorted(wanted - given):
+            yield f"This report type takes {_and(wanted)}; {_and(missing)} is missing."
+        if surplus := sorted(given - wanted):
+            yield f"This report type takes {_and(wanted)}; leave out {_and(surplus)}."
+        for name in ("interval_start", "interval_end"):
+            value = getattr(self, name)
+            if value is not None and type(value) is not int:
+                yield f"{name} is whole epoch seconds in UTC, not {value!r}."
+            elif value is not None and not 0 <= value < 10**11:
+                yield f"{name} is epoch seconds, and {value} is out of range; milliseconds?"
+        if (
+            type(self.interval_start) is int
+            and type(self.interval_end) is int
+            and self.interval_start >= self.interval_end
+        ):
+            yield (
+                f"interval_start {self.interval_start} has to lie before interval_end {self.interval_end}, "
+                "which is not part of the interval."
+            )
+        if isinstance(self.columns, str) or not all(isinstance(c, str) and c for c in self.columns):
+            yield f"columns is a list of column names, not {self.columns!r}."
+        elif len(set(self.columns)) != len(self.columns):
+            yield f"columns names a column twice: {', '.join(self.columns)}."
+        if self.currency is not None and not (len(self.currency) == 3 and self.currency.isalpha()):
+            yield f"currency is a three-letter ISO 4217 code, not {self.currency!r}."
+        if self.timezone is not None and not _is_zone(self.timezone):
+            yield f"timezone is an IANA name such as Europe/Berlin, not {self.timezone!r}."
+        for name, prefix in (("connected_account", "acct_"), ("payout", "po_")):
+            value = getattr(self, name)
+            if value is not None and not str(value).startswith(prefix):
+                yield f"{name} is the id of Stripe's object, {prefix}…, not {value!r}."
+        if both := sorted(set(self.extra) & {f.name for f in fields(self)}):
+            yield f"Pass {_and(both)} by name, not in the extra parameters."
+
+
+def form_encode(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the pairs of Stripe's form encoding, in order: ``a[b]=1``, ``a[c][0]=x``.
+
+    :param values: strings, integers, booleans, mappings and sequences of these; None is left out.
+    :raises InvalidParametersError: for a value that has no form encoding.
+    """
+    return list(_pairs("", values))
+
+
+def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if value is None:
+        return
+    if isinstance(value, bool):
+        yield name, "true" if value else "false"
+    elif isinstance(value, (str, int)):
+        yield name, str(value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _pairs(f"{name}[{key}]" if name else str(key), item)
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
+        for index, item in enumerate(value):
+            yield from _pairs(f"{name}[{index}]", item)
+    else:
+        raise InvalidParametersError(f"{name} can't be sent to Stripe as {type(value).__name__}: {value!r}.")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return bool(ZoneInfo(name))
+    except (KeyError, ValueError, OSError):  # unknown, malformed, a folder of zones
+        return False
+
+
+def _and(names: Sequence[str] | set[str]) -> str:
+    return " and ".join(sorted(names, reverse=True))

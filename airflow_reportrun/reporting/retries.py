@@ -1,0 +1,80 @@
+"""Whether a request is worth sending again, and after how long: decisions without I/O.
+
+Source: https://docs.stripe.com/error-low-level.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tenacity import retry_if_exception
+
+from airflow_reportrun.reporting.errors import APIError, ReportingError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+log = logging.getLogger(__name__)
+
+
+def is_worth_another_try(error: BaseException) -> bool:
+    """Return whether the same request, with the same idempotency key, may get a better answer.
+
+    Stripe's own word (``Stripe-Should-Retry``) comes first; without it, conflicts, rate limits, server errors
+    and broken connections are worth another try. A stored answer is not: the key would get it again.
+    """
+    if isinstance(error, APIError):
+        if error.should_retry is not None:
+            return error.should_retry
+        return error.is_transient and not error.stored
+    return isinstance(error, ReportingError) and error.is_transient
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how long to try one request.
+
+    The pause doubles with each try, is shortened by up to a half at random so that a thousand tasks don't
+    come back in step, and is never shorter than a ``Retry-After``.
+
+    :param max_tries: requests in all.
+    :param max_wait: seconds of waiting in all; a pause that would exceed them is not begun.
+    :param first_pause: seconds before the second try.
+    :param longest_pause: seconds that the doubling ends at.
+    """
+
+    max_tries: int = 6
+    max_wait: float = 120.0
+    first_pause: float = 0.5
+    longest_pause: float = 20.0
+
+    def pause(self, error: BaseException | None, tries: int) -> float:
+        """Return the seconds to wait after so many tries."""
+        doubled = min(self.longest_pause, self.first_pause * 2.0 ** min(tries - 1, 32))
+        jittered = doubled * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return max(jittered, getattr(error, "retry_after", None) or 0.0)
+
+    def options(self) -> dict[str, Any]:
+        """Return the options that make tenacity's ``Retrying`` and ``AsyncRetrying`` follow this policy."""
+        return {
+            "retry": retry_if_exception(is_worth_another_try),
+            "wait": lambda state: self.pause(_error(state), state.attempt_number),
+            "stop": lambda state: (
+                state.attempt_number >= self.max_tries or state.idle_for + state.upcoming_sleep > self.max_wait
+            ),
+            "before_sleep": lambda state: log.warning(
+                "%s. Try %d of %d follows in %.1f s.",
+                _error(state),
+                state.attempt_number + 1,
+                self.max_tries,
+                state.upcoming_sleep,
+            ),
+            "reraise": True,
+        }
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None

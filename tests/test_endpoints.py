@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_reportrun.reporting import endpoints
+from airflow_reportrun.reporting.client import ReportingClient
+from airflow_reportrun.reporting.endpoints import Request, Response
+from airflow_reportrun.reporting.errors import (
+    APIError,
+    ConflictError,
+    IdempotencyError,
+    InvalidParametersError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    RateLimitError,
+    ReportingError,
+    ServerError,
+    UnexpectedResponseError,
+)
+from airflow_reportrun.reporting.parameters import ReportParameters
+from tests.test_models import RUN
+
+
+def answer(status: int, body: Any = None, **headers: str) -> Response:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+def error_of(response: Response) -> APIError:
+    with pytest.raises(APIError) as caught:
+        endpoints.list_report_types().result(response)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (400, {"type": "invalid_request_error"}, InvalidRequestError),
+        (400, {"type": "idempotency_error"}, IdempotencyError),
+        (403, {"type": "invalid_request_error"}, PermissionDeniedError),
+        (409, {"type": "idempotency_error", "code": "idempotency_key_in_use"}, ConflictError),
+        (429, {"type": "invalid_request_error", "code": "rate_limit"}, RateLimitError),
+        (500, {"type": "api_error"}, ServerError),
+    ],
+)
+def test_an_error_has_the_class_of_its_status(status: int, error: dict[str, str], kind: type[APIError]) -> None:
+    """A key in flight passes, a key used for something else doesn't, though Stripe gives both one type."""
+    assert type(error_of(answer(status, {"error": {"message": "No.", **error}}))) is kind
+
+
+def test_an_error_without_stripes_body_still_has_its_class() -> None:
+    """Proxies answer in HTML; some APIs in a list."""
+    bodies: list[Any] = [b"<html>Bad gateway</html>", b"", [], {"error": "no object"}, {"error": {}}]
+    for body in bodies:
+        error = error_of(answer(502, body, request_id="req_1"))
+        assert isinstance(error, ServerError)
+        assert str(error) == "An error without Stripe's error body (HTTP 502, request req_1)"
+
+
+def test_a_rate_limit_says_which_one() -> None:
+    """Stripe names it in a header alone."""
+    error = error_of(answer(429, {"error": {"message": "Slow down."}}, stripe_rate_limited_reason="endpoint-rate"))
+    assert "Slow down. [endpoint-rate]" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry_after": "7"}, 7.0),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": "-1"}, None),
+        (
+            {"retry_after": "Wed, 01 May 2024 00:00:30 GMT", "date": "Wed, 01 May 2024 00:00:00 GMT"},
+            30.0,
+        ),
+        ({"retry_after": "Wed, 01 May 2024 00:00:00 GMT", "date": "Wed, 01 May 2024 00:00:30 GMT"}, 0.0),
+        ({"retry_after": "Wed, 01 May 2024 00:00:30 GMT"}, None),
+    ],
+)
+def test_reads_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """A number, or an instant by the clock of whoever sent it."""
+    assert error_of(answer(503, {}, **headers)).retry_after == seconds
+
+
+@pytest.mark.parametrize("status", [201, 204, 301, 302, 307])
+def test_anything_but_200_is_unexpected(status: int) -> None:
+    """A redirect would carry the key along."""
+    with pytest.raises(UnexpectedResponseError, match=f"HTTP {status}"):
+        endpoints.list_report_types().result(answer(status, {}))
+
+
+def test_a_login_page_is_no_answer() -> None:
+    """A captive portal says 200 to everything."""
+    with pytest.raises(UnexpectedResponseError, match=r"not JSON \(text/html\)"):
+        endpoints.list_report_types().result(answer(200, b"<html>", content_type="text/html"))
+
+
+@given(status=st.integers(200, 599), body=st.binary(max_size=60) | st.sampled_from([b"null", b"[]", b'{"a": 1}']))
+def test_whatever_comes_is_an_answer_or_an_error_of_ours(status: int, body: bytes) -> None:
+    """Nothing that a server can send ends as a KeyError."""
+    with pytest.raises(ReportingError):
+        endpoints.retrieve_report_run("frr_1").result(Response(status, {}, body))
+
+
+def test_a_replay_keeps_the_request_that_created_the_run() -> None:
+    """That is the one to look for in the Dashboard."""
+    create = endpoints.create_report_run(
+        "payout_reconciliation.by_id.summary.1",
+        ReportParameters(payout="po_1"),
+        idempotency_key="key",
+    )
+    headers = {"request_id": "req_2", "original_request": "req_1", "idempotent_replayed": "true"}
+    run = create.result(answer(200, RUN, **headers))
+    assert (run.request_id, run.replayed) == ("req_1", True)
+    fresh = create.result(answer(200, RUN, request_id="req_3"))
+    assert (fresh.request_id, fresh.replayed) == ("req_3", False)
+
+
+@pytest.mark.parametrize("report_run_id", ["", " ", "None", "file_1", None, "../report_types"])
+def test_ids_are_checked_before_anything_is_sent(report_run_id: Any) -> None:
+    """Templates that found nothing, ids of something else."""
+    with pytest.raises(InvalidParametersError, match="is not the id"):
+        endpoints.retrieve_report_run(report_run_id)
+
+
+def test_ids_can_not_leave_their_path() -> None:
+    """An id is data, never part of the URL's structure."""
+    assert (
+        endpoints.retrieve_report_run("frr_1/../x?y#z").path == "/v1/reporting/report_runs/frr_1%2F..%2Fx%3Fy%23z"
+    )
+
+
+class Scripted(ReportingClient):
+    """A server that answers each request with the same page."""
+
+    def exchange(self, request: Request[Any]) -> Response:
+        """Answer."""
+        return answer(200, {"object": "list", "data": [RUN], "has_more": True})
+
+
+def test_a_list_that_goes_in_circles_ends() -> None:
+    """A server that repeats itself must not hold a worker for ever."""
+    with pytest.raises(UnexpectedResponseError, match="does not move on after frr_1"):
+        list(Scripted().list_report_runs())

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import fields
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stripe.params.reporting import ReportRunCreateParamsParameters
+
+from airflow_reportrun.reporting.errors import InvalidParametersError
+from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
+
+DAY: dict[str, Any] = {"interval_start": 1680000000, "interval_end": 1680100000}
+
+
+def test_names_are_those_of_stripes_own_sdk() -> None:
+    """A parameter that Stripe adds to its SDK is noticed here."""
+    theirs = set(typing.get_type_hints(ReportRunCreateParamsParameters))
+    assert {f.name for f in fields(ReportParameters)} - {"extra"} == theirs
+
+
+def test_encodes_a_create_call_as_stripe_documents_it() -> None:
+    """Names in brackets, integers in decimal, lists by index."""
+    parameters = ReportParameters(**DAY, columns=["net", "fee"], currency="eur")
+    assert form_encode({"report_type": "balance.summary.1", "parameters": parameters.as_dict()}) == [
+        ("report_type", "balance.summary.1"),
+        ("parameters[columns][0]", "net"),
+        ("parameters[columns][1]", "fee"),
+        ("parameters[currency]", "eur"),
+        ("parameters[interval_end]", "1680100000"),
+        ("parameters[interval_start]", "1680000000"),
+    ]
+
+
+def test_passes_on_what_stripe_adds_later() -> None:
+    """The escape hatch takes names that nobody here knows, booleans and lists among them."""
+    parameters = ReportParameters(**DAY, extra={"compress_file": True, "connected_accounts": ["acct_1"]})
+    encoded = dict(form_encode(parameters.as_dict()))
+    assert encoded["compress_file"] == "true"
+    assert encoded["connected_accounts[0]"] == "acct_1"
+
+
+Value = st.recursive(
+    st.text(st.characters(codec="utf-8")) | st.integers() | st.booleans(),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3)
+        | st.dictionaries(st.text("abcdefgh_", min_size=1), inner, min_size=1, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text("abcdefgh_", min_size=1), Value))
+def test_encoding_round_trips(values: dict[str, Any]) -> None:
+    """Nothing is lost, merged or reordered on the way into a form and out of it."""
+    pairs = parse_qsl(urlencode(form_encode(values)), keep_blank_values=True)
+    assert _decoded(pairs) == _as_text(values)
+
+
+def _decoded(pairs: list[tuple[str, str]]) -> Any:
+    root: dict[str, Any] = {}
+    for name, text in pairs:
+        path = name.replace("]", "").split("[")
+        node = root
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+        node[path[-1]] = text
+    return root
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _as_text(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return {str(index): _as_text(item) for index, item in enumerate(value)}
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.mark.parametrize("value", [1.5, b"bytes", object()])
+def test_refuses_what_has_no_form_encoding(value: object) -> None:
+    """A float would be rounded by somebody, so it is not guessed at."""
+    with pytest.raises(InvalidParametersError, match="name can't be sent to Stripe"):
+        form_encode({"name": value})
+
+
+@pytest.mark.parametrize(
+    ("report_type", "shape"),
+    [
+        ("balance.summary.1", "interval"),
+        ("a_report_nobody_knows.7", "interval"),
+        ("ending_balance_reconciliation.itemized.4", "interval_end"),
+        ("connect.negative_balance_detail.1", "interval_end"),
+        ("payout_reconciliation.by_id.itemized.4", "payout"),
+        ("payout_reconciliation.itemized.5", "interval"),
+    ],
+)
+def test_shape_follows_the_prefix_of_the_report_type(report_type: str, shape: str) -> None:
+    """Versions drift, so a shape is not tied to them."""
+    assert shape_of(report_type) is ParameterShape(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "message"),
+    [
+        ("interval", {}, "interval_start and interval_end; interval_start and interval_end is missing"),
+        ("interval", {"interval_start": 1}, "interval_end is missing"),
+        ("interval", {**DAY, "payout": "po_1"}, "leave out payout"),
+        ("interval_end", DAY, "leave out interval_start"),
+        ("payout", {}, "payout is missing"),
+        ("payout", {"payout": "payout-1"}, "po_…"),
+        ("interval", {"interval_start": 5, "interval_end": 5}, "has to lie before"),
+        ("interval", {"interval_start": 6, "interval_end": 5}, "has to lie before"),
+        ("interval", {"interval_start": 1.5, "interval_end": 5}, "whole epoch seconds"),
+        ("interval", {"interval_start": True, "interval_end": 5}, "whole epoch seconds"),
+        ("interval", {"interval_start": 1, "interval_end": 1680000000000}, "milliseconds?"),
+        ("interval", {**DAY, "columns": "net"}, "columns is a list"),
+        ("interval", {**DAY, "columns": ["net", ""]}, "columns is a list"),
+        ("interval", {**DAY, "columns": ["net", "net"]}, "names a column twice"),
+        ("interval", {**DAY, "currency": "euro"}, "ISO 4217"),
+        ("interval", {**DAY, "timezone": "Middle/Earth"}, "IANA name"),
+        ("interval", {**DAY, "timezone": "../etc/passwd"}, "IANA name"),
+        ("interval", {**DAY, "connected_account": "42"}, "acct_…"),
+        ("interval", {**DAY, "extra": {"currency": "eur"}}, "Pass currency by name"),
+    ],
+)
+def test_refuses_what_stripe_would_refuse(shape: str, given: dict[str, Any], message: str) -> None:
+    """Each mistake is found before anything is sent, and said in a sentence."""
+    with pytest.raises(InvalidParametersError) as caught:
+        ReportParameters(**given).check(ParameterShape(shape))
+    assert message in str(caught.value)
+
+
+def test_names_all_mistakes_at_once() -> None:
+    """Nobody should have to fix a task one error at a time."""
+    with pytest.raises(InvalidParametersError) as caught:
+        ReportParameters(currency="euro", timezone="nowhere").check(ParameterShape.INTERVAL)
+    assert all(word in str(caught.value) for word in ("missing", "ISO 4217", "IANA"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "given"),
+    [
+        ("interval", {**DAY, "columns": ["net"], "timezone": "Europe/Berlin", "reporting_category": "charge"}),
+        ("interval_end", {"interval_end": 5}),
+        ("payout", {"payout": "po_1", "connected_account": "acct_1"}),
+    ],
+)
+def test_accepts_what_stripe_accepts(shape: str, given: dict[str, Any]) -> None:
+    """The three shapes, with the options that go with each."""
+    ReportParameters(**given).check(ParameterShape(shape))
+
+
+def test_is_immutable() -> None:
+    """What was checked is what is sent."""
+    assert isinstance(ReportParameters.__dict__["__setattr__"], types.FunctionType)
+    with pytest.raises(AttributeError):
+        ReportParameters().currency = "eur"  # type: ignore[misc]
