@@ -1,0 +1,179 @@
+"""What an Airflow connection of type ``stripe`` says, checked once."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from airflow_reportrun import __version__
+from airflow_reportrun.get_provider_info import CONN_FIELDS
+from airflow_reportrun.reporting.errors import ConfigurationError
+
+API_BASE_URL = "https://api.stripe.com"
+FILES_BASE_URL = "https://files.stripe.com"
+DEFAULT_TIMEOUT = 60.0
+
+EXTRA_FIELDS = (*CONN_FIELDS, "proxies", "verify", "cert", "trust_env")
+"""What the connection's extra may hold: the fields of the form, and what requests calls the same."""
+
+
+class AirflowConnection(Protocol):
+    """The fields of an Airflow connection that are read here."""
+
+    conn_id: Any
+    host: Any
+    schema: Any
+    login: Any
+    password: Any
+    port: Any
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """A connection of type ``stripe``, ready for use.
+
+    :param api_key: the secret key; never shown.
+    :param api_base_url: scheme, host and port of the API, without a slash at the end.
+    :param files_base_url: the same for the contents of files.
+    :param stripe_account: the account to act as, ``acct_…``.
+    :param stripe_version: the API version to ask for.
+    :param idempotency_scope: part of the identity of each report run.
+    :param timeout: seconds.
+    :param proxies: by scheme, as requests takes them.
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle.
+    :param cert: client certificate, or certificate and key.
+    :param trust_env: whether proxies and CA bundles of the environment count.
+    """
+
+    api_key: str = field(repr=False)
+    api_base_url: str = API_BASE_URL
+    files_base_url: str = FILES_BASE_URL
+    stripe_account: str | None = None
+    stripe_version: str | None = None
+    idempotency_scope: str = ""
+    timeout: float = DEFAULT_TIMEOUT
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    trust_env: bool = True
+
+    @property
+    def livemode(self) -> bool | None:
+        """Whether the key is one for live data, None where its prefix doesn't tell."""
+        return {"live": True, "test": False}.get(self.api_key.split("_")[1])
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that go with each request, the key's aside."""
+        named = {"Stripe-Account": self.stripe_account, "Stripe-Version": self.stripe_version}
+        return {
+            "User-Agent": f"airflow-provider-reportrun/{__version__}",
+            **{name: value for name, value in named.items() if value},
+        }
+
+    def allows(self, url: str) -> bool:
+        """Whether the key may be sent to this URL: the API's host and the files host, nothing else."""
+        parts = urlsplit(url)
+        if parts.username or parts.password:
+            return False
+        return f"{parts.scheme}://{parts.netloc}" in (self.api_base_url, self.files_base_url)
+
+    @classmethod
+    def from_connection(
+        cls, connection: AirflowConnection, extra: Mapping[str, Any], *, stripe_account: str | None = None
+    ) -> ConnectionSettings:
+        """Read a connection.
+
+        :param connection: an Airflow connection.
+        :param extra: its extra, as a mapping.
+        :param stripe_account: overrides the connection's own.
+        :raises ConfigurationError: naming everything that is missing or wrong at once, and no secret.
+        """
+        mistakes: list[str] = []
+        given = {name: value for name, value in extra.items() if value not in (None, "")}
+        if unknown := sorted(set(given) - set(EXTRA_FIELDS)):
+            mistakes.append(f"the extra has {', '.join(unknown)}, and what is known is {', '.join(EXTRA_FIELDS)}")
+        api_key = _api_key(connection, mistakes)
+        api_base_url = _base_url(connection, mistakes)
+        own_files_host = FILES_BASE_URL if api_base_url == API_BASE_URL else api_base_url
+        files_base_url = _origin("files_base_url", str(given.get("files_base_url", own_files_host)), mistakes)
+        try:
+            timeout = float(given.get("timeout", DEFAULT_TIMEOUT))
+        except (TypeError, ValueError):
+            timeout = 0.0
+        if not 0 < timeout < float("inf"):
+            mistakes.append(f"timeout is a positive number of seconds, not {given.get('timeout')!r}")
+        proxies = given.get("proxies", {})
+        if isinstance(proxies, str):
+            proxies = {"http": proxies, "https": proxies}
+        if not isinstance(proxies, Mapping):
+            mistakes.append("proxies is an object of URLs by scheme")
+        account = stripe_account or given.get("stripe_account")
+        if account and not str(account).startswith("acct_"):
+            mistakes.append(f"stripe_account is the id of an account, acct_…, not {account!r}")
+        cert = given.get("cert")
+        if mistakes:
+            raise ConfigurationError(f"Connection {connection.conn_id!r}: {'; '.join(mistakes)}.")
+        return cls(
+            api_key=api_key,
+            api_base_url=api_base_url,
+            files_base_url=files_base_url,
+            stripe_account=account,
+            stripe_version=given.get("stripe_version"),
+            idempotency_scope=str(given.get("idempotency_scope", "")),
+            timeout=timeout,
+            proxies=dict(proxies),
+            verify=_verify(given.get("verify", True)),
+            cert=tuple(cert) if isinstance(cert, list) else cert,
+            trust_env=_verify(given.get("trust_env", True)) is not False,
+        )
+
+
+def _api_key(connection: AirflowConnection, mistakes: list[str]) -> str:
+    key = str(connection.password or "").strip()
+    if not key:
+        where = " (not into the login)" if connection.login else ""
+        mistakes.append(f"the secret key is missing; put it into the password{where}")
+    elif not re.fullmatch(r"(sk|rk)_[A-Za-z0-9_]+", key):
+        mistakes.append("the password is not a secret key; those begin with sk_ or rk_")
+    return key
+
+
+def _base_url(connection: AirflowConnection, mistakes: list[str]) -> str:
+    host = str(connection.host or API_BASE_URL)
+    url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+    if connection.port:  # the connection form may send 0 for none
+        url = f"{url.rstrip('/')}:{connection.port}"
+    return _origin("host", url, mistakes)
+
+
+def _origin(name: str, url: str, mistakes: list[str]) -> str:
+    """Return scheme, host and port of a base URL, which has to be safe for a key and have nothing else."""
+    try:
+        parts = urlsplit(url.rstrip("/"))
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        parts, usable = urlsplit(""), False
+    if not usable or parts.path or parts.query or parts.fragment or parts.username or parts.password:
+        mistakes.append(f"{name} is a host or https://host[:port], without a path or a user")
+    elif parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts)):
+        mistakes.append(f"{name} has to be https; plain http is for a sandbox on this machine")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_loopback(parts: SplitResult) -> bool:
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _verify(value: Any) -> bool | str:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return value if isinstance(value, (bool, str)) else True

@@ -1,0 +1,77 @@
+"""What Airflow discovers of this package; the one description of the connection form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INTEGRATION = "Stripe Reporting"
+
+_TEXT = {"type": ["string", "null"]}
+
+CONN_FIELDS: dict[str, dict[str, Any]] = {
+    "stripe_account": {
+        "label": "Account to act as",
+        "description": "acct_…: work in the name of this connected account, for platforms.",
+        "schema": _TEXT,
+    },
+    "stripe_version": {
+        "label": "Stripe API version",
+        "description": "Pins the API version, such as 2026-10-28.endive; the account's own when empty.",
+        "schema": _TEXT,
+    },
+    "idempotency_scope": {
+        "label": "Idempotency scope",
+        "description": "Set it where two deployments with the same DAGs share one Stripe account.",
+        "schema": _TEXT,
+    },
+    "timeout": {
+        "label": "Time-out",
+        "description": "Seconds to wait for a connection, and for each part of an answer (60).",
+        "schema": {"type": ["number", "null"], "minimum": 1},
+    },
+    "files_base_url": {
+        "label": "Files base URL",
+        "description": "Where files are fetched from, when the host is not Stripe's own.",
+        "schema": _TEXT,
+    },
+}
+"""Fields of the connection's extra that the form shows, by name."""
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "schema"],
+    "relabeling": {"password": "Secret key", "host": "API host"},
+    "placeholders": {
+        "password": "sk_… or rk_…",
+        "host": "https://api.stripe.com",
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what Airflow's provider manager asks for."""
+    return {
+        "package-name": "airflow-provider-reportrun",
+        "name": INTEGRATION,
+        "description": "Stripe's financial reports: one report run for every data interval.",
+        "integrations": [
+            {
+                "integration-name": INTEGRATION,
+                "external-doc-url": "https://docs.stripe.com/reports/api",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": INTEGRATION, "python-modules": ["airflow_reportrun.hooks"]}],
+        "operators": [{"integration-name": INTEGRATION, "python-modules": ["airflow_reportrun.operators"]}],
+        "sensors": [{"integration-name": INTEGRATION, "python-modules": ["airflow_reportrun.sensors"]}],
+        "triggers": [{"integration-name": INTEGRATION, "python-modules": ["airflow_reportrun.triggers"]}],
+        "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
+        "connection-types": [
+            {
+                "connection-type": "stripe",
+                "hook-class-name": "airflow_reportrun.hooks.StripeReportingHook",
+                "hook-name": "Stripe",
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+                "conn-fields": CONN_FIELDS,
+            }
+        ],
+    }

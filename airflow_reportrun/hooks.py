@@ -1,0 +1,319 @@
+"""The hooks: an Airflow connection becomes a client of Stripe's Reporting API.
+
+They stand on the HTTP provider's hooks, so that proxies, TLS and keep-alive mean what Airflow users expect.
+What is wrong for a secret key is switched off: extras as headers, redirects, plain http, no time-out, a host
+from a DNS record, errors that carry URLs or headers.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import aiohttp
+import requests
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.http.hooks.http import AsyncHttpSession, HttpAsyncHook, HttpHook, SessionConfig
+from requests.auth import AuthBase
+from requests.utils import get_environ_proxies, select_proxy
+from tenacity import Retrying
+
+from airflow_reportrun.connection import ConnectionSettings
+from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
+from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
+from airflow_reportrun.reporting.endpoints import Request, Response
+from airflow_reportrun.reporting.errors import APIConnectionError, ConfigurationError, ReportingError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.reporting.models import File
+
+T = TypeVar("T")
+
+CHUNK_SIZE = 256 * 1024
+"""Bytes: smaller pieces cost more calls, larger ones fall out of the processor's cache between hash and disk."""
+
+
+class BearerAuth(AuthBase):
+    """Sends the key. As the session's ``auth`` it also keeps requests from asking a ``.netrc`` file."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header."""
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
+
+
+class StripeReportingHook(ReportingClient, HttpHook):
+    """Calls Stripe's Reporting API with an Airflow connection of type ``stripe``.
+
+    One session is kept alive for the life of the hook. All calls are in
+    :class:`~airflow_reportrun.reporting.client.ReportingClient`.
+
+    :param stripe_conn_id: the connection; its password is the secret key.
+    :param stripe_account: the account to act as, ``acct_…``; overrides the connection's own.
+    """
+
+    conn_name_attr = "stripe_conn_id"
+    default_conn_name = "stripe_default"
+    conn_type = "stripe"
+    hook_name = "Stripe"
+
+    def __init__(self, stripe_conn_id: str = default_conn_name, *, stripe_account: str | None = None) -> None:
+        super().__init__(http_conn_id=stripe_conn_id)
+        self.stripe_conn_id = stripe_conn_id
+        self.stripe_account = stripe_account
+
+    @cached_property
+    def settings(self) -> ConnectionSettings:
+        """The connection, checked; one look-up for the life of the hook."""
+        connection = self.get_connection(self.stripe_conn_id)
+        return ConnectionSettings.from_connection(
+            connection, connection.extra_dejson, stripe_account=self.stripe_account
+        )
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        session.auth = BearerAuth(self.settings.api_key)
+        session.headers.update(self.settings.headers())
+        session.proxies.update(self.settings.proxies)
+        session.verify = self.settings.verify
+        session.cert = self.settings.cert
+        session.trust_env = self.settings.trust_env
+        if self.keep_alive_adapter:
+            session.mount("https://", self.keep_alive_adapter)
+            session.mount("http://", self.keep_alive_adapter)
+        return session
+
+    def get_conn(
+        self, headers: dict[Any, Any] | None = None, extra_options: dict[str, Any] | None = None
+    ) -> requests.Session:
+        """Return the hook's session, which sends the key with each request: take care where to."""
+        if headers or extra_options:
+            raise ConfigurationError("The session is made from the connection alone; set options there.")
+        return self._session
+
+    def run(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: the inherited call follows redirects with the key and loses what Stripe says."""
+        raise ConfigurationError(
+            "StripeReportingHook has no run(); call create_report_run(), retrieve_report_run() "
+            "or another verb of ReportingClient."
+        )
+
+    def exchange(self, request: Request[T]) -> Response:
+        """Do one HTTP exchange; see :meth:`ReportingClient.exchange`."""
+        fields = list(request.fields)
+        try:
+            response = self._session.request(
+                request.method,
+                self.settings.api_base_url + request.path,
+                params=fields if request.method == "GET" else None,
+                data=fields if request.method == "POST" else None,
+                headers=_request_headers(request),
+                timeout=self.settings.timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            # Raised below, without a context: these errors hold URLs, and theirs the headers.
+            reason = type(error).__name__
+        else:
+            return _response(response.status_code, response.headers.items(), response.content)
+        raise _no_answer(request.method, request.path, reason)
+
+    def read_file(self, file: File, consume: Callable[[Iterator[bytes]], T]) -> T:
+        """Stream a file's contents, from the start again where that helps.
+
+        :param file: the ``result`` of a succeeded report run.
+        :param consume: is given the bytes in chunks; called once a try.
+        :raises ConfigurationError: when Stripe points to a host that the key must not go to.
+        """
+        if not self.settings.allows(file.url):
+            raise ConfigurationError(
+                f"File {file.id} is on a host that the key is not for. If it is yours, "
+                f"set files_base_url in connection {self.stripe_conn_id!r}."
+            )
+
+        def once() -> T:
+            with self._open(file) as chunks:
+                return consume(chunks)
+
+        result: T = Retrying(sleep=self.sleep, **self.retry_policy.options())(once)
+        return result
+
+    @contextmanager
+    def _open(self, file: File) -> Iterator[Iterator[bytes]]:
+        request = Request("GET", f"/v1/files/{file.id}/contents", lambda body, _: body)
+        try:
+            response = self._session.get(
+                file.url,
+                # A coded transfer would hide whether all bytes came.
+                headers={"Accept-Encoding": "identity"},
+                timeout=self.settings.timeout,
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.RequestException as error:
+            reason = type(error).__name__
+        else:
+            with response:
+                if response.status_code != 200:
+                    request.result(_response(response.status_code, response.headers.items(), response.content))
+                yield _chunks(request, response)
+            return
+        raise _no_answer("GET", request.path, reason)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make the cheapest authenticated call, for the button in the connection form."""
+        try:
+            report_types = self.list_report_types()
+        except ReportingError as error:
+            return False, str(error)
+        livemode = self.settings.livemode
+        if livemode is None and report_types:
+            livemode = report_types[0].livemode
+        mode = {True: "live", False: "test", None: "an unknown"}[livemode]
+        return True, f"Connected in {mode} mode; the account can run {len(report_types)} report types."
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the labels of the connection form, for Airflow 2; Airflow 3 reads the provider info."""
+        return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the fields of the connection form, for Airflow 2; Airflow 3 reads the provider info."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from wtforms import StringField
+
+        return {
+            name: StringField(label=field["label"], description=field["description"], widget=BS3TextFieldWidget())
+            for name, field in CONN_FIELDS.items()
+        }
+
+
+class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
+    """Calls Stripe's Reporting API from an event loop, with an Airflow connection of type ``stripe``.
+
+    An asynchronous context manager: connections are kept alive inside it. All calls are in
+    :class:`~airflow_reportrun.reporting.client.AsyncReportingClient`.
+
+    :param stripe_conn_id: the connection; its password is the secret key.
+    :param stripe_account: the account to act as, ``acct_…``; overrides the connection's own.
+    """
+
+    conn_name_attr = "stripe_conn_id"
+    default_conn_name = "stripe_default"
+    conn_type = "stripe"
+    hook_name = "Stripe"
+
+    def __init__(self, stripe_conn_id: str = default_conn_name, *, stripe_account: str | None = None) -> None:
+        # One place decides about sending again, and it is not this one.
+        super().__init__(http_conn_id=stripe_conn_id, retry_limit=1)
+        self.stripe_conn_id = stripe_conn_id
+        self.stripe_account = stripe_account
+        self._stack = AsyncExitStack()
+        self._sessions: dict[str, AsyncHttpSession] = {}
+
+    async def __aenter__(self) -> StripeReportingAsyncHook:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._sessions.clear()
+        await self._stack.aclose()
+
+    async def config(self) -> SessionConfig:
+        """Return what each request is sent with; one look-up of the connection for the life of the hook."""
+        if not self._config:
+            connection = await get_async_connection(conn_id=self.stripe_conn_id, hook=self)
+            extra = await get_async_extra_dejson(connection)
+            settings = ConnectionSettings.from_connection(connection, extra, stripe_account=self.stripe_account)
+            self._config = SessionConfig(
+                base_url=settings.api_base_url,
+                headers={**settings.headers(), "Authorization": f"Bearer {settings.api_key}"},
+                extra_options={
+                    "allow_redirects": False,
+                    "check_response": False,
+                    "proxy": _proxy(settings),
+                    "ssl": _ssl(settings),
+                    "timeout": aiohttp.ClientTimeout(
+                        total=None, sock_connect=settings.timeout, sock_read=settings.timeout
+                    ),
+                },
+            )
+        return self._config
+
+    async def run(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse, as :meth:`StripeReportingHook.run` does."""
+        raise ConfigurationError(
+            "StripeReportingAsyncHook has no run(); call retrieve_report_run_async() "
+            "or another verb of AsyncReportingClient."
+        )
+
+    async def exchange_async(self, request: Request[T]) -> Response:
+        """Do one HTTP exchange; see :meth:`AsyncReportingClient.exchange_async`."""
+        if request.method not in self._sessions:
+            self._sessions[request.method] = await self._stack.enter_async_context(
+                self.session(method=request.method)
+            )
+        try:
+            response = await self._sessions[request.method].run(
+                request.path,
+                data=list(request.fields) or None,  # type: ignore[arg-type]  # aiohttp takes pairs as well
+                headers=_request_headers(request),
+            )
+            body = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = type(error).__name__
+        else:
+            return _response(response.status, response.headers.items(), body)
+        raise _no_answer(request.method, request.path, reason)
+
+
+def _request_headers(request: Request[T]) -> dict[str, str]:
+    return {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
+
+
+def _response(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
+    return Response(status, {name.lower(): value for name, value in headers}, body)
+
+
+def _chunks(request: Request[T], response: requests.Response) -> Iterator[bytes]:
+    try:
+        yield from response.iter_content(CHUNK_SIZE)
+    except requests.RequestException as error:
+        reason = type(error).__name__
+    else:
+        return
+    raise _no_answer(request.method, request.path, reason)
+
+
+def _no_answer(method: str, path: str, reason: str) -> APIConnectionError:
+    return APIConnectionError(f"{method} {path} got no whole answer ({reason})")
+
+
+def _proxy(settings: ConnectionSettings) -> str | None:
+    """Return the proxy that requests would choose, so that both hooks take the same way."""
+    url = settings.api_base_url
+    from_environment = get_environ_proxies(url, no_proxy=None) if settings.trust_env else {}
+    return select_proxy(url, {**from_environment, **settings.proxies})
+
+
+def _ssl(settings: ConnectionSettings) -> ssl.SSLContext | bool:
+    if settings.verify is False:
+        return False
+    bundle = settings.verify if isinstance(settings.verify, str) else None
+    if bundle is None and settings.trust_env:
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if bundle is None and settings.cert is None:
+        return True
+    context = ssl.create_default_context(cafile=bundle)
+    if settings.cert is not None:
+        certificate, key = (settings.cert, None) if isinstance(settings.cert, str) else settings.cert
+        context.load_cert_chain(certificate, key)
+    return context

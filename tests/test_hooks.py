@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHook
+from airflow_reportrun.reporting.errors import (
+    APIConnectionError,
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    InvalidRequestError,
+    RateLimitError,
+    ReportingError,
+    ServerError,
+    UnexpectedResponseError,
+)
+from airflow_reportrun.reporting.models import ReportRun
+from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.sandbox import AfterReads, Dropped, RateLimited, Redirected, StripeSandbox, Unavailable
+
+PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
+TYPE = "balance.summary.1"
+
+
+def call_sync(verb: str, *args: Any, **kwargs: Any) -> Any:
+    hook = StripeReportingHook()
+    hook.sleep = lambda seconds: None
+    result = getattr(hook, verb)(*args, **kwargs)
+    return list(result) if verb == "list_report_runs" else result
+
+
+def call_async(verb: str, *args: Any, **kwargs: Any) -> Any:
+    async def no_sleep(seconds: float) -> None:
+        pass
+
+    async def go() -> Any:
+        async with StripeReportingAsyncHook() as hook:
+            hook.sleep_async = no_sleep
+            result = getattr(hook, f"{verb}_async")(*args, **kwargs)
+            return [run async for run in result] if verb == "list_report_runs" else await result
+
+    return asyncio.run(go())
+
+
+@pytest.fixture(params=[call_sync, call_async], ids=["sync", "async"])
+def call(request: pytest.FixtureRequest, stripe_conn: StripeSandbox) -> Callable[..., Any]:
+    """Calls a verb of a hook, in both colours: same answer, same error."""
+    param: Callable[..., Any] = request.param
+    return param
+
+
+def test_every_verb_speaks_with_stripe(call: Callable[..., Any], stripe_conn: StripeSandbox) -> None:
+    """Create, poll, list, look up types and files."""
+    stripe_conn.configure(transition=AfterReads(1))
+    run = call("create_report_run", TYPE, PARAMETERS)
+    assert (run.status, run.report_type, run.livemode) == ("pending", TYPE, False)
+    assert call("retrieve_report_run", run.id).status == "pending"
+    done = call("retrieve_report_run", run.id)
+    assert done.status == "succeeded"
+    assert call("retrieve_file", done.result.id) == done.result
+    assert TYPE in [report_type.id for report_type in call("list_report_types")]
+    assert call("retrieve_report_type", TYPE).default_columns[0] == "category"
+    assert [r.id for r in call("list_report_runs")] == [run.id]
+
+
+def test_lists_page_by_page(call: Callable[..., Any], stripe_conn: StripeSandbox) -> None:
+    """All runs come, newest first and each once, over page borders."""
+    created = [StripeReportingHook().create_report_run(TYPE, PARAMETERS).id for _ in range(103)]
+    assert [run.id for run in call("list_report_runs", created={"gte": 0})] == created[::-1]
+    assert len(stripe_conn.requests_to("list")) == 2
+
+
+def test_each_call_without_a_key_makes_a_run_and_survives_a_lost_answer(
+    call: Callable[..., Any], stripe_conn: StripeSandbox
+) -> None:
+    """Sending again is safe because the key is chosen once a call."""
+    stripe_conn.inject(Dropped(committed=True))
+    runs = [call("create_report_run", TYPE, PARAMETERS) for _ in range(2)]
+    assert [run.id for run in runs] == [run.id for run in stripe_conn.report_runs]
+
+
+@pytest.mark.parametrize("fault", [RateLimited(), Unavailable(), Dropped()])
+def test_waits_out_what_passes(call: Callable[..., Any], stripe_conn: StripeSandbox, fault: Any) -> None:
+    """A rate limit, a proxy's 503, a broken connection: no failed task."""
+    run = call("create_report_run", TYPE, PARAMETERS)
+    stripe_conn.inject(fault, times=2, on="retrieve")
+    assert call("retrieve_report_run", run.id).id == run.id
+    assert len(stripe_conn.requests_to("retrieve")) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (RateLimited("endpoint-rate"), RateLimitError),
+        (Unavailable(), ServerError),
+        (Dropped(), APIConnectionError),
+    ],
+)
+def test_gives_up_with_the_last_error(
+    call: Callable[..., Any], stripe_conn: StripeSandbox, fault: Any, error: type[ReportingError]
+) -> None:
+    """In number bounded, in class the same in both colours."""
+    stripe_conn.inject(fault, times=50, on="list_types")
+    with pytest.raises(error):
+        call("list_report_types")
+    # On a connection that was kept alive, aiohttp itself sends a GET once more when it breaks.
+    assert RetryPolicy().max_tries <= len(stripe_conn.requests) <= 2 * RetryPolicy().max_tries
+
+
+def test_an_error_carries_what_stripe_said(call: Callable[..., Any], stripe_conn: StripeSandbox) -> None:
+    """Enough to find the request in Stripe's Dashboard."""
+    early = ReportParameters(interval_start=1, interval_end=1714608000)
+    with pytest.raises(InvalidRequestError) as caught:
+        call("create_report_run", TYPE, early)
+    error = caught.value
+    assert (error.http_status, error.param, error.type) == (
+        400,
+        "parameters.interval_start",
+        "invalid_request_error",
+    )
+    assert error.request_id == stripe_conn.requests[-1].request_id
+    assert error.request_id in str(error)
+    with pytest.raises(InvalidRequestError) as caught:
+        call("retrieve_report_run", "frr_unknown")
+    assert (caught.value.http_status, caught.value.code) == (404, "resource_missing")
+
+
+def test_a_wrong_key_is_an_authentication_error_without_the_key(
+    call: Callable[..., Any], stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The advice says where to put the right one; the wrong one is nowhere, not even in the chain of causes."""
+    connection = {"conn_type": "stripe", "host": stripe_conn.url, "password": "sk_test_wrong_and_secret"}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    with pytest.raises(AuthenticationError, match="password of the Airflow connection") as caught:
+        call("list_report_types")
+    assert "wrong_and_secret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_connection_errors_show_no_url_and_no_key(
+    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The HTTP libraries' own errors hold both, and reach the logs with the chain of causes."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    connection = {"conn_type": "stripe", "host": f"http://127.0.0.1:{port}", "password": "sk_test_secret"}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    with pytest.raises(APIConnectionError, match="GET /v1/reporting/report_types got no whole answer") as caught:
+        call("list_report_types")
+    assert caught.value.__context__ is None
+    assert "sk_test_secret" not in repr(caught.value.__dict__)
+
+
+def test_redirects_are_not_followed(call: Callable[..., Any], stripe_conn: StripeSandbox) -> None:
+    """With the key only the connection's hosts are spoken to."""
+    stripe_conn.inject(Redirected("http://127.0.0.1:9/elsewhere"))
+    run = finished(stripe_conn)
+    assert run.result
+    with pytest.raises(UnexpectedResponseError, match="redirects are not followed"):
+        StripeReportingHook().read_file(run.result, b"".join)
+
+
+def test_sends_account_version_and_key_and_no_extra(
+    call: Callable[..., Any], stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An HTTP hook would send each extra as a header."""
+    extra = {"stripe_account": "acct_1", "stripe_version": "2026-10-28.endive", "idempotency_scope": "eu"}
+    connection = {"conn_type": "stripe", "host": stripe_conn.url, "password": "sk_test_sandbox", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    call("list_report_types")
+    request = stripe_conn.requests[-1]
+    headers = request.headers
+    assert (request.account, headers["stripe-version"]) == ("acct_1", "2026-10-28.endive")
+    assert headers["authorization"].startswith("Bearer")
+    assert not {"idempotency_scope", "idempotency-scope"} & set(headers)
+
+
+def test_one_session_is_kept_alive(stripe_conn: StripeSandbox) -> None:
+    """A handshake for each call would cost more than the calls."""
+    hook = StripeReportingHook()
+    hook.list_report_types()
+    assert hook.get_conn() is hook.get_conn()
+    adapter = hook.get_conn().get_adapter(stripe_conn.url)
+    pools = adapter.poolmanager.pools  # type: ignore[attr-defined]
+    (pool,) = (pools[key] for key in pools.keys())  # noqa: SIM118 - no mapping, though it has keys
+    for _ in range(5):
+        hook.list_report_types()
+    assert (pool.num_connections, pool.num_requests) == (1, 6)
+
+
+def test_the_inherited_ways_around_are_closed(stripe_conn: StripeSandbox) -> None:
+    """HttpHook.run() would follow redirects with the key and lose what Stripe says."""
+    with pytest.raises(ConfigurationError, match="no run"):
+        StripeReportingHook().run("/v1/charges")
+    with pytest.raises(ConfigurationError, match="no run"):
+        asyncio.run(StripeReportingAsyncHook().run(endpoint="/v1/charges"))
+    with pytest.raises(ConfigurationError, match="from the connection"):
+        StripeReportingHook().get_conn(headers={"X-Any": "1"})
+    assert stripe_conn.requests == []
+
+
+def test_ignores_a_netrc_file(stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Requests prefers a .netrc entry to an Authorization header."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert StripeReportingHook().list_report_types()
+
+
+def test_reads_a_file_and_from_the_start_again_after_a_cut(stripe_conn: StripeSandbox) -> None:
+    """What was read before the cut is not mixed with what comes after."""
+    from airflow_reportrun.sandbox import ShortContents
+
+    run = finished(stripe_conn)
+    assert run.result
+    stripe_conn.inject(ShortContents(kept=100, announced=False))
+    hook = StripeReportingHook()
+    hook.sleep = lambda seconds: None
+    tries: list[int] = []
+
+    def consume(chunks: Any) -> bytes:
+        tries.append(1)
+        return b"".join(chunks)
+
+    contents = hook.read_file(run.result, consume)
+    assert len(contents) == run.result.size
+    assert contents.startswith(b'"category"')
+    assert len(tries) == len(stripe_conn.requests_to("contents")) == 2
+
+
+def test_a_file_on_another_host_is_not_asked_for(stripe_conn: StripeSandbox) -> None:
+    """The key goes to the API and the files host of the connection, whatever an answer says."""
+    from dataclasses import replace
+
+    run = finished(stripe_conn)
+    assert run.result
+    for url in (
+        "https://files.stripe.com.evil.test/v1/files/file_1/contents",
+        f"http://{stripe_conn.url.removeprefix('http://')}@evil.test/",
+        f"http://user@{stripe_conn.url.removeprefix('http://')}/v1/files/file_1/contents",
+        "file:///etc/passwd",
+    ):
+        with pytest.raises(ConfigurationError, match="host that the key is not for"):
+            StripeReportingHook().read_file(replace(run.result, url=url), b"".join)
+    assert stripe_conn.requests_to("contents") == []
+
+
+def test_a_missing_file_is_stripes_error(stripe_conn: StripeSandbox) -> None:
+    """An error body is never taken for a report."""
+    from dataclasses import replace
+
+    run = finished(stripe_conn)
+    assert run.result
+    gone = replace(run.result, url=f"{stripe_conn.url}/v1/files/file_gone/contents")
+    with pytest.raises(APIError, match="No such file"):
+        StripeReportingHook().read_file(gone, b"".join)
+
+
+def test_the_test_button_says_mode_and_report_types(stripe_conn: StripeSandbox) -> None:
+    """The cheapest authenticated call, and its result in words."""
+    types = len(StripeReportingHook().list_report_types())
+    assert StripeReportingHook().test_connection() == (
+        True,
+        f"Connected in test mode; the account can run {types} report types.",
+    )
+
+
+def test_the_test_button_says_what_is_wrong(stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mistake at once, instead of one a click."""
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps({"conn_type": "stripe", "host": "http://api.stripe.com"})
+    )
+    works, message = StripeReportingHook().test_connection()
+    assert not works
+    assert "secret key is missing" in message
+    assert "has to be https" in message
+
+
+def test_the_session_follows_the_connections_tls_and_proxies(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Airflow users set for HTTP connections means the same here, in both colours."""
+    extra = {"proxies": "http://proxy.test:3128", "verify": "false", "timeout": "7", "trust_env": "false"}
+    connection = {"conn_type": "stripe", "password": "sk_test_sandbox", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    session: requests.Session = StripeReportingHook().get_conn()
+    assert session.proxies["https"] == "http://proxy.test:3128"
+    assert (session.verify, session.trust_env) == (False, False)
+    options = asyncio.run(StripeReportingAsyncHook().config()).extra_options or {}
+    assert (options["proxy"], options["ssl"]) == ("http://proxy.test:3128", False)
+    assert options["timeout"].sock_read == 7
+
+
+def test_proxies_of_the_environment_count_in_both_colours(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests reads HTTPS_PROXY by itself, aiohttp doesn't: a triggerer would be left without."""
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps({"conn_type": "stripe", "password": "sk_test_sandbox"})
+    )
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    options = asyncio.run(StripeReportingAsyncHook().config()).extra_options or {}
+    assert options["proxy"] == "http://proxy.test:3128"
+
+
+def finished(sandbox: StripeSandbox) -> ReportRun:
+    """Return a run that has succeeded."""
+    sandbox.configure(transition=AfterReads(0))
+    hook = StripeReportingHook()
+    return hook.retrieve_report_run(hook.create_report_run(TYPE, PARAMETERS).id)
