@@ -1,0 +1,50 @@
+"""Who asks for a report run: what makes two requests the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One task instance between two clears, and what it asks for.
+
+    Retries of a task instance, and a broker that delivers it twice, share an identity; a clear, a mapped sibling
+    and another DAG run have identities of their own.
+
+    :param scope: tells deployments apart that share an account and have the same DAGs.
+    :param dag_id: id of the DAG.
+    :param run_id: id of the DAG run.
+    :param task_id: id of the task.
+    :param map_index: index of a mapped task, -1 otherwise.
+    :param max_tries: Airflow's ``ti.max_tries``, which stays over retries and moves on when a user clears a
+        finished or deferred task.
+    :param stripe_account: the account that is acted as.
+    :param livemode: whether the key is one for live data, None where that isn't known.
+    :param report_type: what is asked for.
+    :param parameters: the parameters that are sent.
+    """
+
+    scope: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    max_tries: int
+    stripe_account: str | None
+    livemode: bool | None
+    report_type: str
+    parameters: Mapping[str, Any]
+
+    def idempotency_key(self, attempt: int) -> str:
+        """Return the ``Idempotency-Key`` of the attempt: deterministic, and well under Stripe's 255 characters.
+
+        :param attempt: 1, and one more after each report run or stored answer that can't be used.
+        """
+        # A list in JSON, so that no two identities can be joined to the same text.
+        text = json.dumps([*vars(self).values(), attempt], sort_keys=True, separators=(",", ":"))
+        return f"airflow-reportrun-{hashlib.sha256(text.encode()).hexdigest()}"
