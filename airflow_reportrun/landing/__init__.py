@@ -1,0 +1,1 @@
+"""From a finished report run to a verified file."""

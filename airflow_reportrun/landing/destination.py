@@ -1,0 +1,41 @@
+"""Where a report goes: a path with placeholders, checked before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from airflow_reportrun.reporting.errors import ConfigurationError
+
+
+def resolve_destination(template: str, values: Mapping[str, Any]) -> Path:
+    """Return the path that a ``destination`` names for one report.
+
+    :param template: an absolute local path with placeholders such as ``{interval_start:%Y-%m-%d}``; braces are
+        doubled to stand for themselves.
+    :param values: the placeholders that are known here, by name.
+    :raises ConfigurationError: when the path can't be a file on this machine.
+    """
+    known = ", ".join(f"{{{name}}}" for name in values)
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+        if unknown := sorted(set(names) - set(values)):
+            raise ConfigurationError(
+                f"destination {template!r} has the placeholder {{{unknown[0]}}}; known here are {known}."
+            )
+        text = template.format_map(values)
+    except ValueError as error:
+        raise ConfigurationError(f"destination {template!r}: {error}; placeholders are {known}.") from None
+    if "://" in text:
+        raise ConfigurationError(f"destination {text!r} is a URL; a report lands on a local path.")
+    path = Path(text)
+    if not path.is_absolute():
+        raise ConfigurationError(
+            f"destination {text!r} is relative, and a worker's working directory can be anywhere; "
+            "give an absolute path."
+        )
+    if text.endswith("/") or path.is_dir():
+        raise ConfigurationError(f"destination {text!r} is a folder; name a file in it.")
+    return path

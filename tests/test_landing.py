@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_reportrun.landing.destination import resolve_destination
+from airflow_reportrun.landing.files import land
+from airflow_reportrun.reporting.errors import ConfigurationError, DownloadError
+
+VALUES = {"report_type": "balance.summary.1", "interval_start": datetime(2024, 5, 1, tzinfo=UTC)}
+
+
+@given(chunks=st.lists(st.binary(max_size=50), max_size=20))
+def test_what_lands_is_what_arrived(tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes]) -> None:
+    """Bytes, size and digest, however the bytes were cut, none at all included."""
+    path = tmp_path_factory.mktemp("landing") / "x.csv"
+    whole = b"".join(chunks)
+    landed = land(chunks, path, expected_size=len(whole))
+    assert path.read_bytes() == whole
+    assert (landed.path, landed.size, landed.sha256) == (path, len(whole), hashlib.sha256(whole).hexdigest())
+
+
+def test_only_the_owner_may_read_it_whatever_the_umask(tmp_path: Path) -> None:
+    """A financial report is nobody else's business."""
+    before = os.umask(0)
+    try:
+        land([b"a"], tmp_path / "x.csv", expected_size=1)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x.csv").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("size", [0, 2, 4])
+def test_another_size_lands_nothing(tmp_path: Path, size: int) -> None:
+    """What was there before stays, and no part of the new file is left."""
+    path = tmp_path / "x.csv"
+    path.write_text("before")
+    with pytest.raises(DownloadError, match=r"3 bytes came for x\.csv"):
+        land([b"ab", b"c"], path, expected_size=size)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_never_sees_a_part(tmp_path: Path) -> None:
+    """The old file is whole until the new one is."""
+    path = tmp_path / "x.csv"
+    path.write_text("before")
+
+    def chunks() -> Iterator[bytes]:
+        yield b"af"
+        assert path.read_text() == "before"
+        yield b"ter"
+        assert path.read_text() == "before"
+
+    land(chunks(), path, expected_size=5)
+    assert path.read_text() == "after"
+
+
+def test_a_source_that_breaks_leaves_nothing(tmp_path: Path) -> None:
+    """A cut connection is an error of the source, and passes through as it is."""
+
+    def chunks() -> Iterator[bytes]:
+        yield b"af"
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        land(chunks(), tmp_path / "new" / "x.csv", expected_size=5)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_long_names_fit(tmp_path: Path) -> None:
+    """The temporary name must not be the one that is too long."""
+    path = tmp_path / ("x" * 255)
+    land([b"a"], path, expected_size=1)
+    assert path.read_bytes() == b"a"
+
+
+def test_fills_in_placeholders() -> None:
+    """With datetime's own formats; doubled braces stand for themselves."""
+    path = resolve_destination("/data/{report_type}/{{x}}/{interval_start:%Y-%m}.csv", VALUES)
+    assert path == Path("/data/balance.summary.1/{x}/2024-05.csv")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("/data/{interval_begin}.csv", "placeholder {interval_begin}; known here are {report_type}, {interval_st"),
+        ("/data/{}.csv", "placeholder {}"),
+        ("/data/{report_type.upper}.csv", "placeholder {report_type.upper}"),
+        ("/data/{report_type", "destination '/data/{report_type': "),
+        ("/data/{report_type:d}.csv", "Unknown format code"),
+        ("", "is relative"),
+        ("report.csv", "is relative"),
+        ("gs://bucket/report.csv", "is a URL"),
+        ("/nowhere/new/", "is a folder"),
+        ("/", "is a folder"),
+    ],
+)
+def test_refuses_a_destination_that_can_not_be_a_file(template: str, message: str) -> None:
+    """The error names what was wrong and what is known."""
+    with pytest.raises(ConfigurationError) as caught:
+        resolve_destination(template, VALUES)
+    assert message in str(caught.value)
