@@ -16,10 +16,11 @@ help:  ## show this menu
 test: .venv/ready  ## run the tests
 	.venv/bin/python -m pytest
 
-check: .venv/ready  ## lint, format, types
+check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

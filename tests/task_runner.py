@@ -1,0 +1,151 @@
+"""Runs tasks through Airflow 3's own task runner, without a database or a scheduler.
+
+What a worker does happens for real (templates, XCom, deferral, resuming, links); only the server that it talks to
+is played here. The one place that touches these half internal parts of Airflow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+from airflow.sdk import DAG, TaskInstanceState
+from airflow.sdk._shared.module_loading import import_string
+from airflow.sdk.api.client import Client
+from airflow.sdk.api.datamodels._generated import TaskInstance
+from airflow.sdk.execution_time.supervisor import run_task_in_process
+from airflow.sdk.serde import deserialize, serialize
+
+START = datetime(2024, 5, 1, tzinfo=UTC)
+END = datetime(2024, 5, 2, tzinfo=UTC)
+
+
+@dataclass
+class Try:
+    """How one try of a task instance ended."""
+
+    state: str
+    error: BaseException | None
+    xcoms: dict[str, Any]
+    deferral: Any = None
+
+    @property
+    def returned(self) -> Any:
+        """The task's return value."""
+        return self.xcoms.get("return_value")
+
+
+@dataclass
+class TaskRunner:
+    """One DAG run, and what Airflow remembers of its task instances."""
+
+    run_id: str = "scheduled__2024-05-02"
+    dag_run: Mapping[str, Any] = field(default_factory=dict)
+    xcoms: dict[str, Any] = field(default_factory=dict)
+    first_reschedule: datetime | None = None
+
+    def run(
+        self,
+        task: Any,
+        *,
+        try_number: int = 1,
+        max_tries: int = 3,
+        map_index: int = -1,
+        next_method: str | None = None,
+        next_kwargs: Mapping[str, Any] | None = None,
+    ) -> Try:
+        """Run one try of a task, as a worker would."""
+        instance = TaskInstance(
+            id=uuid.uuid4(),
+            task_id=task.task_id,
+            dag_id=task.dag_id,
+            run_id=self.run_id,
+            try_number=try_number,
+            map_index=map_index,
+            dag_version_id=uuid.uuid4(),
+        )
+        prefix = f"{task.task_id}/{map_index}/"
+        if next_method is None:  # Airflow clears a task's XComs before each try, not before it resumes one
+            self.xcoms = {key: value for key, value in self.xcoms.items() if not key.startswith(prefix)}
+        context: dict[str, Any] = {
+            "dag_run": self._dag_run(task.dag_id),
+            "max_tries": max_tries,
+            "should_retry": try_number <= max_tries,
+            "task_reschedule_count": 1 if self.first_reschedule else 0,
+            "next_method": next_method,
+            "next_kwargs": serialize(dict(next_kwargs)) if next_kwargs is not None else None,
+        }
+        server = httpx.MockTransport(lambda request: self._answer(request, context, map_index))
+        client = Client(base_url="http://airflow.invalid", token="", transport=server)
+        result = run_task_in_process(ti=instance, task=task, client=client)
+        mine = {k.removeprefix(prefix): v for k, v in self.xcoms.items() if k.startswith(prefix)}
+        state = TaskInstanceState(result.state).value
+        if state == "up_for_reschedule":
+            self.first_reschedule = self.first_reschedule or datetime.now(UTC)
+        return Try(state, result.error, mine, result.msg if state == "deferred" else None)
+
+    def trigger(self, tried: Try) -> Any:
+        """Make the trigger of a deferred task from what Airflow stored of it."""
+        stored = json.loads(json.dumps(tried.deferral.trigger_kwargs))
+        kwargs: Any = deserialize(stored)
+        return import_string(tried.deferral.classpath)(**kwargs)
+
+    def resume(self, task: Any, tried: Try, **how: Any) -> Try:
+        """Run the trigger of a deferred task, and then the task with its event."""
+
+        async def first_event() -> Any:
+            async for event in self.trigger(tried).run():
+                return event.payload
+            return None
+
+        event = json.loads(json.dumps(asyncio.run(first_event())))
+        return self.run(task, next_method=tried.deferral.next_method, next_kwargs={"event": event}, **how)
+
+    def _dag_run(self, dag_id: str) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "dag_id": dag_id,
+            "run_id": self.run_id,
+            "logical_date": START,
+            "data_interval_start": START,
+            "data_interval_end": END,
+            "run_after": END,
+            "start_date": END,
+            "end_date": None,
+            "run_type": "scheduled",
+            "state": "running",
+            "consumed_asset_events": [],
+            "partition_key": None,
+            **self.dag_run,
+        }
+        return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in fields.items()}
+
+    def _answer(self, request: httpx.Request, context: Mapping[str, Any], map_index: int) -> httpx.Response:
+        path = unquote(request.url.path).strip("/")
+        if path.endswith("/run"):
+            return httpx.Response(200, json=context)
+        if path.startswith("task-reschedules/") and self.first_reschedule:
+            return httpx.Response(200, json=self.first_reschedule.isoformat())
+        if path.startswith("xcoms/"):
+            _, _, _, task_id, name = path.split("/", 4)
+            key = f"{task_id}/{request.url.params.get('map_index', -1)}/{name}"
+            if request.method == "POST":
+                self.xcoms[key] = json.loads(request.content)
+                return httpx.Response(201, json={})
+            if key in self.xcoms:
+                return httpx.Response(200, json={"key": name, "value": self.xcoms[key]})
+        if path.startswith(("xcoms/", "connections/", "variables/")):
+            return httpx.Response(404, json={"detail": {"reason": "not_found", "message": path}})
+        return httpx.Response(200, json={"ok": True})
+
+
+def in_dag(task_class: type, *, schedule: Any = None, dag_id: str = "stripe", **kwargs: Any) -> Any:
+    """Return a task of this class in a DAG of its own."""
+    with DAG(dag_id, schedule=schedule, start_date=datetime(2024, 1, 1, tzinfo=UTC)):
+        return task_class(**{"task_id": "report", "retries": 3, **kwargs})

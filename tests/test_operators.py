@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_reportrun import triggers
+from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
+from airflow_reportrun.sandbox import (
+    AfterReads,
+    AtOnce,
+    Dropped,
+    RateLimited,
+    RunFails,
+    RunNeverEnds,
+    ShortContents,
+    StripeSandbox,
+    UnknownStatus,
+    WrongSize,
+)
+from tests.task_runner import END, START, TaskRunner, Try, in_dag
+
+MAY_FIRST = {"interval_start": int(START.timestamp()), "interval_end": int(END.timestamp())}
+
+
+@pytest.fixture(autouse=True)
+def _trigger_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
+
+
+def run_operator(**kwargs: Any) -> Any:
+    return in_dag(StripeReportRunOperator, **{"report_type": "balance.summary.1", "poll_interval": 0.01, **kwargs})
+
+
+def complete(task: Any, runner: TaskRunner | None = None, **how: Any) -> Try:
+    """Run one try to its end, deferred or not."""
+    runner = runner or TaskRunner()
+    tried = runner.run(task, **how)
+    return runner.resume(task, tried, **how) if tried.state == "deferred" else tried
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "deferrable"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    """Both ways of waiting have the same outcomes."""
+    return bool(request.param)
+
+
+def test_reports_on_the_data_interval_and_lands_the_file(
+    stripe_conn: StripeSandbox, tmp_path: Path, deferrable: bool
+) -> None:
+    """Interval, create, wait, download, check: the whole line."""
+    stripe_conn.configure(transition=AfterReads(3))
+    destination = str(tmp_path / "new" / "{report_type}-{interval_start:%Y-%m-%d}.csv")
+    tried = complete(run_operator(deferrable=deferrable, destination=destination))
+    assert tried.state == "success", tried.error
+    (run,) = stripe_conn.report_runs
+    landed = tmp_path / "new" / "balance.summary.1-2024-05-01.csv"
+    contents = landed.read_bytes()
+    assert stat.S_IMODE(landed.stat().st_mode) == 0o600
+    assert tried.returned == {
+        "report_run_id": run.id,
+        "report_type": "balance.summary.1",
+        "status": "succeeded",
+        "livemode": False,
+        **MAY_FIRST,
+        "file_id": tried.returned["file_id"],
+        "size": len(contents),
+        "request_id": stripe_conn.requests_to("create")[0].request_id,
+        "path": str(landed),
+        "sha256": hashlib.sha256(contents).hexdigest(),
+    }
+    assert tried.returned["file_id"].startswith("file_")
+    (create,) = stripe_conn.requests_to("create")
+    assert create.form["parameters"] == {name: str(value) for name, value in MAY_FIRST.items()}
+    assert tried.xcoms["report_run_id"] == run.id
+
+
+def test_options_reach_stripe_templates_rendered(stripe_conn: StripeSandbox) -> None:
+    """Each option has a field of Stripe's; the escape hatch is one of them."""
+    task = run_operator(
+        report_type="balance_change_from_activity.itemized.3",
+        interval_start="{{ data_interval_start }}",
+        interval_end="{{ data_interval_end | string }}",
+        columns=["{{ 'net' }}", "currency"],
+        currency="eur",
+        reporting_category="charge",
+        timezone="Europe/Berlin",
+        parameters={"currency_conversion": "{{ dag.dag_id }}"},
+        wait_for_completion=False,
+    )
+    tried = TaskRunner().run(task)
+    (create,) = stripe_conn.requests_to("create")
+    # The sandbox refuses the unknown parameter as Stripe would, which shows that it was sent.
+    assert "parameters[currency_conversion]" in str(tried.error)
+    assert create.form["parameters"] == {
+        **{name: str(value) for name, value in MAY_FIRST.items()},
+        "currency": "eur",
+        "columns": ["net", "currency"],
+        "currency_conversion": "stripe",
+        "reporting_category": "charge",
+        "timezone": "Europe/Berlin",
+    }
+
+
+def test_without_waiting_it_returns_the_pending_run(stripe_conn: StripeSandbox) -> None:
+    """The sensor and the download are tasks of their own then."""
+    tried = TaskRunner().run(run_operator(wait_for_completion=False))
+    assert tried.returned["status"] == "pending"
+    assert len(stripe_conn.requests) == 1
+
+
+def test_pushes_the_run_id_before_it_waits(stripe_conn: StripeSandbox) -> None:
+    """Who looks at a task that waits can see for what."""
+    tried = TaskRunner().run(run_operator(deferrable=True))
+    assert tried.state == "deferred"
+    (run,) = stripe_conn.report_runs
+    assert tried.xcoms["report_run_id"] == run.id
+
+
+def test_links_to_the_request_in_the_dashboard(stripe_conn: StripeSandbox) -> None:
+    """For a test key to the logs of test mode."""
+    tried = complete(run_operator())
+    request_id = stripe_conn.requests_to("create")[0].request_id
+    assert tried.xcoms["_link_StripeRequestLink"] == f"https://dashboard.stripe.com/test/logs/{request_id}"
+
+
+def test_looks_before_it_defers(stripe_conn: StripeSandbox) -> None:
+    """A report that is done already needs no trigger."""
+    stripe_conn.configure(transition=AfterReads(0))
+    tried = TaskRunner().run(run_operator(deferrable=True))
+    assert tried.state == "success"
+
+
+def test_a_run_that_succeeds_at_once_needs_no_second_look(stripe_conn: StripeSandbox) -> None:
+    """One look at the finished run, for its file, and no waiting."""
+    stripe_conn.configure(transition=AtOnce())
+    assert TaskRunner().run(run_operator(deferrable=True)).state == "success"
+
+
+def test_the_trigger_looks_first_ten_seconds_after_deferring(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow fails tasks whose trigger fires before it has noticed the deferral."""
+    monkeypatch.undo()
+    connection = {"conn_type": "stripe", "host": stripe_conn.url, "password": stripe_conn.api_key}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    runner = TaskRunner()
+    trigger = runner.trigger(runner.run(run_operator(deferrable=True)))
+    assert 8 < trigger.kwargs["not_before"] - time.time() <= 10
+
+
+def test_the_deadline_is_an_instant_and_airflows_comes_later(stripe_conn: StripeSandbox) -> None:
+    """It survives a triggerer's restart, and the task gets to say what became of the run."""
+    runner = TaskRunner()
+    tried = runner.run(run_operator(deferrable=True, timeout=timedelta(hours=1)))
+    trigger = runner.trigger(tried)
+    assert 3590 < trigger.kwargs["deadline"] - time.time() <= 3600
+    assert tried.deferral.trigger_timeout > timedelta(hours=1)
+
+
+def test_nothing_secret_is_stored_with_the_trigger(stripe_conn: StripeSandbox) -> None:
+    """Airflow keeps and logs a trigger's arguments."""
+    tried = TaskRunner().run(run_operator(deferrable=True))
+    assert stripe_conn.api_key not in tried.deferral.model_dump_json()
+
+
+def test_a_failed_run_fails_the_task_with_stripes_words(stripe_conn: StripeSandbox, deferrable: bool) -> None:
+    """And a retry makes a second report run, and only one."""
+    stripe_conn.inject(RunFails("The printer is on fire."))
+    task, runner = run_operator(deferrable=deferrable), TaskRunner()
+    tried = complete(task, runner)
+    assert tried.state == "up_for_retry"
+    assert "The printer is on fire." in str(tried.error)
+    assert complete(task, runner, try_number=2).state == "success"
+    assert complete(task, runner, try_number=3).state == "success"
+    assert [run.status for run in stripe_conn.report_runs] == ["failed", "succeeded"]
+
+
+def test_a_run_that_never_ends_times_out_and_a_retry_waits_on(
+    stripe_conn: StripeSandbox, deferrable: bool
+) -> None:
+    """Left pending is not succeeded; another run would be just as slow."""
+    stripe_conn.inject(RunNeverEnds())
+    task, runner = run_operator(deferrable=deferrable, timeout=0.1), TaskRunner()
+    for try_number in (1, 2):
+        tried = complete(task, runner, try_number=try_number)
+        assert tried.state == "up_for_retry"
+        assert "still pending at the deadline" in str(tried.error)
+    assert len(stripe_conn.report_runs) == 1
+
+
+def test_an_unknown_status_counts_as_pending(stripe_conn: StripeSandbox, deferrable: bool) -> None:
+    """A word that Stripe adds is never taken for success."""
+    stripe_conn.inject(UnknownStatus("archived"))
+    tried = complete(run_operator(deferrable=deferrable, timeout=0.1))
+    assert "still pending at the deadline" in str(tried.error)
+
+
+def test_errors_that_pass_are_waited_over(stripe_conn: StripeSandbox, deferrable: bool) -> None:
+    """A rate limit while polling costs no try."""
+    stripe_conn.inject(RateLimited(), times=2, on="retrieve")
+    assert complete(run_operator(deferrable=deferrable)).state == "success"
+
+
+def test_what_stripe_refuses_is_not_tried_again(stripe_conn: StripeSandbox) -> None:
+    """The same request would be refused again, so retries are not spent."""
+    tried = complete(run_operator(interval_start=1609459200, interval_end=1609545600))
+    assert tried.state == "failed"
+    assert "only available starting at" in str(tried.error)
+    assert stripe_conn.report_runs == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interval_start": "2024-05-01T00:00:00", "interval_end": "2024-05-02T00:00:00Z"}, "interval_start"),
+        ({"interval_start": "2024-05-02T00:00:00Z", "interval_end": "2024-05-01T00:00:00Z"}, "before its end"),
+        ({"timezone": "Europe/Atlantis"}, "IANA name"),
+        ({"payout": "po_1"}, "leave out payout"),
+        ({"report_type": "payout_reconciliation.by_id.itemized.4"}, "payout is missing"),
+        ({"destination": "reports/x.csv"}, "is relative"),
+        ({"destination": "/tmp"}, "is a folder"),  # noqa: S108
+        ({"destination": "/data/{month}.csv"}, "placeholder {month}"),
+        ({"destination": "s3://bucket/x.csv"}, "is a URL"),
+        ({"stripe_account": "me"}, "acct_…"),
+        ({"expect_livemode": True}, "has a test key"),
+    ],
+)
+def test_bad_input_is_one_clear_error_before_anything_is_sent(
+    stripe_conn: StripeSandbox, options: dict[str, Any], message: str
+) -> None:
+    """And no retry is spent on it."""
+    tried = TaskRunner().run(run_operator(**options))
+    assert tried.state == "failed"
+    assert message in str(tried.error)
+    assert stripe_conn.requests == []
+
+
+def test_a_shape_that_nobody_knows_is_found_when_the_dag_is_parsed() -> None:
+    """It is no template, so it need not wait for a run."""
+    with pytest.raises(ValueError, match="'triangle' is not a valid ParameterShape"):
+        run_operator(parameter_shape="triangle")
+
+
+def test_a_destination_needs_the_finished_report() -> None:
+    """Found when the DAG is parsed."""
+    with pytest.raises(ValueError, match="wait_for_completion"):
+        run_operator(destination="/data/x.csv", wait_for_completion=False)
+
+
+def test_a_destination_folder_is_found_out_before_anything_is_sent(
+    stripe_conn: StripeSandbox, tmp_path: Path
+) -> None:
+    """Not after an hour of waiting."""
+    tried = TaskRunner().run(run_operator(destination=str(tmp_path)))
+    assert "is a folder" in str(tried.error)
+    assert stripe_conn.requests == []
+
+
+def test_crash_before_the_answer_makes_one_run(stripe_conn: StripeSandbox, deferrable: bool) -> None:
+    """Stripe committed, the task never heard of it: the next try is given that run."""
+    stripe_conn.inject(Dropped(committed=True), times=6)  # more than the client sends again by itself
+    task, runner = run_operator(deferrable=deferrable), TaskRunner()
+    assert runner.run(task).state == "up_for_retry"
+    assert complete(task, runner, try_number=2).state == "success"
+    assert len(stripe_conn.report_runs) == 1
+
+
+def test_a_crash_after_deferring_attaches(stripe_conn: StripeSandbox) -> None:
+    """The trigger is lost with its triggerer and the task starts over: same run."""
+    task, runner = run_operator(deferrable=True), TaskRunner()
+    assert runner.run(task).state == "deferred"
+    assert complete(task, runner, try_number=2).state == "success"
+    assert len(stripe_conn.report_runs) == 1
+
+
+def test_a_retry_after_success_attaches(stripe_conn: StripeSandbox, tmp_path: Path, deferrable: bool) -> None:
+    """The worker died between the landing and its last word."""
+    task = run_operator(deferrable=deferrable, destination=str(tmp_path / "x.csv"))
+    runner = TaskRunner()
+    first = complete(task, runner)
+    second = complete(task, runner, try_number=2)
+    assert first.returned == second.returned
+    assert len(stripe_conn.report_runs) == 1
+
+
+def test_a_clear_asks_for_a_fresh_run(stripe_conn: StripeSandbox, deferrable: bool) -> None:
+    """Airflow moves max_tries on a clear, and only then."""
+    task, runner = run_operator(deferrable=deferrable), TaskRunner()
+    complete(task, runner, try_number=1, max_tries=3)
+    complete(task, runner, try_number=2, max_tries=4)
+    assert len(stripe_conn.report_runs) == 2
+
+
+def test_mapped_tasks_have_a_run_each(stripe_conn: StripeSandbox, deferrable: bool) -> None:
+    """They may ask for the very same report."""
+    task, runner = run_operator(deferrable=deferrable), TaskRunner()
+    for map_index in (0, 1, 0):
+        assert complete(task, runner, map_index=map_index).state == "success"
+    assert len(stripe_conn.report_runs) == 2
+
+
+def test_two_dag_runs_of_one_interval_have_a_run_each(stripe_conn: StripeSandbox, deferrable: bool) -> None:
+    """A manual run beside the scheduled one asks for fresh figures."""
+    task = run_operator(deferrable=deferrable)
+    for run_id in ("scheduled__2024-05-02", "manual__2024-05-02"):
+        complete(task, TaskRunner(run_id=run_id))
+    assert len(stripe_conn.report_runs) == 2
+
+
+def test_scopes_keep_two_deployments_apart(stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same DAG, same ids, one Stripe account."""
+    for scope in ("eu", "us", "eu"):
+        connection = {
+            "conn_type": "stripe",
+            "host": stripe_conn.url,
+            "password": stripe_conn.api_key,
+            "extra": {"idempotency_scope": scope},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+        complete(run_operator())
+    assert len(stripe_conn.report_runs) == 2
+
+
+def test_a_payout_needs_no_interval(stripe_conn: StripeSandbox) -> None:
+    """The shape decides; a manual run without any interval will do."""
+    dag_run = {"logical_date": None, "data_interval_start": None, "data_interval_end": None}
+    task = run_operator(report_type="payout_reconciliation.by_id.summary.1", payout="po_1")
+    TaskRunner(dag_run=dag_run).run(task)
+    (create,) = stripe_conn.requests_to("create")
+    assert create.form["parameters"] == {"payout": "po_1"}
+
+
+@pytest.mark.parametrize("options", [{}, {"interval_end": "2024-05-02T00:00:00Z"}])
+def test_an_instant_is_the_end_of_the_interval(stripe_conn: StripeSandbox, options: dict[str, str]) -> None:
+    """Balances are asked for at an instant, which needs no start."""
+    task = run_operator(report_type="ending_balance_reconciliation.summary.1", **options)
+    TaskRunner().run(task)
+    (create,) = stripe_conn.requests_to("create")
+    assert create.form["parameters"] == {"interval_end": str(MAY_FIRST["interval_end"])}
+
+
+def test_expecting_the_mode_that_the_key_has(stripe_conn: StripeSandbox) -> None:
+    """The check lets the right key through."""
+    assert complete(run_operator(expect_livemode=False)).state == "success"
+
+
+def test_acts_as_the_account_that_the_task_names(stripe_conn: StripeSandbox, deferrable: bool) -> None:
+    """While creating, polling and downloading alike."""
+    complete(run_operator(stripe_account="acct_1", deferrable=deferrable))
+    assert {request.account for request in stripe_conn.requests} == {"acct_1"}
+
+
+def test_a_wrong_size_lands_nothing(stripe_conn: StripeSandbox, tmp_path: Path) -> None:
+    """The file of the try before stays as it was; no part of the new one is left."""
+    destination = tmp_path / "x.csv"
+    destination.write_text("yesterday")
+    stripe_conn.inject(WrongSize(by=1))
+    task = run_operator(destination=str(destination))
+    task.hook.sleep = lambda seconds: None
+    tried = complete(task)
+    assert tried.state == "up_for_retry"
+    assert "Stripe's file has" in str(tried.error)
+    assert destination.read_text() == "yesterday"
+    assert list(tmp_path.iterdir()) == [destination]
+
+
+def test_a_cut_download_is_begun_again(stripe_conn: StripeSandbox, tmp_path: Path) -> None:
+    """Announced or not, a short body is noticed."""
+    destination = tmp_path / "x.csv"
+    stripe_conn.inject(ShortContents(kept=10, announced=True))
+    stripe_conn.inject(ShortContents(kept=10, announced=False))
+    task = run_operator(destination=str(destination))
+    tried = complete(task)
+    assert tried.state == "success"
+    assert destination.stat().st_size == tried.returned["size"]
+
+
+def submitted(sandbox: StripeSandbox, **settings: Any) -> str:
+    sandbox.configure(transition=AfterReads(settings.pop("reads", 0)))
+    tried = TaskRunner().run(run_operator(wait_for_completion=False))
+    return str(tried.returned["report_run_id"])
+
+
+def test_downloads_a_finished_run(stripe_conn: StripeSandbox, tmp_path: Path) -> None:
+    """From the id alone; creates nothing."""
+    run_id = submitted(stripe_conn)
+    destination = str(tmp_path / "{report_type}" / "{interval_end:%Y}-{report_run_id}.csv")
+    tried = TaskRunner().run(in_dag(StripeReportDownloadOperator, report_run_id=run_id, destination=destination))
+    assert tried.state == "success", tried.error
+    landed = tmp_path / "balance.summary.1" / f"2024-{run_id}.csv"
+    assert tried.returned["path"] == str(landed)
+    assert tried.returned["sha256"] == hashlib.sha256(landed.read_bytes()).hexdigest()
+    assert len(stripe_conn.report_runs) == 1
+
+
+def test_download_says_when_there_is_no_file(stripe_conn: StripeSandbox, tmp_path: Path) -> None:
+    """Pending may get better with a retry, failed may not."""
+    destination = str(tmp_path / "x.csv")
+    pending = submitted(stripe_conn, reads=9)
+    tried = TaskRunner().run(in_dag(StripeReportDownloadOperator, report_run_id=pending, destination=destination))
+    assert tried.state == "up_for_retry"
+    assert "StripeReportRunSensor" in str(tried.error)
+    stripe_conn.reset()
+    stripe_conn.inject(RunFails("No."))
+    failed = submitted(stripe_conn)
+    tried = TaskRunner().run(in_dag(StripeReportDownloadOperator, report_run_id=failed, destination=destination))
+    assert tried.state == "failed"
+    assert "failed: No." in str(tried.error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_download_refuses_what_is_no_id(stripe_conn: StripeSandbox) -> None:
+    """A template that found nothing renders to "None"."""
+    task = in_dag(StripeReportDownloadOperator, report_run_id="None", destination="/data/x.csv")
+    tried = TaskRunner().run(task)
+    assert "'None' is not the id" in str(tried.error)
+    assert stripe_conn.requests == []
+
+
+def test_an_event_of_nobody_is_an_error() -> None:
+    """Somebody's own trigger would otherwise be taken for success."""
+    with pytest.raises(ValueError, match="Expected an event of a report run"):
+        run_operator().execute_complete({}, "success")
+
+
+def test_start_dates_are_irrelevant(stripe_conn: StripeSandbox) -> None:
+    """The interval of a backfill comes from its DAG run, however long ago."""
+    dag_run = {
+        "data_interval_start": datetime(2022, 1, 1, tzinfo=UTC),
+        "data_interval_end": datetime(2022, 2, 1, tzinfo=UTC),
+        "logical_date": datetime(2022, 1, 1, tzinfo=UTC),
+        "run_type": "backfill",
+    }
+    tried = complete(run_operator(), TaskRunner(dag_run=dag_run))
+    assert tried.returned["interval_start"] == 1640995200
