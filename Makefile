@@ -8,10 +8,13 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test check clean
+.PHONY: help demo test check clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEEP=1, STRIPE_API_KEY=…)
+	.venv/bin/python -m demo
 
 test: .venv/ready  ## run the tests
 	.venv/bin/python -m pytest

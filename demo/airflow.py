@@ -1,0 +1,144 @@
+"""A real Airflow as plain processes on loopback, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+COMPONENTS = (["api-server"], ["scheduler"], ["dag-processor"], ["triggerer"])
+START_TIMEOUT = 120.0
+
+
+class Airflow:
+    """Scheduler, DAG processor, triggerer and API server on SQLite; all of it stops with the block.
+
+    :param home: folder for the database, the configuration and the logs.
+    :param dags_folder: the DAGs.
+    :param environment: further environment variables, such as connections.
+    """
+
+    def __init__(self, home: Path, dags_folder: Path, environment: Mapping[str, str]) -> None:
+        port, worker_logs, trigger_logs = (_free_port() for _ in range(3))
+        self.url = f"http://127.0.0.1:{port}"
+        self._home = home
+        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._session = requests.Session()
+        self._environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW") and k != "STRIPE_API_KEY"},
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            # A worker would otherwise stay for up to five seconds after its task has ended.
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            **environment,
+        }
+
+    def run(self, *command: str) -> None:
+        """Run an ``airflow`` command to its end; its output goes to a log."""
+        name = "-".join(command[:2])
+        with self._log(name).open("ab") as log:
+            done = subprocess.run(
+                _airflow(*command), env=self._environment, stdout=log, stderr=subprocess.STDOUT, check=False
+            )
+        if done.returncode != 0:
+            raise RuntimeError(f"airflow {' '.join(command)} failed:\n{_tail(self._log(name))}")
+
+    def __enter__(self) -> Self:
+        """Start all components and wait until the API answers."""
+        for component in COMPONENTS:
+            with self._log(component[0]).open("ab") as log:
+                process = subprocess.Popen(
+                    _airflow(*component),
+                    env=self._environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            self._processes.append((component[0], process))
+        try:
+            self._wait_for_api()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop what was started, gently first; each component leads a process group of its own."""
+        for last in (signal.SIGTERM, signal.SIGKILL):
+            for _, process in self._processes:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, last)
+            for _, process in self._processes:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=20)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Ask Airflow's REST API."""
+        self.check()
+        response = self._session.get(f"{self.url}/api/v2/{path}", params=query, timeout=30)
+        response.raise_for_status()
+        return response.json()
+
+    def check(self) -> None:
+        """Raise when a component has died, with the end of its log."""
+        for name, process in self._processes:
+            if process.poll() is not None:
+                raise RuntimeError(f"airflow {name} ended unexpectedly:\n{_tail(self._log(name))}")
+
+    def _wait_for_api(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            self.check()
+            with suppress(requests.ConnectionError):
+                token = self._session.get(f"{self.url}/auth/token", timeout=30)
+                if token.ok:
+                    self._session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+                    return
+            time.sleep(0.3)
+        raise RuntimeError(f"Airflow's API did not answer:\n{_tail(self._log('api-server'))}")
+
+    def _log(self, name: str) -> Path:
+        self._home.mkdir(parents=True, exist_ok=True)
+        return self._home / f"{name}.log"
+
+
+def _airflow(*command: str) -> list[str]:
+    return [sys.executable, "-m", "airflow", *command]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _tail(log: Path, lines: int = 30) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

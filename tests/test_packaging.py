@@ -1,0 +1,116 @@
+"""The wheel, installed into an environment without the checkout, under a real Airflow and its commands."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_reportrun import __version__
+from airflow_reportrun.sandbox import AfterSeconds, StripeSandbox
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as it is published."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the wheel, which finds its dependencies in this one."""
+    home = tmp_path_factory.mktemp("installed")
+    venv.create(home)
+    python = home / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+    (site_packages,) = home.glob("lib/python*/site-packages")
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return python
+
+
+Airflow = Callable[..., str]
+
+
+@pytest.fixture
+def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airflow:
+    """Runs an ``airflow`` command in the environment of the wheel, in a fresh Airflow."""
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW_VAR_STRIPE_REPORTS": str(tmp_path / "reports"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+    }
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [installed, "-m", "airflow", *command],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("db", "migrate")
+    return run
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    """Neither tests nor examples end up in site-packages."""
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {
+        "airflow_reportrun",
+        f"airflow_provider_reportrun-{__version__}.dist-info",
+    }
+    assert "airflow_reportrun/py.typed" in names
+
+
+def test_airflow_knows_the_provider_and_tests_its_connection(airflow: Airflow) -> None:
+    """As a user would after installing it."""
+    (provider,) = json.loads(airflow("providers", "get", "airflow-provider-reportrun", "--output", "json"))
+    assert provider["Version"] == __version__
+    hooks = json.loads(airflow("providers", "hooks", "--output", "json"))
+    (stripe,) = (hook for hook in hooks if hook["connection_type"] == "stripe")
+    assert stripe["package_name"] == "airflow-provider-reportrun"
+    assert "Connection success!" in airflow("connections", "test", "stripe_default")
+
+
+def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbox, tmp_path: Path) -> None:
+    """With Airflow's own task runner, triggers, XCom and templates, deferred tasks included."""
+    stripe_conn.configure(transition=AfterSeconds(2))
+    airflow("dags", "test", "stripe_daily_activity", "2024-05-02T13:00:00+00:00")
+    rows = read(tmp_path / "reports" / "activity" / "2024-05-01.csv")
+    assert {row["created"][:10] for row in rows} == {"2024-05-01"}
+
+    airflow("dags", "test", "stripe_separate_tasks", "2024-06-01T13:00:00+00:00")
+    rows = read(tmp_path / "reports" / "balance" / "2024-05.csv")
+    assert rows[0]["description"] == "Starting balance (2024-05-01)"
+
+    spans = [(run.parameters["interval_start"], run.parameters["interval_end"]) for run in stripe_conn.report_runs]
+    assert spans == [(1714521600, 1714608000), (1714521600, 1717200000)]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
