@@ -135,7 +135,8 @@ class PermissionDeniedError(APIError):
     """The key may not do this (403)."""
 
     advice = (
-        "A restricted key needs the permissions to read and write report runs and report types, and to read files."
+        "A restricted key needs the permissions report_runs_and_report_types_read (which creates runs, too) "
+        "and file_read."
     )
 
 
