@@ -21,6 +21,9 @@ EXTRA_FIELDS = (*CONN_FIELDS, "proxies", "verify", "cert", "trust_env")
 """What the connection's extra may hold: the fields of the form, and what requests calls the same."""
 
 
+EXPECTED = {"stripe_account": "the id of an account (acct_…)", "stripe_version": "an API version"}
+
+
 class AirflowConnection(Protocol):
     """The fields of an Airflow connection that are read here."""
 
@@ -74,12 +77,17 @@ class ConnectionSettings:
             **{name: value for name, value in named.items() if value},
         }
 
-    def allows(self, url: str) -> bool:
-        """Whether the key may be sent to this URL: the API's host and the files host, nothing else."""
+    def file_url(self, url: str) -> str | None:
+        """Return where to fetch a file that Stripe says is at this URL, None where the key must not go.
+
+        The key goes to the hosts of the API and of the files, nowhere else; a URL of Stripe's own files host is
+        taken to the one that the connection names instead.
+        """
         parts = urlsplit(url)
-        if parts.username or parts.password:
-            return False
-        return f"{parts.scheme}://{parts.netloc}" in (self.api_base_url, self.files_base_url)
+        origin = None if parts.username or parts.password else _normal(parts)
+        if origin == FILES_BASE_URL:
+            return self.files_base_url + url.removeprefix(f"{parts.scheme}://{parts.netloc}")
+        return url if origin in (self.api_base_url, self.files_base_url) else None
 
     @classmethod
     def from_connection(
@@ -111,9 +119,8 @@ class ConnectionSettings:
             proxies = {"http": proxies, "https": proxies}
         if not isinstance(proxies, Mapping):
             mistakes.append("proxies is an object of URLs by scheme")
-        account = stripe_account or given.get("stripe_account")
-        if account and not str(account).startswith("acct_"):
-            mistakes.append(f"stripe_account is the id of an account, acct_…, not {account!r}")
+        account = _header("stripe_account", stripe_account or given.get("stripe_account"), r"acct_\w+", mistakes)
+        version = _header("stripe_version", given.get("stripe_version"), r"[\w.-]+", mistakes)
         cert = given.get("cert")
         if mistakes:
             raise ConfigurationError(f"Connection {connection.conn_id!r}: {'; '.join(mistakes)}.")
@@ -122,13 +129,15 @@ class ConnectionSettings:
             api_base_url=api_base_url,
             files_base_url=files_base_url,
             stripe_account=account,
-            stripe_version=given.get("stripe_version"),
+            stripe_version=version,
             idempotency_scope=str(given.get("idempotency_scope", "")),
             timeout=timeout,
             proxies=dict(proxies),
             verify=_verify(given.get("verify", True)),
             cert=tuple(cert) if isinstance(cert, list) else cert,
-            trust_env=_verify(given.get("trust_env", True)) is not False,
+            # The way to this machine leads over no proxy, least of all with a key in plain http.
+            trust_env=_verify(given.get("trust_env", True)) is not False
+            and not _is_loopback(urlsplit(api_base_url)),
         )
 
 
@@ -140,6 +149,14 @@ def _api_key(connection: AirflowConnection, mistakes: list[str]) -> str:
     elif not re.fullmatch(r"(sk|rk)_[A-Za-z0-9_]+", key):
         mistakes.append("the password is not a secret key; those begin with sk_ or rk_")
     return key
+
+
+def _header(name: str, value: Any, pattern: str, mistakes: list[str]) -> str | None:
+    """Return the value of a header; secret stores like to add a line end."""
+    text = str(value or "").strip()
+    if text and not re.fullmatch(pattern, text, re.ASCII):
+        mistakes.append(f"{name} is {value!r}, which is not {EXPECTED[name]}")
+    return text or None
 
 
 def _base_url(connection: AirflowConnection, mistakes: list[str]) -> str:
@@ -161,7 +178,18 @@ def _origin(name: str, url: str, mistakes: list[str]) -> str:
         mistakes.append(f"{name} is a host or https://host[:port], without a path or a user")
     elif parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts)):
         mistakes.append(f"{name} has to be https; plain http is for a sandbox on this machine")
-    return f"{parts.scheme}://{parts.netloc}"
+    return _normal(parts)
+
+
+def _normal(parts: SplitResult) -> str:
+    """Return scheme, host and port of a URL in the one spelling that can be compared."""
+    try:
+        port = parts.port
+    except ValueError:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    default = {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{parts.scheme}://{host}" + ("" if port in (None, default) else f":{port}")
 
 
 def _is_loopback(parts: SplitResult) -> bool:

@@ -11,7 +11,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import aiohttp
@@ -20,12 +20,11 @@ from airflow.providers.common.compat.connection import get_async_connection, get
 from airflow.providers.http.hooks.http import AsyncHttpSession, HttpAsyncHook, HttpHook, SessionConfig
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies, select_proxy
-from tenacity import Retrying
 
 from airflow_reportrun.connection import ConnectionSettings
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
-from airflow_reportrun.reporting.endpoints import Request, Response
+from airflow_reportrun.reporting.endpoints import Request, Response, require_success
 from airflow_reportrun.reporting.errors import APIConnectionError, ConfigurationError, ReportingError
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CHUNK_SIZE = 256 * 1024
-"""Bytes: smaller pieces cost more calls, larger ones fall out of the processor's cache between hash and disk."""
+CHUNK_SIZE = 1024 * 1024
+"""Bytes; in smaller pieces a download costs markedly more CPU (``make bench``)."""
 
 
 class BearerAuth(AuthBase):
@@ -82,9 +81,6 @@ class StripeReportingHook(ReportingClient, HttpHook):
         session = requests.Session()
         session.auth = BearerAuth(self.settings.api_key)
         session.headers.update(self.settings.headers())
-        session.proxies.update(self.settings.proxies)
-        session.verify = self.settings.verify
-        session.cert = self.settings.cert
         session.trust_env = self.settings.trust_env
         if self.keep_alive_adapter:
             session.mount("https://", self.keep_alive_adapter)
@@ -110,20 +106,18 @@ class StripeReportingHook(ReportingClient, HttpHook):
         """Do one HTTP exchange; see :meth:`ReportingClient.exchange`."""
         fields = list(request.fields)
         try:
-            response = self._session.request(
+            response = self._request(
                 request.method,
                 self.settings.api_base_url + request.path,
                 params=fields if request.method == "GET" else None,
                 data=fields if request.method == "POST" else None,
                 headers=_request_headers(request),
-                timeout=self.settings.timeout,
-                allow_redirects=False,
             )
         except requests.RequestException as error:
             # Raised below, without a context: these errors hold URLs, and theirs the headers.
             reason = type(error).__name__
         else:
-            return _response(response.status_code, response.headers.items(), response.content)
+            return _response(response)
         raise _no_answer(request.method, request.path, reason)
 
     def read_file(self, file: File, consume: Callable[[Iterator[bytes]], T]) -> T:
@@ -133,40 +127,46 @@ class StripeReportingHook(ReportingClient, HttpHook):
         :param consume: is given the bytes in chunks; called once a try.
         :raises ConfigurationError: when Stripe points to a host that the key must not go to.
         """
-        if not self.settings.allows(file.url):
+        url = self.settings.file_url(file.url)
+        if url is None:
             raise ConfigurationError(
                 f"File {file.id} is on a host that the key is not for. If it is yours, "
                 f"set files_base_url in connection {self.stripe_conn_id!r}."
             )
 
         def once() -> T:
-            with self._open(file) as chunks:
+            with self._open(f"/v1/files/{file.id}/contents", url) as chunks:
                 return consume(chunks)
 
-        result: T = Retrying(sleep=self.sleep, **self.retry_policy.options())(once)
-        return result
+        return self.retry(once)
 
     @contextmanager
-    def _open(self, file: File) -> Iterator[Iterator[bytes]]:
-        request = Request("GET", f"/v1/files/{file.id}/contents", lambda body, _: body)
+    def _open(self, path: str, url: str) -> Iterator[Iterator[bytes]]:
         try:
-            response = self._session.get(
-                file.url,
-                # A coded transfer would hide whether all bytes came.
-                headers={"Accept-Encoding": "identity"},
-                timeout=self.settings.timeout,
-                allow_redirects=False,
-                stream=True,
-            )
+            # A coded transfer would hide whether all bytes came.
+            response = self._request("GET", url, headers={"Accept-Encoding": "identity"}, stream=True)
         except requests.RequestException as error:
             reason = type(error).__name__
         else:
             with response:
                 if response.status_code != 200:
-                    request.result(_response(response.status_code, response.headers.items(), response.content))
-                yield _chunks(request, response)
+                    require_success(f"GET {path}", _response(response))
+                yield _chunks(path, response)
             return
-        raise _no_answer("GET", request.path, reason)
+        raise _no_answer("GET", path, reason)
+
+    def _request(self, method: str, url: str, **options: Any) -> requests.Response:
+        return self._session.request(
+            method,
+            url,
+            timeout=self.settings.timeout,
+            allow_redirects=False,
+            # Said here and not in the session, where what the environment says would come first.
+            proxies=dict(self.settings.proxies),
+            verify=self.settings.verify,
+            cert=self.settings.cert,
+            **options,
+        )
 
     def test_connection(self) -> tuple[bool, str]:
         """Make the cheapest authenticated call, for the button in the connection form."""
@@ -271,7 +271,7 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = type(error).__name__
         else:
-            return _response(response.status, response.headers.items(), body)
+            return Response(response.status, _lower(response.headers.items()), body)
         raise _no_answer(request.method, request.path, reason)
 
 
@@ -279,18 +279,22 @@ def _request_headers(request: Request[T]) -> dict[str, str]:
     return {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
 
 
-def _response(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
-    return Response(status, {name.lower(): value for name, value in headers}, body)
+def _response(response: requests.Response) -> Response:
+    return Response(response.status_code, _lower(response.headers.items()), response.content)
 
 
-def _chunks(request: Request[T], response: requests.Response) -> Iterator[bytes]:
+def _lower(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers}
+
+
+def _chunks(path: str, response: requests.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_content(CHUNK_SIZE)
     except requests.RequestException as error:
         reason = type(error).__name__
     else:
         return
-    raise _no_answer(request.method, request.path, reason)
+    raise _no_answer("GET", path, reason)
 
 
 def _no_answer(method: str, path: str, reason: str) -> APIConnectionError:
@@ -310,10 +314,14 @@ def _ssl(settings: ConnectionSettings) -> ssl.SSLContext | bool:
     bundle = settings.verify if isinstance(settings.verify, str) else None
     if bundle is None and settings.trust_env:
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    if bundle is None and settings.cert is None:
-        return True
+    return True if bundle is None and settings.cert is None else _ssl_context(bundle, settings.cert)
+
+
+@lru_cache(maxsize=8)
+def _ssl_context(bundle: str | None, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
+    """Return a context made once a process: it reads files, and a triggerer waits for many runs at a time."""
     context = ssl.create_default_context(cafile=bundle)
-    if settings.cert is not None:
-        certificate, key = (settings.cert, None) if isinstance(settings.cert, str) else settings.cert
+    if cert is not None:
+        certificate, key = (cert, None) if isinstance(cert, str) else cert
         context.load_cert_chain(certificate, key)
     return context

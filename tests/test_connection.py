@@ -38,6 +38,7 @@ def test_a_key_is_all_it_takes() -> None:
         ({"host": "http://127.0.0.1:8181"}, "http://127.0.0.1:8181"),
         ({"host": "localhost", "schema": "http", "port": 8181}, "http://localhost:8181"),
         ({"host": "http://[::1]:8181"}, "http://[::1]:8181"),
+        ({"host": "API.Stripe.com", "port": 443}, "https://api.stripe.com"),
     ],
 )
 def test_reads_the_host_as_people_write_it(fields: dict[str, Any], url: str) -> None:
@@ -65,6 +66,8 @@ def test_reads_the_host_as_people_write_it(fields: dict[str, Any], url: str) -> 
         ({}, {"timeout": -1}, "positive number of seconds"),
         ({}, {"timeout": "nan"}, "positive number of seconds"),
         ({}, {"stripe_account": "42"}, "acct_…"),
+        ({}, {"stripe_account": "acct_1\r\nX-Evil: 1"}, "acct_…"),
+        ({}, {"stripe_version": "new est"}, "an API version"),
         ({}, {"proxies": 7}, "proxies is an object"),
         ({}, {"srv_lookup": True}, "the extra has srv_lookup"),
         ({}, {"X-Header": "1"}, "the extra has X-Header"),
@@ -110,6 +113,49 @@ def test_empty_fields_of_the_form_count_as_absent() -> None:
     """Airflow stores what was left empty as null or as an empty text."""
     it = settings({"stripe_account": "", "timeout": None, "files_base_url": ""})
     assert (it.stripe_account, it.timeout) == (None, 60.0)
+
+
+def test_a_line_end_from_a_secret_store_is_no_part_of_a_value() -> None:
+    """It would be refused as a header much later, and less clearly."""
+    it = settings({"stripe_account": "acct_1\n"}, password="sk_test_key\n")
+    assert (it.stripe_account, it.api_key) == ("acct_1", "sk_test_key")
+
+
+FILE = "/v1/files/file_1/contents"
+
+
+@pytest.mark.parametrize(
+    ("fields", "extra", "url", "fetched"),
+    [
+        ({}, {}, f"https://files.stripe.com{FILE}", f"https://files.stripe.com{FILE}"),
+        ({}, {}, f"https://FILES.stripe.com:443{FILE}", f"https://files.stripe.com{FILE}"),
+        ({}, {}, f"https://api.stripe.com{FILE}", f"https://api.stripe.com{FILE}"),
+        ({"host": "https://gw.test"}, {}, f"https://files.stripe.com{FILE}", f"https://gw.test{FILE}"),
+        (
+            {},
+            {"files_base_url": "https://gw.test/"},
+            f"https://files.stripe.com{FILE}",
+            f"https://gw.test{FILE}",
+        ),
+        ({}, {}, f"http://files.stripe.com{FILE}", None),
+        ({}, {}, f"https://files.stripe.com.evil.test{FILE}", None),
+        ({}, {}, f"https://files.stripe.com:8443{FILE}", None),
+        ({}, {}, f"https://files.stripe.com:x{FILE}", None),
+        ({}, {}, f"https://files.stripe.com@evil.test{FILE}", None),
+        ({}, {}, f"https://me@files.stripe.com{FILE}", None),
+    ],
+)
+def test_fetches_files_only_where_the_key_may_go(
+    fields: dict[str, Any], extra: dict[str, Any], url: str, fetched: str | None
+) -> None:
+    """From the API's host or the files host; a gateway stands in for Stripe's own."""
+    assert settings(extra, **fields).file_url(url) == fetched
+
+
+def test_the_way_to_this_machine_leads_over_no_proxy() -> None:
+    """Plain http is allowed to a sandbox here, so it must not leave the machine with the key."""
+    assert settings(host="http://127.0.0.1:8181").trust_env is False
+    assert settings().trust_env is True
 
 
 def test_the_tasks_account_comes_before_the_connections() -> None:

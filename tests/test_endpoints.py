@@ -13,6 +13,7 @@ from airflow_reportrun.reporting.endpoints import Request, Response
 from airflow_reportrun.reporting.errors import (
     APIError,
     ConflictError,
+    DataNotReadyError,
     IdempotencyError,
     InvalidParametersError,
     InvalidRequestError,
@@ -42,6 +43,7 @@ def error_of(response: Response) -> APIError:
     [
         (400, {"type": "invalid_request_error"}, InvalidRequestError),
         (400, {"type": "idempotency_error"}, IdempotencyError),
+        (400, {"type": "invalid_request_error", "param": "parameters.interval_end"}, DataNotReadyError),
         (403, {"type": "invalid_request_error"}, PermissionDeniedError),
         (409, {"type": "idempotency_error", "code": "idempotency_key_in_use"}, ConflictError),
         (429, {"type": "invalid_request_error", "code": "rate_limit"}, RateLimitError),

@@ -5,8 +5,11 @@ import json
 import socket
 import traceback
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 
+import certifi
 import pytest
 import requests
 
@@ -159,8 +162,32 @@ def test_connection_errors_show_no_url_and_no_key(
     assert "sk_test_secret" not in repr(caught.value.__dict__)
 
 
-def test_redirects_are_not_followed(call: Callable[..., Any], stripe_conn: StripeSandbox) -> None:
-    """With the key only the connection's hosts are spoken to."""
+def test_redirects_are_not_followed(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redirect would carry the key along."""
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        connection = {"host": f"http://127.0.0.1:{server.server_port}", "password": "sk_test_sandbox"}
+        monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps({"conn_type": "stripe", **connection}))
+        with pytest.raises(UnexpectedResponseError, match="HTTP 302; redirects are not followed"):
+            call("retrieve_report_run", "frr_1")
+        server.shutdown()
+    assert asked == ["/v1/reporting/report_runs/frr_1"]
+
+
+def test_redirects_of_downloads_are_not_followed(stripe_conn: StripeSandbox) -> None:
+    """Not even to a host that looks harmless."""
     stripe_conn.inject(Redirected("http://127.0.0.1:9/elsewhere"))
     run = finished(stripe_conn)
     assert run.result
@@ -284,33 +311,54 @@ def test_the_test_button_says_what_is_wrong(stripe_conn: StripeSandbox, monkeypa
     assert "has to be https" in message
 
 
-def test_the_session_follows_the_connections_tls_and_proxies(
-    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+ENVIRONMENT = {"HTTPS_PROXY": "http://environment.test:1", "REQUESTS_CA_BUNDLE": certifi.where()}
+
+
+@pytest.mark.parametrize(
+    ("extra", "proxy", "verify"),
+    [
+        ({}, "http://environment.test:1", True),
+        ({"proxies": "http://connection.test:2", "verify": "false"}, "http://connection.test:2", False),
+        ({"trust_env": "false"}, None, True),
+    ],
+)
+def test_proxies_and_tls_are_the_same_in_both_colours(
+    monkeypatch: pytest.MonkeyPatch, extra: dict[str, str], proxy: str | None, verify: bool
 ) -> None:
-    """What Airflow users set for HTTP connections means the same here, in both colours."""
-    extra = {"proxies": "http://proxy.test:3128", "verify": "false", "timeout": "7", "trust_env": "false"}
-    connection = {"conn_type": "stripe", "password": "sk_test_sandbox", "extra": extra}
+    """The connection's word first, then the environment's; a poll takes no other way than a POST."""
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    connection = {"conn_type": "stripe", "password": "sk_test_sandbox", "extra": {"timeout": "7", **extra}}
     monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
-    session: requests.Session = StripeReportingHook().get_conn()
-    assert session.proxies["https"] == "http://proxy.test:3128"
-    assert (session.verify, session.trust_env) == (False, False)
+
+    sent: dict[str, Any] = {}
+    hook = StripeReportingHook()
+
+    def send(request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        sent.update(options)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(hook.get_conn(), "send", send)
+    hook.retry_policy = RetryPolicy(max_tries=1)
+    with pytest.raises(APIConnectionError):
+        hook.list_report_types()
+    assert sent["proxies"].get("https") == proxy
+    assert bool(sent["verify"]) is verify
+    assert (sent["timeout"], sent["allow_redirects"]) == (7.0, False)
+
     options = asyncio.run(StripeReportingAsyncHook().config()).extra_options or {}
-    assert (options["proxy"], options["ssl"]) == ("http://proxy.test:3128", False)
-    assert options["timeout"].sock_read == 7
+    assert options["proxy"] == proxy
+    assert bool(options["ssl"]) is verify
+    assert (options["timeout"].sock_read, options["allow_redirects"]) == (7.0, False)
 
 
-def test_proxies_of_the_environment_count_in_both_colours(
-    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Requests reads HTTPS_PROXY by itself, aiohttp doesn't: a triggerer would be left without."""
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps({"conn_type": "stripe", "password": "sk_test_sandbox"})
-    )
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    options = asyncio.run(StripeReportingAsyncHook().config()).extra_options or {}
-    assert options["proxy"] == "http://proxy.test:3128"
+def test_a_ca_bundle_is_read_once_a_process() -> None:
+    """A triggerer makes a hook for each of its tasks."""
+    from airflow_reportrun.hooks import _ssl_context
+
+    assert _ssl_context(certifi.where(), None) is _ssl_context(certifi.where(), None)
 
 
 def finished(sandbox: StripeSandbox) -> ReportRun:

@@ -19,7 +19,9 @@ from airflow_reportrun.reporting.retries import RetryPolicy, is_worth_another_tr
 
 
 def error(status: int, **facts: Any) -> APIError:
-    return error_class(status, facts.get("type"))("What Stripe said", http_status=status, **facts)
+    return error_class(status, facts.get("type"), facts.get("param"))(
+        "What Stripe said", http_status=status, **facts
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,7 @@ def error(status: int, **facts: Any) -> APIError:
         (error(500, should_retry=False), False),
         (error(400, should_retry=True), True),
         (error(429, should_retry=False), False),
+        (error(400, param="parameters.interval_end"), False),
         (APIConnectionError("reset"), True),
         (UnexpectedResponseError("a login page"), False),
         (InvalidParametersError("reversed"), False),

@@ -1,4 +1,4 @@
-"""The clients: one in each colour, the same verbs, the only two send loops.
+"""The clients: one in each colour, with the same verbs and the only loop of each that sends again.
 
 A client is abstract: who owns a connection implements ``exchange``, which does one HTTP exchange and returns
 whatever was answered. What an answer means is decided in ``endpoints``, whether to send again in ``retries``.
@@ -42,12 +42,12 @@ class ReportingClient(ABC):
 
     def send(self, request: Request[T]) -> T:
         """Send a request, again where that helps, and return its typed answer."""
-        retrying = Retrying(sleep=self.sleep, **self.retry_policy.options())
-        result: T = retrying(self._send_once, request)
-        return result
+        return self.retry(lambda: request.result(self.exchange(request)))
 
-    def _send_once(self, request: Request[T]) -> T:
-        return request.result(self.exchange(request))
+    def retry(self, function: Callable[[], T]) -> T:
+        """Call a function, again where that helps, and return what it returns."""
+        result: T = Retrying(sleep=self.sleep, **self.retry_policy.options())(function)
+        return result
 
     def create_report_run(
         self,
@@ -106,11 +106,11 @@ class AsyncReportingClient(ABC):
 
     async def send_async(self, request: Request[T]) -> T:
         """Send a request, again where that helps, and return its typed answer."""
-        retrying = AsyncRetrying(sleep=self.sleep_async, **self.retry_policy.options())
-        return await retrying(self._send_once_async, request)
 
-    async def _send_once_async(self, request: Request[T]) -> T:
-        return request.result(await self.exchange_async(request))
+        async def once() -> T:
+            return request.result(await self.exchange_async(request))
+
+        return await AsyncRetrying(sleep=self.sleep_async, **self.retry_policy.options())(once)
 
     async def create_report_run_async(
         self,

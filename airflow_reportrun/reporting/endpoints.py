@@ -77,22 +77,31 @@ class Request(Generic[T]):
         :raises APIError: when Stripe answered with an error.
         :raises UnexpectedResponseError: when the answer is not what Stripe documents.
         """
-        what = f"{self.method} {self.path}"
-        if response.status >= 400:
-            raise _api_error(response)
-        if response.status != 200:
-            raise UnexpectedResponseError(
-                f"{what} was answered with HTTP {response.status}; redirects are not followed with the key. "
-                "Check the host of the connection and any proxy in between."
-            )
+        require_success(f"{self.method} {self.path}", response)
         try:
             body = json.loads(response.body)
         except ValueError:
             raise UnexpectedResponseError(
-                f"{what} was answered with something that is not JSON "
+                f"{self.method} {self.path} was answered with something that is not JSON "
                 f"({response.headers.get('content-type', 'no content type')}); is there a proxy in between?"
             ) from None
         return self.read(body, response)
+
+
+def require_success(what: str, response: Response) -> None:
+    """Raise unless the answer is a 200.
+
+    :param what: method and path, for the error.
+    :raises APIError: when Stripe answered with an error.
+    :raises UnexpectedResponseError: for any other status.
+    """
+    if response.status >= 400:
+        raise _api_error(response)
+    if response.status != 200:
+        raise UnexpectedResponseError(
+            f"{what} was answered with HTTP {response.status}; redirects are not followed with the key. "
+            "Check the host of the connection and any proxy in between."
+        )
 
 
 def create_report_run(
@@ -180,7 +189,7 @@ def _api_error(response: Response) -> APIError:
         error, message = {}, "An error without Stripe's error body"
     if reason := response.headers.get("stripe-rate-limited-reason"):
         message = f"{message} [{reason}]"
-    return error_class(response.status, error.get("type"))(
+    return error_class(response.status, error.get("type"), error.get("param"))(
         message,
         http_status=response.status,
         type=error.get("type"),

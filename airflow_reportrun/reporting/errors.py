@@ -12,6 +12,7 @@
     ├── DownloadError               the bytes that arrived are not the file that Stripe describes
     └── APIError                    Stripe answered with an error
         ├── InvalidRequestError     400, 402, 404, 405: the request is wrong; the same one stays wrong
+        │   └── DataNotReadyError   400 about the end of the interval: Stripe's data does not reach that far yet
         ├── AuthenticationError     401: no key, a wrong one or an expired one
         ├── PermissionDeniedError   403: the key may not do this
         ├── IdempotencyError        400: an idempotency key was used before with other parameters
@@ -125,6 +126,12 @@ class InvalidRequestError(APIError):
     """The request is wrong (400, 402, 404, 405) and stays wrong until it is changed."""
 
 
+class DataNotReadyError(InvalidRequestError):
+    """Stripe's data does not reach to the end of the interval yet; it moves on about twice a day."""
+
+    is_transient = True
+
+
 class AuthenticationError(APIError):
     """No key, a wrong key or an expired key (401)."""
 
@@ -162,10 +169,12 @@ class ServerError(APIError):
     is_transient = True
 
 
-def error_class(http_status: int, error_type: str | None) -> type[APIError]:
+def error_class(http_status: int, error_type: str | None = None, param: str | None = None) -> type[APIError]:
     """Return the class that an error response belongs to."""
     if http_status == 400 and error_type == "idempotency_error":
         return IdempotencyError
+    if http_status == 400 and param == "parameters.interval_end":
+        return DataNotReadyError
     by_status: dict[int, type[APIError]] = {
         401: AuthenticationError,
         403: PermissionDeniedError,

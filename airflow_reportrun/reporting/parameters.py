@@ -80,7 +80,17 @@ class ReportParameters:
         named["columns"] = list(self.columns) or None
         return {name: value for name, value in sorted({**named, **self.extra}.items()) if value is not None}
 
+    def _texts(self) -> list[str]:
+        names = ("connected_account", "currency", "payout", "reporting_category", "timezone")
+        return [name for name in names if getattr(self, name) is not None]
+
     def _mistakes(self, shape: ParameterShape) -> Iterator[str]:
+        if wrong := [name for name in self._texts() if not isinstance(getattr(self, name), str)]:
+            yield f"{_and(wrong)} has to be a text."
+            return
+        if not isinstance(self.extra, Mapping):
+            yield f"The further parameters are a mapping of Stripe's names, not {self.extra!r}."
+            return
         wanted = {
             ParameterShape.INTERVAL: {"interval_start", "interval_end"},
             ParameterShape.INTERVAL_END: {"interval_end"},
@@ -116,7 +126,7 @@ class ReportParameters:
             yield f"timezone is an IANA name such as Europe/Berlin, not {self.timezone!r}."
         for name, prefix in (("connected_account", "acct_"), ("payout", "po_")):
             value = getattr(self, name)
-            if value is not None and not str(value).startswith(prefix):
+            if value is not None and not value.startswith(prefix):
                 yield f"{name} is the id of Stripe's object, {prefix}…, not {value!r}."
         if both := sorted(set(self.extra) & {f.name for f in fields(self)}):
             yield f"Pass {_and(both)} by name, not in the extra parameters."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import retry_if_exception
 
-from airflow_reportrun.reporting.errors import APIError, ReportingError
+from airflow_reportrun.reporting.errors import APIError, DataNotReadyError, ReportingError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -24,12 +24,13 @@ def is_worth_another_try(error: BaseException) -> bool:
     """Return whether the same request, with the same idempotency key, may get a better answer.
 
     Stripe's own word (``Stripe-Should-Retry``) comes first; without it, conflicts, rate limits, server errors
-    and broken connections are worth another try. A stored answer is not: the key would get it again.
+    and broken connections are worth another try. A stored answer is not, since the key would get it again, and
+    data that is not ready won't be in seconds.
     """
     if isinstance(error, APIError):
         if error.should_retry is not None:
             return error.should_retry
-        return error.is_transient and not error.stored
+        return error.is_transient and not error.stored and not isinstance(error, DataNotReadyError)
     return isinstance(error, ReportingError) and error.is_transient
 
 
