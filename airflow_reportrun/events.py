@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from airflow_reportrun.reporting.errors import ReportRunFailedError
+
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.errors import ReportingError
     from airflow_reportrun.reporting.models import ReportRun
@@ -34,13 +36,9 @@ class ReportRunEvent:
     @classmethod
     def ended(cls, run: ReportRun) -> ReportRunEvent:
         """Return the event of a run that has succeeded or failed."""
-        succeeded = run.status == run.status.SUCCEEDED
-        return cls(
-            "succeeded" if succeeded else "failed",
-            run.id,
-            message=None if succeeded else run.error or "Stripe gave no reason",
-            report_run=describe(run),
-        )
+        if run.status == run.status.SUCCEEDED:
+            return cls("succeeded", run.id, report_run=describe(run))
+        return cls("failed", run.id, message=str(ReportRunFailedError(run)), report_run=describe(run))
 
     @classmethod
     def error(cls, report_run_id: str, error: ReportingError) -> ReportRunEvent:

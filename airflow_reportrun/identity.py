@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Identity:
     :param stripe_account: the account that is acted as.
     :param livemode: whether the key is one for live data, None where that isn't known.
     :param report_type: what is asked for.
-    :param parameters: the parameters that are sent.
+    :param parameters: the parameters that are sent, form-encoded.
     """
 
     scope: str
@@ -38,7 +37,7 @@ class Identity:
     stripe_account: str | None
     livemode: bool | None
     report_type: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, str]
 
     def idempotency_key(self, attempt: int) -> str:
         """Return the ``Idempotency-Key`` of the attempt: deterministic, and well under Stripe's 255 characters.

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
-    AirflowFailException,
     BaseOperator,
     conf,
 )
 
 from airflow_reportrun.events import ReportRunEvent, describe
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
-from airflow_reportrun.outcomes import airflow_errors, failure_message
+from airflow_reportrun.outcomes import airflow_errors
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportNotReadyError, ReportRunFailedError
-from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, shape_of
+from airflow_reportrun.reporting.parameters import (
+    ParameterShape,
+    ReportParameters,
+    form_encode,
+    shape_of,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -76,8 +80,8 @@ class StripeReportRunOperator(BaseOperator):
     :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
     :param poll_interval: seconds between looks at first; the pause grows to a quarter of the run's age, at most
         five minutes.
-    :param timeout: how long to wait from submitting or attaching on; a retry waits as long again for the same
-        run. 12 hours by default.
+    :param timeout: how long the report may take, counted from its submission over all tries that attach to it: a
+        timedelta or seconds. 12 hours by default.
     """
 
     template_fields: Sequence[str] = (
@@ -129,6 +133,9 @@ class StripeReportRunOperator(BaseOperator):
                 "destination needs the finished report: leave wait_for_completion at True, "
                 "or download later with StripeReportDownloadOperator"
             )
+        self.timeout = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
+        if self.timeout <= timedelta(0) or poll_interval <= 0:
+            raise ValueError(f"timeout and poll_interval are positive, not {timeout!r} and {poll_interval!r}")
         self.report_type = report_type
         self.interval_start = interval_start
         self.interval_end = interval_end
@@ -148,7 +155,6 @@ class StripeReportRunOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
-        self.timeout = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
         self._report_run_id: str | None = None
 
     @cached_property
@@ -162,18 +168,18 @@ class StripeReportRunOperator(BaseOperator):
         """Create the report run or attach to it, and wait; see the class."""
         with airflow_errors():
             run, destination = self._submit(context)
-        deadline = time.time() + self.timeout.total_seconds()
         self._report_run_id = run.id
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
         context["ti"].xcom_push(key=REQUEST_XCOM_KEY, value=request_xcom(run.request_id, livemode=run.livemode))
-        if not self.wait_for_completion:
+        if not self.wait_for_completion and not run.status.is_terminal:
             return result(run, request_id=run.request_id)
         resume = {"destination": destination, "request_id": run.request_id}
-        return self._conclude(self._wait(run, deadline, resume), resume)
+        return self._conclude(self._wait(run, resume), resume)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has fired."""
         arrived = ReportRunEvent.from_payload(event)
+        self._report_run_id = arrived.report_run_id
         return self._conclude(arrived, arrived.resume)
 
     def on_kill(self) -> None:
@@ -185,6 +191,8 @@ class StripeReportRunOperator(BaseOperator):
         """Return the report run and where its file goes; whatever can be wrong is found before it is created."""
         from airflow_reportrun.submission import submit_or_attach
 
+        if not isinstance(self.report_type, str) or not self.report_type:
+            raise ConfigurationError(f"report_type is the id of a report type, not {self.report_type!r}.")
         shape = self.parameter_shape or shape_of(self.report_type)
         bounds = self._bounds(context, shape)
         parameters = self._parameters(bounds)
@@ -212,13 +220,13 @@ class StripeReportRunOperator(BaseOperator):
 
     def _parameters(self, bounds: Mapping[str, DateTime]) -> ReportParameters:
         return ReportParameters(
-            columns=self.columns,
+            columns=self.columns or (),
             connected_account=self.connected_account,
             currency=self.currency,
             payout=self.payout,
             reporting_category=self.reporting_category,
             timezone=self.timezone,
-            extra=self.parameters or {},
+            extra={} if self.parameters is None else self.parameters,
             **{name: bound.int_timestamp for name, bound in bounds.items()},
         )
 
@@ -258,15 +266,19 @@ class StripeReportRunOperator(BaseOperator):
             stripe_account=settings.stripe_account,
             livemode=settings.livemode,
             report_type=self.report_type,
-            parameters=parameters.as_dict(),
+            parameters=dict(form_encode(parameters.as_dict())),
         )
 
-    def _wait(self, run: ReportRun, deadline: float, resume: Mapping[str, Any]) -> ReportRunEvent:
+    def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
         """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""
         from airflow_reportrun.reporting.polling import Watch
         from airflow_reportrun.waiting import look, wait
 
-        if not self.deferrable:
+        if run.status.is_terminal:
+            return ReportRunEvent.ended(run)
+        # Counted from the submission, whichever try it was in.
+        deadline = run.created + self.timeout.total_seconds()
+        if not self.deferrable or time.time() >= deadline:
             return wait(self.hook, run.id, Watch(run.created, deadline, self.poll_interval))
         event = look(self.hook, run.id)
         if event is None:
@@ -290,11 +302,12 @@ class StripeReportRunOperator(BaseOperator):
     def _conclude(self, event: ReportRunEvent, resume: Mapping[str, Any]) -> dict[str, Any]:
         """Return the task's result, or raise what the outcome means."""
         if event.outcome == "failed":
-            raise AirflowException(f"{failure_message(event)} (a retry of this task creates another one)")
+            raise AirflowException(f"{event.message} (a retry of this task creates another one)")
         if event.outcome == "timeout":
-            raise AirflowException(f"{event.message} A retry of this task goes on waiting for it.")
+            raise AirflowException(f"{event.message} A retry looks at it again; a longer timeout= waits for it.")
         if event.outcome == "error":
-            raise AirflowFailException(event.message)
+            # Such as a key that was changed meanwhile: the retry reads the connection anew, and attaches.
+            raise AirflowException(event.message)
         with airflow_errors():
             run = self.hook.retrieve_report_run(event.report_run_id)
             destination = resume.get("destination")

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
-    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -18,12 +17,16 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_reportrun.events import ReportRunEvent
-from airflow_reportrun.outcomes import airflow_errors, failure_message
+from airflow_reportrun.outcomes import airflow_errors
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_reportrun.hooks import StripeReportingHook
+
+
+SHORTEST_POKE_INTERVAL = 1.0
+"""Seconds, when deferred: a triggerer serves many tasks, and Stripe counts requests."""
 
 
 class StripeReportRunSensor(BaseSensorOperator):
@@ -37,6 +40,8 @@ class StripeReportRunSensor(BaseSensorOperator):
     :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
     :param stripe_account: account to act as: the one that the run was created for. (templated)
     :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
+        ``poke_interval``, ``timeout`` and ``soft_fail`` mean the same there; ``exponential_backoff`` does not
+        count.
     """
 
     template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account")
@@ -78,8 +83,8 @@ class StripeReportRunSensor(BaseSensorOperator):
             return super().execute(context)
         try:
             looked = self.poke(context)
-        except AirflowException as error:
-            # What resume_execution does for the deferred part, for the look before it.
+        except AirflowFailException as error:
+            # As Airflow does it around a poke in the other modes.
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise
@@ -92,7 +97,7 @@ class StripeReportRunSensor(BaseSensorOperator):
             report_run_id=self.report_run_id,
             deadline=now + self.timeout,
             since=now,
-            poll_interval=self.poke_interval,
+            poll_interval=max(self.poke_interval, SHORTEST_POKE_INTERVAL),
             growth=0.0,
             stripe_conn_id=self.stripe_conn_id,
             stripe_account=self.stripe_account,
@@ -106,8 +111,6 @@ class StripeReportRunSensor(BaseSensorOperator):
     def _conclude(self, event: ReportRunEvent) -> dict[str, Any]:
         if event.outcome == "timeout":
             raise AirflowSensorTimeout(event.message)
-        if event.outcome == "failed":
-            raise AirflowFailException(failure_message(event))
-        if event.outcome == "error":
+        if event.outcome in ("failed", "error"):
             raise AirflowFailException(event.message)
         return dict(event.report_run or {})

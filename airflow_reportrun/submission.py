@@ -81,7 +81,9 @@ def submit_or_attach(
             continue
         log.info("Attached to report run %s (attempt %d), which is %s", run.id, attempt, run.status)
         return run
-    raise ReportingError(f"{MAX_ATTEMPTS} report runs of this task instance failed; clear the task to begin anew.")
+    raise ReportingError(
+        f"{MAX_ATTEMPTS} attempts of this task instance led to no usable report run; clear it to begin anew."
+    )
 
 
 def _is_spent(error: APIError) -> bool:

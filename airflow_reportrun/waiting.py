@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.events import ReportRunEvent
-from airflow_reportrun.reporting.errors import ReportingError
+from airflow_reportrun.reporting.errors import ReportingError, UnexpectedResponseError
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
@@ -85,8 +85,9 @@ def _judge(run: ReportRun) -> ReportRunEvent | None:
 
 
 def _judge_error(report_run_id: str, error: ReportingError) -> ReportRunEvent | None:
-    # An error that passes says nothing about the run, which goes on at Stripe meanwhile.
-    if not error.is_transient:
+    # An error that passes says nothing about the run, which goes on at Stripe meanwhile; nor does somebody
+    # else's page, such as a proxy's.
+    if not error.is_transient and not isinstance(error, UnexpectedResponseError):
         return ReportRunEvent.error(report_run_id, error)
     log.warning("Could not look at report run %s; looking again later. %s", report_run_id, error)
     return None

@@ -18,7 +18,8 @@ def test_survives_airflows_database() -> None:
 def test_a_failed_run_without_a_reason_says_so() -> None:
     """Stripe's error may be null."""
     event = ReportRunEvent.ended(ReportRun.from_api({**RUN, "status": "failed", "result": None}))
-    assert (event.outcome, event.message) == ("failed", "Stripe gave no reason")
+    assert event.outcome == "failed"
+    assert event.message == "Report run frr_1 (balance.summary.1) failed: Stripe gave no reason"
 
 
 def test_fields_of_other_versions_are_passed_over() -> None:

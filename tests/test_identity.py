@@ -19,13 +19,13 @@ IDENTITY = Identity(
     stripe_account=None,
     livemode=True,
     report_type="balance.summary.1",
-    parameters={"interval_start": 1, "interval_end": 2},
+    parameters={"interval_start": "1", "interval_end": "2"},
 )
 
 
 def test_the_key_is_the_same_for_the_same_task_instance() -> None:
     """A retry in another process, with parameters in another order, sends the same key."""
-    again = replace(IDENTITY, parameters={"interval_end": 2, "interval_start": 1})
+    again = replace(IDENTITY, parameters={"interval_end": "2", "interval_start": "1"})
     assert again.idempotency_key(1) == IDENTITY.idempotency_key(1)
 
 
@@ -41,7 +41,7 @@ def test_the_key_is_the_same_for_the_same_task_instance() -> None:
         {"stripe_account": "acct_1"},
         {"livemode": False},
         {"report_type": "balance.summary.2"},
-        {"parameters": {"interval_start": 1, "interval_end": 3}},
+        {"parameters": {"interval_start": "1", "interval_end": "3"}},
     ],
 )
 def test_whatever_differs_gives_another_key(change: dict[str, Any]) -> None:

@@ -76,6 +76,20 @@ def test_a_source_that_breaks_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "new").iterdir()) == []
 
 
+def test_a_folder_that_can_not_be_synced_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Network file systems may refuse it, and the file is in place by then."""
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    land([b"a"], tmp_path / "x.csv", expected_size=1)
+    assert (tmp_path / "x.csv").read_bytes() == b"a"
+
+
 def test_long_names_fit(tmp_path: Path) -> None:
     """The temporary name must not be the one that is too long."""
     path = tmp_path / ("x" * 255)
@@ -83,10 +97,10 @@ def test_long_names_fit(tmp_path: Path) -> None:
     assert path.read_bytes() == b"a"
 
 
-def test_fills_in_placeholders() -> None:
+def test_fills_in_placeholders(tmp_path: Path) -> None:
     """With datetime's own formats; doubled braces stand for themselves."""
-    path = resolve_destination("/data/{report_type}/{{x}}/{interval_start:%Y-%m}.csv", VALUES)
-    assert path == Path("/data/balance.summary.1/{x}/2024-05.csv")
+    path = resolve_destination(tmp_path / "{report_type}" / "{{x}}" / "{interval_start:%Y-%m}.csv", VALUES)
+    assert path == tmp_path / "balance.summary.1" / "{x}" / "2024-05.csv"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +116,8 @@ def test_fills_in_placeholders() -> None:
         ("gs://bucket/report.csv", "is a URL"),
         ("/nowhere/new/", "is a folder"),
         ("/", "is a folder"),
+        ("/data/{interval_start:{x}}.csv", "placeholders are"),
+        ("/dev/null/x.csv", "can't write into /dev/null"),
     ],
 )
 def test_refuses_a_destination_that_can_not_be_a_file(template: str, message: str) -> None:

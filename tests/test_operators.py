@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import time
 from datetime import UTC, datetime, timedelta
@@ -110,9 +111,18 @@ def test_options_reach_stripe_templates_rendered(stripe_conn: StripeSandbox) -> 
 
 def test_without_waiting_it_returns_the_pending_run(stripe_conn: StripeSandbox) -> None:
     """The sensor and the download are tasks of their own then."""
-    tried = TaskRunner().run(run_operator(wait_for_completion=False))
+    tried = TaskRunner().run(run_operator(wait_for_completion=False, columns=None))
     assert tried.returned["status"] == "pending"
     assert len(stripe_conn.requests) == 1
+
+
+def test_without_waiting_a_run_that_failed_at_once_is_red(stripe_conn: StripeSandbox) -> None:
+    """Stripe may answer a create with the end of the story."""
+    stripe_conn.configure(transition=AtOnce())
+    stripe_conn.inject(RunFails("No."))
+    tried = TaskRunner().run(run_operator(wait_for_completion=False))
+    assert tried.state == "up_for_retry"
+    assert "failed: No." in str(tried.error)
 
 
 def test_pushes_the_run_id_before_it_waits(stripe_conn: StripeSandbox) -> None:
@@ -141,6 +151,7 @@ def test_a_run_that_succeeds_at_once_needs_no_second_look(stripe_conn: StripeSan
     """One look at the finished run, for its file, and no waiting."""
     stripe_conn.configure(transition=AtOnce())
     assert TaskRunner().run(run_operator(deferrable=True)).state == "success"
+    assert [request.operation for request in stripe_conn.requests] == ["create", "retrieve"]
 
 
 def test_the_trigger_looks_first_ten_seconds_after_deferring(
@@ -160,7 +171,7 @@ def test_the_deadline_is_an_instant_and_airflows_comes_later(stripe_conn: Stripe
     runner = TaskRunner()
     tried = runner.run(run_operator(deferrable=True, timeout=timedelta(hours=1)))
     trigger = runner.trigger(tried)
-    assert 3590 < trigger.kwargs["deadline"] - time.time() <= 3600
+    assert trigger.kwargs["deadline"] == stripe_conn.report_runs[0].created + 3600
     assert tried.deferral.trigger_timeout > timedelta(hours=1)
 
 
@@ -182,10 +193,10 @@ def test_a_failed_run_fails_the_task_with_stripes_words(stripe_conn: StripeSandb
     assert [run.status for run in stripe_conn.report_runs] == ["failed", "succeeded"]
 
 
-def test_a_run_that_never_ends_times_out_and_a_retry_waits_on(
+def test_a_run_that_never_ends_times_out_and_a_retry_looks_again(
     stripe_conn: StripeSandbox, deferrable: bool
 ) -> None:
-    """Left pending is not succeeded; another run would be just as slow."""
+    """Left pending is not succeeded; another run would be just as slow. The time counts from the submission."""
     stripe_conn.inject(RunNeverEnds())
     task, runner = run_operator(deferrable=deferrable, timeout=0.1), TaskRunner()
     for try_number in (1, 2):
@@ -206,6 +217,32 @@ def test_errors_that_pass_are_waited_over(stripe_conn: StripeSandbox, deferrable
     """A rate limit while polling costs no try."""
     stripe_conn.inject(RateLimited(), times=2, on="retrieve")
     assert complete(run_operator(deferrable=deferrable)).state == "success"
+
+
+def test_data_that_is_not_there_yet_is_asked_for_again(stripe_conn: StripeSandbox) -> None:
+    """Stripe prepares it twice a day; the retries of the task bridge the time."""
+    stripe_conn.configure(data_available_end=MAY_FIRST["interval_start"])
+    task, runner = run_operator(), TaskRunner()
+    tried = runner.run(task)
+    assert tried.state == "up_for_retry"
+    assert "only available through" in str(tried.error)
+    assert len(stripe_conn.requests) == 1
+    stripe_conn.configure(data_available_end=MAY_FIRST["interval_end"])
+    assert complete(task, runner, try_number=2).state == "success"
+
+
+def test_a_key_that_was_changed_while_waiting_costs_a_try_and_no_more(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The retry reads the connection anew, and attaches."""
+    task, runner = run_operator(deferrable=True), TaskRunner()
+    tried = runner.run(task)
+    good = os.environ["AIRFLOW_CONN_STRIPE_DEFAULT"]
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", good.replace("sk_test_sandbox", "sk_test_former"))
+    assert runner.resume(task, tried).state == "up_for_retry"
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", good)
+    assert complete(task, runner, try_number=2).state == "success"
+    assert len(stripe_conn.report_runs) == 1
 
 
 def test_what_stripe_refuses_is_not_tried_again(stripe_conn: StripeSandbox) -> None:
@@ -229,6 +266,10 @@ def test_what_stripe_refuses_is_not_tried_again(stripe_conn: StripeSandbox) -> N
         ({"destination": "/data/{month}.csv"}, "placeholder {month}"),
         ({"destination": "s3://bucket/x.csv"}, "is a URL"),
         ({"stripe_account": "me"}, "acct_…"),
+        ({"report_type": None}, "report_type is the id"),
+        ({"currency": 5}, "currency has to be a text"),
+        ({"parameters": "{}"}, "mapping of Stripe's names"),
+        ({"parameters": {"share": 0.5}}, "can't be sent to Stripe as float"),
         ({"expect_livemode": True}, "has a test key"),
     ],
 )
@@ -246,6 +287,13 @@ def test_a_shape_that_nobody_knows_is_found_when_the_dag_is_parsed() -> None:
     """It is no template, so it need not wait for a run."""
     with pytest.raises(ValueError, match="'triangle' is not a valid ParameterShape"):
         run_operator(parameter_shape="triangle")
+
+
+@pytest.mark.parametrize("option", ["timeout", "poll_interval"])
+def test_times_are_positive(option: str) -> None:
+    """A negative one would be a time-out before the first look, or a storm of requests."""
+    with pytest.raises(ValueError, match="positive"):
+        run_operator(**{option: -5})
 
 
 def test_a_destination_needs_the_finished_report() -> None:

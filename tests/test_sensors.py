@@ -90,6 +90,11 @@ def test_times_out_when_the_run_does_not_end(stripe_conn: StripeSandbox, mode: d
     assert type(tried.error).__name__ == "AirflowSensorTimeout"
 
 
+def test_a_missing_connection_is_an_error_in_each_mode(mode: dict[str, Any]) -> None:
+    """Not a reason to skip: Airflow's own word about it passes through."""
+    assert sense("frr_1", stripe_conn_id="nowhere", soft_fail=True, **mode).state == "up_for_retry"
+
+
 def test_errors_that_pass_are_waited_over(stripe_conn: StripeSandbox, mode: dict[str, Any]) -> None:
     """More of them than the client sends again by itself."""
     run_id = create(stripe_conn)

@@ -10,12 +10,12 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.reporting.errors import (
     APIConnectionError,
     ConflictError,
-    InvalidRequestError,
+    DataNotReadyError,
     ReportingError,
     ServerError,
 )
 from airflow_reportrun.reporting.models import ReportRun
-from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.reporting.retries import RetryPolicy
 from airflow_reportrun.sandbox import AfterReads, AtOnce, Dropped, RunFails, Slow, StripeSandbox
 from airflow_reportrun.sandbox import ServerError as StoredServerError
@@ -23,7 +23,7 @@ from airflow_reportrun.submission import MAX_ATTEMPTS, submit_or_attach
 from tests.test_identity import IDENTITY as SOMEBODY
 
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
-IDENTITY = replace(SOMEBODY, livemode=False, parameters=PARAMETERS.as_dict())
+IDENTITY = replace(SOMEBODY, livemode=False, parameters=dict(form_encode(PARAMETERS.as_dict())))
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_stored_refusal_is_asked_again_only_by_the_next_try(
 ) -> None:
     """Data that was missing may have arrived since; the answer under the key would stay a no."""
     stripe_conn.configure(data_available_end=1714521600)
-    with pytest.raises(InvalidRequestError, match="only available through") as caught:
+    with pytest.raises(DataNotReadyError, match="only available through") as caught:
         submit(hook)
     assert caught.value.param == "parameters.interval_end"
     assert len(stripe_conn.requests) == 1
@@ -162,7 +162,7 @@ def test_runs_that_always_fail_end_with_an_error(stripe_conn: StripeSandbox, hoo
     stripe_conn.inject(RunFails(), times=MAX_ATTEMPTS)
     for _ in range(MAX_ATTEMPTS):
         submit(hook)
-    with pytest.raises(ReportingError, match="clear the task"):
+    with pytest.raises(ReportingError, match="clear it to begin anew"):
         submit(hook)
     assert len(stripe_conn.report_runs) == MAX_ATTEMPTS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import W_OK, X_OK, PathLike, access, fspath
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from airflow_reportrun.reporting.errors import ConfigurationError
 
 
-def resolve_destination(template: str, values: Mapping[str, Any]) -> Path:
+def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]) -> Path:
     """Return the path that a ``destination`` names for one report.
 
     :param template: an absolute local path with placeholders such as ``{interval_start:%Y-%m-%d}``; braces are
@@ -18,6 +19,7 @@ def resolve_destination(template: str, values: Mapping[str, Any]) -> Path:
     :param values: the placeholders that are known here, by name.
     :raises ConfigurationError: when the path can't be a file on this machine.
     """
+    template = fspath(template)
     known = ", ".join(f"{{{name}}}" for name in values)
     try:
         names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
@@ -26,7 +28,7 @@ def resolve_destination(template: str, values: Mapping[str, Any]) -> Path:
                 f"destination {template!r} has the placeholder {{{unknown[0]}}}; known here are {known}."
             )
         text = template.format_map(values)
-    except ValueError as error:
+    except (ValueError, LookupError) as error:
         raise ConfigurationError(f"destination {template!r}: {error}; placeholders are {known}.") from None
     if "://" in text:
         raise ConfigurationError(f"destination {text!r} is a URL; a report lands on a local path.")
@@ -38,4 +40,7 @@ def resolve_destination(template: str, values: Mapping[str, Any]) -> Path:
         )
     if text.endswith("/") or path.is_dir():
         raise ConfigurationError(f"destination {text!r} is a folder; name a file in it.")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir() or not access(folder, W_OK | X_OK):
+        raise ConfigurationError(f"destination {text!r}: can't write into {folder}.")
     return path

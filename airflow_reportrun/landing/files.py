@@ -39,7 +39,7 @@ def land(chunks: Iterable[bytes], path: Path, *, expected_size: int) -> LandedFi
     digest = hashlib.sha256()
     size = 0
     # In the same folder, since only there a rename is atomic; mkstemp gives it mode 0600.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".airflow-reportrun-", suffix=".part")
     try:
         with open(descriptor, "wb") as file:
             for chunk in chunks:
@@ -60,9 +60,10 @@ def land(chunks: Iterable[bytes], path: Path, *, expected_size: int) -> LandedFi
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Make the rename itself survive a power cut, on file systems that can: the file is in place either way."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
