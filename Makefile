@@ -17,7 +17,7 @@ demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEE
 	.venv/bin/python -m demo
 
 test: .venv/ready  ## run the tests
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --cov --cov-report=term:skip-covered
 
 check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff check

@@ -35,11 +35,13 @@ class Airflow:
         self._home = home
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self._session = requests.Session()
+        self._session.trust_env = False  # the way to this machine leads over no proxy
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW") and k != "STRIPE_API_KEY"},
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "10000",
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
@@ -54,6 +56,7 @@ class Airflow:
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             # A worker would otherwise stay for up to five seconds after its task has ended.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            "NO_PROXY": "127.0.0.1",
             **environment,
         }
 
