@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from airflow_reportrun.intervals import IntervalUnit
     from airflow_reportrun.landing.files import LandedFile
     from airflow_reportrun.reporting.models import ReportRun
+
+log = logging.getLogger(__name__)
 
 REPORT_RUN_ID_XCOM_KEY = "report_run_id"
 
@@ -282,6 +285,7 @@ class StripeReportRunOperator(BaseOperator):
             return wait(self.hook, run.id, Watch(run.created, deadline, self.poll_interval))
         event = look(self.hook, run.id)
         if event is None:
+            self.log.info("Report run %s is pending; waiting for it in the triggerer.", run.id)
             self._defer(run, deadline, resume)
         return event
 
@@ -382,7 +386,9 @@ def fetch(hook: StripeReportingHook, run: ReportRun, path: Path) -> LandedFile:
         raise ReportNotReadyError(
             f"Report run {run.id} is {run.status} and has no file yet; wait for it with StripeReportRunSensor."
         )
-    return hook.read_file(file, lambda chunks: land(chunks, path, expected_size=file.size))
+    landed = hook.read_file(file, lambda chunks: land(chunks, path, expected_size=file.size))
+    log.info("Landed report run %s: %d bytes in %s, sha256 %s", run.id, landed.size, landed.path, landed.sha256)
+    return landed
 
 
 def result(run: ReportRun, *, request_id: str | None = None, landed: LandedFile | None = None) -> dict[str, Any]:
