@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,10 +15,10 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_reportrun.events import ReportRunEvent, describe
+from airflow_reportrun.events import ReportRunEvent
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
-from airflow_reportrun.outcomes import airflow_errors
-from airflow_reportrun.reporting.errors import ConfigurationError, ReportNotReadyError, ReportRunFailedError
+from airflow_reportrun.outcomes import airflow_errors, fetch, result
+from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.parameters import (
     ParameterShape,
     ReportParameters,
@@ -34,10 +33,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.identity import Identity
     from airflow_reportrun.intervals import IntervalUnit
-    from airflow_reportrun.landing.files import LandedFile
     from airflow_reportrun.reporting.models import ReportRun
-
-log = logging.getLogger(__name__)
 
 REPORT_RUN_ID_XCOM_KEY = "report_run_id"
 
@@ -370,32 +366,3 @@ class StripeReportDownloadOperator(BaseOperator):
                 self.destination, {"report_type": run.report_type, "report_run_id": run.id, **bounds}
             )
             return result(run, landed=fetch(hook, run, path))
-
-
-def fetch(hook: StripeReportingHook, run: ReportRun, path: Path) -> LandedFile:
-    """Download the file of a report run.
-
-    :raises ReportRunFailedError: when the run failed.
-    :raises ReportNotReadyError: when the run has no file yet.
-    """
-    from airflow_reportrun.landing.files import land
-
-    if run.status == run.status.FAILED:
-        raise ReportRunFailedError(run)
-    if (file := run.result) is None:
-        raise ReportNotReadyError(
-            f"Report run {run.id} is {run.status} and has no file yet; wait for it with StripeReportRunSensor."
-        )
-    landed = hook.read_file(file, lambda chunks: land(chunks, path, expected_size=file.size))
-    log.info("Landed report run %s: %d bytes in %s, sha256 %s", run.id, landed.size, landed.path, landed.sha256)
-    return landed
-
-
-def result(run: ReportRun, *, request_id: str | None = None, landed: LandedFile | None = None) -> dict[str, Any]:
-    """Return what a task returns; see :class:`StripeReportRunOperator`."""
-    return {
-        **describe(run),
-        "request_id": request_id,
-        "path": str(landed.path) if landed else None,
-        "sha256": landed.sha256 if landed else None,
-    }

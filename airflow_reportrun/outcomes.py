@@ -1,13 +1,25 @@
-"""What an error means for a task, said once for operators and sensors."""
+"""What comes of a report run for a task: its file, its result, and Airflow's errors for ours."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_reportrun.reporting.errors import ReportingError
+from airflow_reportrun.events import describe
+from airflow_reportrun.reporting.errors import ReportingError, ReportNotReadyError, ReportRunFailedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_reportrun.hooks import StripeReportingHook
+    from airflow_reportrun.landing.files import LandedFile
+    from airflow_reportrun.reporting.models import ReportRun
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -17,3 +29,32 @@ def airflow_errors() -> Iterator[None]:
         yield
     except ReportingError as error:
         raise (AirflowException if error.is_transient else AirflowFailException)(str(error)) from error
+
+
+def fetch(hook: StripeReportingHook, run: ReportRun, path: Path) -> LandedFile:
+    """Download the file of a report run.
+
+    :raises ReportRunFailedError: when the run failed.
+    :raises ReportNotReadyError: when the run has no file yet.
+    """
+    from airflow_reportrun.landing.files import land
+
+    if run.status == run.status.FAILED:
+        raise ReportRunFailedError(run)
+    if (file := run.result) is None:
+        raise ReportNotReadyError(
+            f"Report run {run.id} is {run.status} and has no file yet; wait for it with StripeReportRunSensor."
+        )
+    landed = hook.read_file(file, lambda chunks: land(chunks, path, expected_size=file.size))
+    log.info("Landed report run %s: %d bytes in %s, sha256 %s", run.id, landed.size, landed.path, landed.sha256)
+    return landed
+
+
+def result(run: ReportRun, *, request_id: str | None = None, landed: LandedFile | None = None) -> dict[str, Any]:
+    """Return what a task returns; see :class:`StripeReportRunOperator`."""
+    return {
+        **describe(run),
+        "request_id": request_id,
+        "path": str(landed.path) if landed else None,
+        "sha256": landed.sha256 if landed else None,
+    }

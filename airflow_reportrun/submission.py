@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 25
+MAX_ATTEMPTS = 50
 """More failed runs and stored errors of one task instance than any policy of retries makes."""
 
 MAX_SERVER_ERRORS = 3

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.operators import fetch, result
+from airflow_reportrun.outcomes import fetch, result
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from demo.proof import DAY, Landed, prove

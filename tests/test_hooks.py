@@ -263,6 +263,17 @@ def test_reads_a_file_and_from_the_start_again_after_a_cut(stripe_conn: StripeSa
     assert len(tries) == len(stripe_conn.requests_to("contents")) == 2
 
 
+def test_a_download_waits_out_a_connection_that_breaks(stripe_conn: StripeSandbox) -> None:
+    """Before the first byte as after it."""
+    run = finished(stripe_conn)
+    assert run.result
+    stripe_conn.inject(Dropped(), times=2, on="contents")
+    hook = StripeReportingHook()
+    hook.sleep = lambda seconds: None
+    assert len(hook.read_file(run.result, b"".join)) == run.result.size
+    assert len(stripe_conn.requests_to("contents")) == 3
+
+
 def test_a_file_on_another_host_is_not_asked_for(stripe_conn: StripeSandbox) -> None:
     """The key goes to the API and the files host of the connection, whatever an answer says."""
     from dataclasses import replace
@@ -298,6 +309,14 @@ def test_the_test_button_says_mode_and_report_types(stripe_conn: StripeSandbox) 
         True,
         f"Connected in test mode; the account can run {types} report types.",
     )
+
+
+def test_a_mode_that_the_key_does_not_tell_is_read_from_the_report_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of an organisation have neither _test_ nor _live_ in them."""
+    with StripeSandbox(api_key="sk_org_sandbox") as sandbox:
+        connection = {"conn_type": "stripe", "host": sandbox.url, "password": sandbox.api_key}
+        monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+        assert "in test mode" in StripeReportingHook().test_connection()[1]
 
 
 def test_the_test_button_says_what_is_wrong(stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -394,6 +394,16 @@ def test_an_instant_is_the_end_of_the_interval(stripe_conn: StripeSandbox, optio
     assert create.form["parameters"] == {"interval_end": str(MAY_FIRST["interval_end"])}
 
 
+def test_a_key_that_does_not_tell_its_mode_is_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stripe says with each report type whether it is about live data; nothing is created for that."""
+    with StripeSandbox(api_key="sk_org_sandbox") as sandbox:
+        connection = {"conn_type": "stripe", "host": sandbox.url, "password": sandbox.api_key}
+        monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+        tried = TaskRunner().run(run_operator(expect_livemode=True))
+        assert "this task expects live data" in str(tried.error)
+        assert [request.operation for request in sandbox.requests] == ["retrieve_type"]
+
+
 def test_expecting_the_mode_that_the_key_has(stripe_conn: StripeSandbox) -> None:
     """The check lets the right key through."""
     assert complete(run_operator(expect_livemode=False)).state == "success"
