@@ -54,6 +54,8 @@ class Airflow:
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            # Only what is asked for runs: no DAG run by the clock, of this DAG or another.
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             # A worker would otherwise stay for up to five seconds after its task has ended.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "NO_PROXY": "127.0.0.1",
