@@ -21,7 +21,7 @@ EXTRA_FIELDS = (*CONN_FIELDS, "proxies", "verify", "cert", "trust_env")
 """What the connection's extra may hold: the fields of the form, and what requests calls the same."""
 
 
-EXPECTED = {"stripe_account": "the id of an account (acct_…)", "stripe_version": "an API version"}
+_EXPECTED = {"stripe_account": "the id of an account (acct_…)", "stripe_version": "an API version"}
 
 
 class AirflowConnection(Protocol):
@@ -59,7 +59,7 @@ class ConnectionSettings:
     stripe_version: str | None = None
     idempotency_scope: str = ""
     timeout: float = DEFAULT_TIMEOUT
-    proxies: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
     trust_env: bool = True
@@ -119,6 +119,8 @@ class ConnectionSettings:
             proxies = {"http": proxies, "https": proxies}
         if not isinstance(proxies, Mapping):
             mistakes.append("proxies is an object of URLs by scheme")
+        if stripe_account is not None and not str(stripe_account).strip():
+            mistakes.append("the task's stripe_account is empty")
         account = _header("stripe_account", stripe_account or given.get("stripe_account"), r"acct_\w+", mistakes)
         version = _header("stripe_version", given.get("stripe_version"), r"[\w.-]+", mistakes)
         cert = given.get("cert")
@@ -155,7 +157,7 @@ def _header(name: str, value: Any, pattern: str, mistakes: list[str]) -> str | N
     """Return the value of a header; secret stores like to add a line end."""
     text = str(value or "").strip()
     if text and not re.fullmatch(pattern, text, re.ASCII):
-        mistakes.append(f"{name} is {value!r}, which is not {EXPECTED[name]}")
+        mistakes.append(f"{name} is {value!r}, which is not {_EXPECTED[name]}")
     return text or None
 
 

@@ -19,7 +19,7 @@ import requests
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.http.hooks.http import AsyncHttpSession, HttpAsyncHook, HttpHook, SessionConfig
 from requests.auth import AuthBase
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
 from airflow_reportrun.connection import ConnectionSettings
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
@@ -156,17 +156,22 @@ class StripeReportingHook(ReportingClient, HttpHook):
         raise _no_answer("GET", path, reason)
 
     def _request(self, method: str, url: str, **options: Any) -> requests.Response:
-        return self._session.request(
-            method,
-            url,
-            timeout=self.settings.timeout,
-            allow_redirects=False,
-            # Said here and not in the session, where what the environment says would come first.
-            proxies=dict(self.settings.proxies),
-            verify=self.settings.verify,
-            cert=self.settings.cert,
-            **options,
-        )
+        try:
+            return self._session.request(
+                method,
+                url,
+                timeout=self.settings.timeout,
+                allow_redirects=False,
+                # Said here and not in the session, where what the environment says would come first.
+                proxies=dict(self.settings.proxies),
+                verify=self.settings.verify,
+                cert=self.settings.cert,
+                **options,
+            )
+        except requests.RequestException:
+            raise
+        except OSError as error:  # files that are not there, which requests looks for before it sends
+            raise _unusable_tls(error) from None
 
     def test_connection(self) -> tuple[bool, str]:
         """Make the cheapest authenticated call, for the button in the connection form."""
@@ -309,19 +314,30 @@ def _proxy(settings: ConnectionSettings) -> str | None:
 
 
 def _ssl(settings: ConnectionSettings) -> ssl.SSLContext | bool:
+    """Return what aiohttp verifies with: what requests would, down to the default bundle."""
     if settings.verify is False:
         return False
     bundle = settings.verify if isinstance(settings.verify, str) else None
     if bundle is None and settings.trust_env:
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return True if bundle is None and settings.cert is None else _ssl_context(bundle, settings.cert)
+    bundle = bundle or DEFAULT_CA_BUNDLE_PATH
+    cert = (settings.cert,) if isinstance(settings.cert, str) else settings.cert or ()
+    try:
+        versions = tuple(os.stat(path).st_mtime_ns for path in (bundle, *cert))
+        return _ssl_context(bundle, cert, versions)
+    except OSError as error:
+        raise _unusable_tls(error) from None
 
 
 @lru_cache(maxsize=8)
-def _ssl_context(bundle: str | None, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
-    """Return a context made once a process: it reads files, and a triggerer waits for many runs at a time."""
-    context = ssl.create_default_context(cafile=bundle)
-    if cert is not None:
-        certificate, key = (cert, None) if isinstance(cert, str) else cert
-        context.load_cert_chain(certificate, key)
+def _ssl_context(bundle: str, cert: tuple[str, ...], versions: tuple[int, ...]) -> ssl.SSLContext:
+    """Return a context made once for these versions of the files: a triggerer waits for many runs at a time."""
+    folder = os.path.isdir(bundle)
+    context = ssl.create_default_context(capath=bundle if folder else None, cafile=None if folder else bundle)
+    if cert:
+        context.load_cert_chain(*cert)
     return context
+
+
+def _unusable_tls(error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"The CA bundle or client certificate can't be used: {error}")

@@ -96,11 +96,11 @@ def resolve(
         for a partition, on the unit that holds its date. Weeks start on Monday.
     :raises IntervalError: when no rule applies, or what was given or what the DAG run says can't be meant.
     """
+    if interval is not None and interval not in get_args(IntervalUnit):
+        raise IntervalError(f"interval is {interval!r}: expected one of {', '.join(get_args(IntervalUnit))}.")
     if interval_start is not None or interval_end is not None:
         span = instant("interval_start", interval_start), instant("interval_end", interval_end)
         found = _interval(span, timezone(context), "interval_start and interval_end as given")
-    elif interval is not None and interval not in get_args(IntervalUnit):
-        raise IntervalError(f"interval is {interval!r}: expected one of {', '.join(get_args(IntervalUnit))}.")
     elif context.get("partition_key") is not None or context.get("partition_date") is not None:
         found = _of_partition(context, interval)
     else:

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_reportrun.events import ReportRunEvent
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
-from airflow_reportrun.outcomes import airflow_errors, fetch, result
+from airflow_reportrun.outcomes import airflow_errors, fetch, given_options, require_rendered, result
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.parameters import (
     ParameterShape,
@@ -122,7 +122,7 @@ class StripeReportRunOperator(BaseOperator):
         expect_livemode: bool | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 10.0,
+        poll_interval: timedelta | float = 10.0,
         timeout: timedelta | float = DEFAULT_TIMEOUT,
         **kwargs: Any,
     ) -> None:
@@ -133,6 +133,8 @@ class StripeReportRunOperator(BaseOperator):
                 "or download later with StripeReportDownloadOperator"
             )
         self.timeout = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
+        if isinstance(poll_interval, timedelta):
+            poll_interval = poll_interval.total_seconds()
         if self.timeout <= timedelta(0) or poll_interval <= 0:
             raise ValueError(f"timeout and poll_interval are positive, not {timeout!r} and {poll_interval!r}")
         self.report_type = report_type
@@ -155,6 +157,7 @@ class StripeReportRunOperator(BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self._report_run_id: str | None = None
+        self._given = given_options(self)
 
     @cached_property
     def hook(self) -> StripeReportingHook:
@@ -190,6 +193,7 @@ class StripeReportRunOperator(BaseOperator):
         """Return the report run and where its file goes; whatever can be wrong is found before it is created."""
         from airflow_reportrun.submission import submit_or_attach
 
+        require_rendered(self, self._given)
         if not isinstance(self.report_type, str) or not self.report_type:
             raise ConfigurationError(f"report_type is the id of a report type, not {self.report_type!r}.")
         shape = self.parameter_shape or shape_of(self.report_type)
@@ -209,6 +213,8 @@ class StripeReportRunOperator(BaseOperator):
         if shape is ParameterShape.INTERVAL:
             found = resolve(context, **given, interval=self.interval)
             return {"interval_start": found.start, "interval_end": found.end}
+        if shape is ParameterShape.PAYOUT and self.interval is not None:
+            raise ConfigurationError("This report type takes payout; leave out interval.")
         zone = timezone(context)
         bounds = {
             name: instant(name, value).in_timezone(zone) for name, value in given.items() if value is not None
@@ -347,6 +353,7 @@ class StripeReportDownloadOperator(BaseOperator):
         self.destination = destination
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self._given = given_options(self)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Download; see the class."""
@@ -355,6 +362,7 @@ class StripeReportDownloadOperator(BaseOperator):
         from airflow_reportrun.landing.destination import resolve_destination
 
         with airflow_errors():
+            require_rendered(self, self._given)
             hook = StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
             run = hook.retrieve_report_run(self.report_run_id)
             bounds = {

@@ -10,16 +10,37 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_reportrun.events import describe
-from airflow_reportrun.reporting.errors import ReportingError, ReportNotReadyError, ReportRunFailedError
+from airflow_reportrun.reporting.errors import (
+    ConfigurationError,
+    ReportingError,
+    ReportNotReadyError,
+    ReportRunFailedError,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from airflow.providers.common.compat.sdk import BaseOperator
 
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.files import LandedFile
     from airflow_reportrun.reporting.models import ReportRun
 
 log = logging.getLogger(__name__)
+
+
+def given_options(task: BaseOperator) -> list[str]:
+    """Return the templated options that the author of a task gave; to be asked in its constructor."""
+    return [name for name in task.template_fields if getattr(task, name) is not None]
+
+
+def require_rendered(task: BaseOperator, given: list[str]) -> None:
+    """Refuse options that were given and have come to nothing: leaving them out would be another report.
+
+    :raises ConfigurationError: when a template or an upstream task gave None.
+    """
+    if gone := [name for name in given if getattr(task, name) is None]:
+        raise ConfigurationError(f"{', '.join(gone)}: the template or the upstream task gave nothing.")
 
 
 @contextmanager

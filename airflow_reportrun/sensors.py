@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_reportrun.events import ReportRunEvent
-from airflow_reportrun.outcomes import airflow_errors
+from airflow_reportrun.outcomes import airflow_errors, given_options, require_rendered
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -61,6 +61,7 @@ class StripeReportRunSensor(BaseSensorOperator):
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
         self.deferrable = deferrable
+        self._given = given_options(self)
 
     @cached_property
     def hook(self) -> StripeReportingHook:
@@ -74,7 +75,8 @@ class StripeReportRunSensor(BaseSensorOperator):
         from airflow_reportrun.waiting import look
 
         with airflow_errors():
-            event = look(self.hook, self.report_run_id)
+            require_rendered(self, self._given)
+        event = look(self.hook, self.report_run_id)
         return PokeReturnValue(event is not None, None if event is None else self._conclude(event))
 
     def execute(self, context: Context) -> Any:
@@ -83,9 +85,9 @@ class StripeReportRunSensor(BaseSensorOperator):
             return super().execute(context)
         try:
             looked = self.poke(context)
-        except AirflowFailException as error:
+        except Exception as error:
             # As Airflow does it around a poke in the other modes.
-            if self.soft_fail or self.never_fail:
+            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
                 raise AirflowSkipException(str(error)) from error
             raise
         if looked.is_done:

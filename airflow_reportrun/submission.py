@@ -68,7 +68,7 @@ def submit_or_attach(
                 server_errors += 1
                 if server_errors > MAX_SERVER_ERRORS:
                     raise
-                client.sleep(client.retry_policy.pause(error, server_errors))
+                client.sleep(min(client.retry_policy.pause(error, server_errors), client.retry_policy.max_wait))
             log.warning("Attempt %d: Stripe keeps an error for it, so a new one follows. %s", attempt, error)
             continue
         if not run.replayed:

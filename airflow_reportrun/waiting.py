@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.events import ReportRunEvent
-from airflow_reportrun.reporting.errors import ReportingError, UnexpectedResponseError
+from airflow_reportrun.reporting.errors import ReportingError
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
@@ -85,9 +85,8 @@ def _judge(run: ReportRun) -> ReportRunEvent | None:
 
 
 def _judge_error(report_run_id: str, error: ReportingError) -> ReportRunEvent | None:
-    # An error that passes says nothing about the run, which goes on at Stripe meanwhile; nor does somebody
-    # else's page, such as a proxy's.
-    if not error.is_transient and not isinstance(error, UnexpectedResponseError):
+    # An error that passes says nothing about the run, which goes on at Stripe meanwhile.
+    if not error.is_transient:
         return ReportRunEvent.error(report_run_id, error)
     log.warning("Could not look at report run %s; looking again later. %s", report_run_id, error)
     return None
@@ -97,5 +96,5 @@ def _timeout(report_run_id: str) -> ReportRunEvent:
     return ReportRunEvent(
         "timeout",
         report_run_id,
-        message=f"Report run {report_run_id} was still pending at the deadline; Stripe goes on with it.",
+        message=f"Report run {report_run_id} was not seen to end by the deadline; Stripe goes on with it.",
     )

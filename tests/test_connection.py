@@ -165,6 +165,12 @@ def test_the_tasks_account_comes_before_the_connections() -> None:
     assert it.headers()["Stripe-Account"] == "acct_2"
 
 
+def test_an_empty_account_of_a_task_is_not_the_connections() -> None:
+    """A template that rendered to nothing must not report on the platform itself."""
+    with pytest.raises(ConfigurationError, match="stripe_account is empty"):
+        ConnectionSettings.from_connection(SimpleNamespace(**NOTHING), {}, stripe_account="")
+
+
 def test_tls_options() -> None:
     """As requests takes them."""
     it = settings({"verify": "/etc/ca.pem", "cert": ["/c.pem", "/k.pem"], "proxies": {"https": "http://p:1"}})

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -183,16 +185,18 @@ def test_redirects_are_not_followed(call: Callable[..., Any], monkeypatch: pytes
         with pytest.raises(UnexpectedResponseError, match="HTTP 302; redirects are not followed"):
             call("retrieve_report_run", "frr_1")
         server.shutdown()
-    assert asked == ["/v1/reporting/report_runs/frr_1"]
+    assert set(asked) == {"/v1/reporting/report_runs/frr_1"}
 
 
 def test_redirects_of_downloads_are_not_followed(stripe_conn: StripeSandbox) -> None:
     """Not even to a host that looks harmless."""
-    stripe_conn.inject(Redirected("http://127.0.0.1:9/elsewhere"))
+    stripe_conn.inject(Redirected("http://127.0.0.1:9/elsewhere"), times=50)
     run = finished(stripe_conn)
     assert run.result
+    hook = StripeReportingHook()
+    hook.sleep = lambda seconds: None
     with pytest.raises(UnexpectedResponseError, match="redirects are not followed"):
-        StripeReportingHook().read_file(run.result, b"".join)
+        hook.read_file(run.result, b"".join)
 
 
 def test_sends_account_version_and_key_and_no_extra(
@@ -373,11 +377,33 @@ def test_proxies_and_tls_are_the_same_in_both_colours(
     assert (options["timeout"].sock_read, options["allow_redirects"]) == (7.0, False)
 
 
-def test_a_ca_bundle_is_read_once_a_process() -> None:
-    """A triggerer makes a hook for each of its tasks."""
-    from airflow_reportrun.hooks import _ssl_context
+def ssl_of(monkeypatch: pytest.MonkeyPatch, verify: str) -> Any:
+    connection = {"conn_type": "stripe", "password": "sk_test_sandbox", "extra": {"verify": verify}}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    return (asyncio.run(StripeReportingAsyncHook().config()).extra_options or {})["ssl"]
 
-    assert _ssl_context(certifi.where(), None) is _ssl_context(certifi.where(), None)
+
+def test_a_ca_bundle_is_read_once_until_it_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A triggerer makes a hook for each of its tasks, and outlives certificates."""
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text(Path(certifi.where()).read_text())
+    first = ssl_of(monkeypatch, str(bundle))
+    assert ssl_of(monkeypatch, str(bundle)) is first
+    os.utime(bundle, (1, 1))
+    assert ssl_of(monkeypatch, str(bundle)) is not first
+
+
+def test_a_folder_of_certificates_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Requests takes one, too."""
+    assert ssl_of(monkeypatch, str(tmp_path)).get_ca_certs() == []
+
+
+def test_a_ca_bundle_that_is_not_there_is_said(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words, the same in both colours, and without trying again."""
+    connection = {"conn_type": "stripe", "password": "sk_test_sandbox", "extra": {"verify": "/nowhere/ca.pem"}}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    with pytest.raises(ConfigurationError, match=r"can't be used: .*/nowhere/ca\.pem"):
+        call("list_report_types")
 
 
 def finished(sandbox: StripeSandbox) -> ReportRun:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pendulum
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,13 @@ def test_fills_in_placeholders(tmp_path: Path) -> None:
     assert path == tmp_path / "balance.summary.1" / "{x}" / "2024-05.csv"
 
 
+def test_formats_are_those_of_datetime(tmp_path: Path) -> None:
+    """Pendulum's own would give another name in the one operator than in the other."""
+    values = {"interval_start": pendulum.datetime(2024, 5, 1, tz="Europe/Berlin")}
+    path = resolve_destination(str(tmp_path / "{interval_start:YYYY-%m %z}"), values)
+    assert path.name == "YYYY-05 +0200"
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
@@ -118,6 +126,7 @@ def test_fills_in_placeholders(tmp_path: Path) -> None:
         ("/", "is a folder"),
         ("/data/{interval_start:{x}}.csv", "placeholders are"),
         ("/dev/null/x.csv", "can't write into /dev/null"),
+        ("/" + 300 * "x", "File name too long"),
     ],
 )
 def test_refuses_a_destination_that_can_not_be_a_file(template: str, message: str) -> None:

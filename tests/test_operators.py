@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_reportrun import triggers
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
+from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
+from airflow_reportrun.reporting.retries import RetryPolicy
 from airflow_reportrun.sandbox import (
     AfterReads,
     AtOnce,
@@ -202,7 +205,7 @@ def test_a_run_that_never_ends_times_out_and_a_retry_looks_again(
     for try_number in (1, 2):
         tried = complete(task, runner, try_number=try_number)
         assert tried.state == "up_for_retry"
-        assert "still pending at the deadline" in str(tried.error)
+        assert "not seen to end by the deadline" in str(tried.error)
     assert len(stripe_conn.report_runs) == 1
 
 
@@ -210,11 +213,15 @@ def test_an_unknown_status_counts_as_pending(stripe_conn: StripeSandbox, deferra
     """A word that Stripe adds is never taken for success."""
     stripe_conn.inject(UnknownStatus("archived"))
     tried = complete(run_operator(deferrable=deferrable, timeout=0.1))
-    assert "still pending at the deadline" in str(tried.error)
+    assert "not seen to end by the deadline" in str(tried.error)
 
 
-def test_errors_that_pass_are_waited_over(stripe_conn: StripeSandbox, deferrable: bool) -> None:
-    """A rate limit while polling costs no try."""
+def test_errors_that_pass_are_waited_over(
+    stripe_conn: StripeSandbox, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rate limit while polling costs no try, however long it lasts."""
+    for client in (ReportingClient, AsyncReportingClient):
+        monkeypatch.setattr(client, "retry_policy", RetryPolicy(max_tries=1))
     stripe_conn.inject(RateLimited(), times=2, on="retrieve")
     assert complete(run_operator(deferrable=deferrable)).state == "success"
 
@@ -267,6 +274,11 @@ def test_what_stripe_refuses_is_not_tried_again(stripe_conn: StripeSandbox) -> N
         ({"destination": "s3://bucket/x.csv"}, "is a URL"),
         ({"stripe_account": "me"}, "acct_…"),
         ({"report_type": None}, "report_type is the id"),
+        ({"interval": "dya"}, "interval is 'dya'"),
+        (
+            {"interval": "day", "report_type": "payout_reconciliation.by_id.itemized.4", "payout": "po_1"},
+            "leave out interval",
+        ),
         ({"currency": 5}, "currency has to be a text"),
         ({"parameters": "{}"}, "mapping of Stripe's names"),
         ({"parameters": {"share": 0.5}}, "can't be sent to Stripe as float"),
@@ -296,19 +308,33 @@ def test_times_are_positive(option: str) -> None:
         run_operator(**{option: -5})
 
 
+def test_times_may_be_timedeltas() -> None:
+    """As everywhere in Airflow."""
+    task = run_operator(timeout=timedelta(hours=1), poll_interval=timedelta(minutes=1))
+    assert (task.timeout, task.poll_interval) == (timedelta(hours=1), 60)
+
+
+@pytest.mark.parametrize("option", ["destination", "interval_start", "stripe_account", "currency", "timezone"])
+def test_an_option_that_came_to_nothing_is_not_one_that_was_left_out(
+    stripe_conn: StripeSandbox, option: str
+) -> None:
+    """The task would be green with another report, or without a file."""
+    tried = TaskRunner().run(native(run_operator(**{option: "{{ none }}"})))
+    assert tried.state == "failed"
+    assert f"{option}: the template or the upstream task gave nothing" in str(tried.error)
+    assert stripe_conn.requests == []
+
+
+def native(task: Any) -> Any:
+    """Let the DAG of a task render templates to Python's own objects."""
+    task.dag.render_template_as_native_obj = True
+    return task
+
+
 def test_a_destination_needs_the_finished_report() -> None:
     """Found when the DAG is parsed."""
     with pytest.raises(ValueError, match="wait_for_completion"):
         run_operator(destination="/data/x.csv", wait_for_completion=False)
-
-
-def test_a_destination_folder_is_found_out_before_anything_is_sent(
-    stripe_conn: StripeSandbox, tmp_path: Path
-) -> None:
-    """Not after an hour of waiting."""
-    tried = TaskRunner().run(run_operator(destination=str(tmp_path)))
-    assert "is a folder" in str(tried.error)
-    assert stripe_conn.requests == []
 
 
 def test_crash_before_the_answer_makes_one_run(stripe_conn: StripeSandbox, deferrable: bool) -> None:
@@ -348,7 +374,15 @@ def test_a_clear_asks_for_a_fresh_run(stripe_conn: StripeSandbox, deferrable: bo
 
 def test_mapped_tasks_have_a_run_each(stripe_conn: StripeSandbox, deferrable: bool) -> None:
     """They may ask for the very same report."""
-    task, runner = run_operator(deferrable=deferrable), TaskRunner()
+    with DAG("stripe", schedule=None, start_date=START):
+        task = StripeReportRunOperator.partial(
+            task_id="report",
+            retries=3,
+            report_type="balance.summary.1",
+            poll_interval=0.01,
+            deferrable=deferrable,
+        ).expand(currency=["usd", "usd"])
+    runner = TaskRunner()
     for map_index in (0, 1, 0):
         assert complete(task, runner, map_index=map_index).state == "success"
     assert len(stripe_conn.report_runs) == 2
@@ -377,7 +411,7 @@ def test_scopes_keep_two_deployments_apart(stripe_conn: StripeSandbox, monkeypat
 
 
 def test_a_payout_needs_no_interval(stripe_conn: StripeSandbox) -> None:
-    """The shape decides; a manual run without any interval will do."""
+    """The shape decides: it asks with the payout alone, in a DAG run without any interval, too."""
     dag_run = {"logical_date": None, "data_interval_start": None, "data_interval_end": None}
     task = run_operator(report_type="payout_reconciliation.by_id.summary.1", payout="po_1")
     TaskRunner(dag_run=dag_run).run(task)
@@ -440,8 +474,8 @@ def test_a_cut_download_is_begun_again(stripe_conn: StripeSandbox, tmp_path: Pat
     assert destination.stat().st_size == tried.returned["size"]
 
 
-def submitted(sandbox: StripeSandbox, **settings: Any) -> str:
-    sandbox.configure(transition=AfterReads(settings.pop("reads", 0)))
+def submitted(sandbox: StripeSandbox, reads: int = 0) -> str:
+    sandbox.configure(transition=AfterReads(reads))
     tried = TaskRunner().run(run_operator(wait_for_completion=False))
     return str(tried.returned["report_run_id"])
 

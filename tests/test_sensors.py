@@ -8,7 +8,9 @@ import pytest
 
 from airflow_reportrun import triggers
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.reporting.retries import RetryPolicy
 from airflow_reportrun.sandbox import AfterReads, RateLimited, RunFails, RunNeverEnds, StripeSandbox, UnknownStatus
 from airflow_reportrun.sensors import StripeReportRunSensor
 from tests.task_runner import TaskRunner, Try, in_dag
@@ -93,11 +95,16 @@ def test_times_out_when_the_run_does_not_end(stripe_conn: StripeSandbox, mode: d
 def test_a_missing_connection_is_an_error_in_each_mode(mode: dict[str, Any]) -> None:
     """Not a reason to skip: Airflow's own word about it passes through."""
     assert sense("frr_1", stripe_conn_id="nowhere", soft_fail=True, **mode).state == "up_for_retry"
+    assert sense("frr_1", stripe_conn_id="nowhere", never_fail=True, **mode).state == "skipped"
 
 
-def test_errors_that_pass_are_waited_over(stripe_conn: StripeSandbox, mode: dict[str, Any]) -> None:
-    """More of them than the client sends again by itself."""
+def test_errors_that_pass_are_waited_over(
+    stripe_conn: StripeSandbox, mode: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the client itself sends nothing again."""
     run_id = create(stripe_conn)
+    for client in (ReportingClient, AsyncReportingClient):
+        monkeypatch.setattr(client, "retry_policy", RetryPolicy(max_tries=1))
     stripe_conn.inject(RateLimited(), times=2, on="retrieve")
     assert sense(run_id, **mode).state == "success"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from os import W_OK, X_OK, PathLike, access, fspath
 from pathlib import Path
 from string import Formatter
@@ -20,6 +21,11 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
     :raises ConfigurationError: when the path can't be a file on this machine.
     """
     template = fspath(template)
+    # Plain ones: pendulum's have formats of their own.
+    values = {
+        name: datetime.fromtimestamp(value.timestamp(), value.tzinfo) if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }
     known = ", ".join(f"{{{name}}}" for name in values)
     try:
         names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
@@ -38,9 +44,13 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
             f"destination {text!r} is relative, and a worker's working directory can be anywhere; "
             "give an absolute path."
         )
-    if text.endswith("/") or path.is_dir():
-        raise ConfigurationError(f"destination {text!r} is a folder; name a file in it.")
-    folder = next(parent for parent in path.parents if parent.exists())
-    if not folder.is_dir() or not access(folder, W_OK | X_OK):
-        raise ConfigurationError(f"destination {text!r}: can't write into {folder}.")
+    try:
+        if text.endswith("/") or path.is_dir():
+            raise ConfigurationError(f"destination {text!r} is a folder; name a file in it.")
+        path.exists()  # a name that is too long is an error here
+        folder = next(parent for parent in path.parents if parent.exists())
+        if not folder.is_dir() or not access(folder, W_OK | X_OK):
+            raise ConfigurationError(f"destination {text!r}: can't write into {folder}.")
+    except OSError as error:
+        raise ConfigurationError(f"destination {text!r}: {error.strerror}.") from None
     return path

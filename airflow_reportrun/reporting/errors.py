@@ -51,7 +51,9 @@ class APIConnectionError(ReportingError):
 
 
 class UnexpectedResponseError(ReportingError):
-    """An answer that is not what Stripe documents, such as a proxy's login page or a redirect."""
+    """An answer that is not what Stripe documents: as a rule somebody else's, such as a proxy's login page."""
+
+    is_transient = True
 
 
 class ReportRunFailedError(ReportingError):

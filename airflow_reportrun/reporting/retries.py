@@ -23,14 +23,16 @@ log = logging.getLogger(__name__)
 def is_worth_another_try(error: BaseException) -> bool:
     """Return whether the same request, with the same idempotency key, may get a better answer.
 
-    Stripe's own word (``Stripe-Should-Retry``) comes first; without it, conflicts, rate limits, server errors
-    and broken connections are worth another try. A stored answer is not, since the key would get it again, and
-    data that is not ready won't be in seconds.
+    A stored answer never is: the key would get it again. Then Stripe's own word (``Stripe-Should-Retry``) decides;
+    without it, conflicts, rate limits, server errors and broken connections are worth another try. Data that is
+    not ready won't be in seconds.
     """
     if isinstance(error, APIError):
+        if error.stored:
+            return False
         if error.should_retry is not None:
             return error.should_retry
-        return error.is_transient and not error.stored and not isinstance(error, DataNotReadyError)
+        return error.is_transient and not isinstance(error, DataNotReadyError)
     return isinstance(error, ReportingError) and error.is_transient
 
 

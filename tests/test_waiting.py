@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_reportrun.events import ReportRunEvent
+from airflow_reportrun.reporting.errors import (
+    APIConnectionError,
+    InvalidRequestError,
+    RateLimitError,
+    ReportingError,
+    UnexpectedResponseError,
+)
+from airflow_reportrun.reporting.models import ReportRun
+from airflow_reportrun.reporting.polling import Watch
+from airflow_reportrun.waiting import wait, wait_async
+from tests.test_models import RUN
+
+PENDING = {**RUN, "status": "pending", "result": None, "succeeded_at": None}
+
+
+class Scripted:
+    """A client that answers with what it was given, and then goes on with the last."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def retrieve_report_run(self, report_run_id: str) -> ReportRun:
+        """Answer, or raise."""
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, ReportingError):
+            raise answer
+        return ReportRun.from_api(answer)
+
+    async def retrieve_report_run_async(self, report_run_id: str) -> ReportRun:
+        """Answer, or raise."""
+        return self.retrieve_report_run(report_run_id)
+
+
+def wait_sync(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
+    now, slept = [0.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    return wait(client, "frr_1", watch, clock=lambda: now[0], sleep=sleep), slept
+
+
+def wait_on_a_loop(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
+    now, slept = [0.0], list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    return asyncio.run(wait_async(client, "frr_1", watch, clock=lambda: now[0], sleep=sleep)), slept
+
+
+Wait = Callable[[Any, Watch], tuple[ReportRunEvent, list[float]]]
+
+
+@pytest.fixture(params=[wait_sync, wait_on_a_loop], ids=["sync", "async"])
+def wait_for(request: pytest.FixtureRequest) -> Wait:
+    """Both colours of the loop, on a clock that nobody waits for."""
+    waits: Wait = request.param
+    return waits
+
+
+def test_looks_until_the_run_has_ended(wait_for: Wait) -> None:
+    """With pauses that grow with its age."""
+    event, slept = wait_for(Scripted(*[PENDING] * 8, RUN), Watch(0, 3600, 10))
+    assert event.outcome == "succeeded"
+    assert slept == [10, 10, 10, 10, 10, 12.5, 15.625, 19.53125]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        APIConnectionError("reset"),
+        RateLimitError("Slow down.", http_status=429),
+        UnexpectedResponseError("a login page"),
+    ],
+)
+def test_an_error_that_passes_says_nothing_about_the_run(wait_for: Wait, error: ReportingError) -> None:
+    """The run goes on at Stripe meanwhile."""
+    event, slept = wait_for(Scripted(error, error, RUN), Watch(0, 3600, 10))
+    assert (event.outcome, len(slept)) == ("succeeded", 2)
+
+
+def test_an_error_that_stays_ends_the_waiting(wait_for: Wait) -> None:
+    """Looking again would not change it."""
+    event, slept = wait_for(Scripted(InvalidRequestError("No such run", http_status=404)), Watch(0, 3600, 10))
+    assert (event.outcome, slept) == ("error", [])
+    assert "No such run" in str(event.message)
+
+
+@pytest.mark.parametrize("answer", [PENDING, {**PENDING, "status": "archived"}, APIConnectionError("reset")])
+def test_gives_up_after_one_look_at_the_deadline(wait_for: Wait, answer: Any) -> None:
+    """Pending, unknown and unreachable are all not an end."""
+    event, slept = wait_for(Scripted(answer), Watch(0, 60, 50))
+    assert event.outcome == "timeout"
+    assert slept == [50, 10]
