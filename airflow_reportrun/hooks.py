@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHUNK_SIZE = 1024 * 1024
-"""Bytes; in smaller pieces a download costs markedly more CPU (``make bench``)."""
+"""Bytes; in smaller pieces a download takes more CPU."""
 
 
 class BearerAuth(AuthBase):
