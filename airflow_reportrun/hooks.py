@@ -269,7 +269,7 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
         try:
             response = await self._sessions[request.method].run(
                 request.path,
-                data=list(request.fields) or None,  # type: ignore[arg-type]  # aiohttp takes pairs as well
+                data=dict(request.fields) or None,  # names are unique: lists are sent by index
                 headers=_request_headers(request),
             )
             body = await response.read()

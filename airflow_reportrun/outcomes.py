@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 def given_options(task: BaseOperator) -> list[str]:
     """Return the templated options that the author of a task gave; to be asked in its constructor."""
-    return [name for name in task.template_fields if getattr(task, name) is not None]
+    # A subclass may have templates of its own, which it sets only after this.
+    return [name for name in task.template_fields if getattr(task, name, None) is not None]
 
 
 def require_rendered(task: BaseOperator, given: list[str]) -> None:

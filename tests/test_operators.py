@@ -325,6 +325,20 @@ def test_an_option_that_came_to_nothing_is_not_one_that_was_left_out(
     assert stripe_conn.requests == []
 
 
+def test_a_subclass_may_have_templates_of_its_own(stripe_conn: StripeSandbox) -> None:
+    """And set them after our constructor, as Airflow's authors do."""
+
+    class WithLedger(StripeReportRunOperator):
+        template_fields = (*StripeReportRunOperator.template_fields, "ledger")
+
+        def __init__(self, *, ledger: str, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.ledger = ledger
+
+    task = in_dag(WithLedger, report_type="balance.summary.1", poll_interval=0.01, ledger="{{ 1 + 1 }}")
+    assert complete(task).state == "success"
+
+
 def native(task: Any) -> Any:
     """Let the DAG of a task render templates to Python's own objects."""
     task.dag.render_template_as_native_obj = True
