@@ -1,68 +1,125 @@
-"""The message from a trigger to its task: built in one place, checked in one place."""
+"""The messages from a trigger to its task: built in one place, checked in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_reportrun.reporting.errors import ReportRunFailedError
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.errors import ReportingError
-    from airflow_reportrun.reporting.models import ReportRun
-
-Outcome = Literal["succeeded", "failed", "timeout", "error"]
+    from airflow_reportrun.reporting.models import ReportRun, ReportType
 
 
-@dataclass(frozen=True)
-class ReportRunEvent:
-    """How the waiting for a report run ended.
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """How a wait ended.
 
-    :param outcome: ``succeeded`` and ``failed`` are Stripe's; ``timeout`` is a run that was still pending at
-        the deadline; ``error`` is a question to Stripe that can't get a better answer.
-    :param report_run_id: ``frr_…``.
-    :param message: what to tell the user, where it did not succeed.
-    :param report_run: the run as :func:`describe` shows it, where it has ended.
+    :param outcome: one of ``outcomes``.
+    :param message: what to tell the user, where it did not end well.
     :param resume: what the task gave the trigger to have it back.
     """
 
-    outcome: Outcome
-    report_run_id: str
+    outcomes: ClassVar[frozenset[str]]
+    subject: ClassVar[str]
+
+    outcome: str
     message: str | None = None
-    report_run: Mapping[str, Any] | None = None
     resume: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def ended(cls, run: ReportRun) -> ReportRunEvent:
-        """Return the event of a run that has succeeded or failed."""
-        if run.status == run.status.SUCCEEDED:
-            return cls("succeeded", run.id, report_run=describe(run))
-        return cls("failed", run.id, message=str(ReportRunFailedError(run)), report_run=describe(run))
-
-    @classmethod
-    def error(cls, report_run_id: str, error: ReportingError) -> ReportRunEvent:
-        """Return the event of a question that can't get a better answer."""
-        return cls("error", report_run_id, message=str(error))
 
     def as_payload(self) -> dict[str, Any]:
         """Return the event as JSON, as Airflow stores it."""
         return asdict(self)
 
     @classmethod
-    def from_payload(cls, payload: object) -> ReportRunEvent:
+    def from_payload(cls, payload: object) -> Self:
         """Read an event; fields of other versions of this package are passed over.
 
-        :raises ValueError: when it is no event of ours.
+        :raises ValueError: when it is no event of this kind.
         """
         if (
             not isinstance(payload, Mapping)
-            or payload.get("outcome") not in get_args(Outcome)
-            or not isinstance(payload.get("report_run_id"), str)
+            or payload.get("outcome") not in cls.outcomes
+            or not isinstance(payload.get(cls.subject), str)
         ):
-            raise ValueError(f"Expected an event of a report run from the trigger and got {payload!r:.200}")
-        known = {name: payload[name] for name in cls.__dataclass_fields__ if name in payload}
-        return cls(**known)
+            raise ValueError(f"Expected a {cls.__name__} from the trigger and got {payload!r:.200}")
+        return cls(**{name: payload[name] for name in cls.__dataclass_fields__ if name in payload})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRunEvent(Event):
+    """How the waiting for a report run ended.
+
+    ``succeeded`` and ``failed`` are Stripe's words; ``timeout`` is a run that was still pending at the deadline;
+    ``error`` is a question to Stripe that can't get a better answer.
+
+    :param report_run_id: ``frr_…``.
+    :param report_run: the run as :func:`describe` shows it, where it has ended.
+    """
+
+    outcomes = frozenset({"succeeded", "failed", "timeout", "error"})
+    subject = "report_run_id"
+
+    report_run_id: str
+    report_run: Mapping[str, Any] | None = None
+
+    @classmethod
+    def ended(cls, run: ReportRun) -> ReportRunEvent:
+        """Return the event of a run that has succeeded or failed."""
+        failed = run.status == run.status.FAILED
+        return cls(
+            outcome="failed" if failed else "succeeded",
+            report_run_id=run.id,
+            message=str(ReportRunFailedError(run)) if failed else None,
+            report_run=describe(run),
+        )
+
+    @classmethod
+    def timeout(cls, report_run_id: str) -> ReportRunEvent:
+        """Return the event of a run that was still pending at the deadline."""
+        message = f"Report run {report_run_id} was not seen to end by the deadline; Stripe goes on with it."
+        return cls(outcome="timeout", report_run_id=report_run_id, message=message)
+
+    @classmethod
+    def error(cls, report_run_id: str, error: ReportingError) -> ReportRunEvent:
+        """Return the event of a question that can't get a better answer."""
+        return cls(outcome="error", report_run_id=report_run_id, message=str(error))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportTypeEvent(Event):
+    """How the waiting for the data of a report type ended.
+
+    ``available`` is data that reaches as far as it was waited for; ``timeout`` and ``error`` are those of
+    :class:`ReportRunEvent`.
+
+    :param report_type: such as ``balance.summary.1``.
+    :param availability: the type as :func:`describe_type` shows it, where the data is available.
+    """
+
+    outcomes = frozenset({"available", "timeout", "error"})
+    subject = "report_type"
+
+    report_type: str
+    availability: Mapping[str, Any] | None = None
+
+    @classmethod
+    def available(cls, report_type: ReportType) -> ReportTypeEvent:
+        """Return the event of data that is there."""
+        return cls(outcome="available", report_type=report_type.id, availability=describe_type(report_type))
+
+    @classmethod
+    def timeout(cls, report_type: str, until: str) -> ReportTypeEvent:
+        """Return the event of data that was not there by the deadline."""
+        message = f"Stripe's data for {report_type} was not seen to reach {until} by the deadline."
+        return cls(outcome="timeout", report_type=report_type, message=message)
+
+    @classmethod
+    def error(cls, report_type: str, error: ReportingError) -> ReportTypeEvent:
+        """Return the event of a question that can't get a better answer."""
+        return cls(outcome="error", report_type=report_type, message=str(error))
 
 
 def describe(run: ReportRun) -> dict[str, Any]:
@@ -79,4 +136,14 @@ def describe(run: ReportRun) -> dict[str, Any]:
         "interval_end": run.parameters.get("interval_end"),
         "file_id": run.result.id if run.result else None,
         "size": run.result.size if run.result else None,
+    }
+
+
+def describe_type(report_type: ReportType) -> dict[str, Any]:
+    """Return what a task says of a report type in its XCom; instants are epoch seconds in UTC."""
+    return {
+        "report_type": report_type.id,
+        "livemode": report_type.livemode,
+        "data_available_start": report_type.data_available_start,
+        "data_available_end": report_type.data_available_end,
     }

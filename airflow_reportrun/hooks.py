@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -75,6 +75,17 @@ class StripeReportingHook(ReportingClient, HttpHook):
         return ConnectionSettings.from_connection(
             connection, connection.extra_dejson, stripe_account=self.stripe_account
         )
+
+    def renew(self) -> bool:
+        """Read the connection anew; see :meth:`ReportingClient.renew`."""
+        now = StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        with suppress(Exception):  # what led here is the error to tell, and not this one
+            if now.settings != self.settings:
+                self._session.close()
+                del self._session
+                self.settings = now.settings
+                return True
+        return False
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -222,6 +233,7 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
         super().__init__(http_conn_id=stripe_conn_id, retry_limit=1)
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self._settings: ConnectionSettings | None = None
         self._stack = AsyncExitStack()
         self._sessions: dict[str, AsyncHttpSession] = {}
 
@@ -232,12 +244,31 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
         self._sessions.clear()
         await self._stack.aclose()
 
-    async def config(self) -> SessionConfig:
-        """Return what each request is sent with; one look-up of the connection for the life of the hook."""
-        if not self._config:
+    async def settings_async(self) -> ConnectionSettings:
+        """Return the connection, checked; one look-up for the life of the hook."""
+        if self._settings is None:
             connection = await get_async_connection(conn_id=self.stripe_conn_id, hook=self)
             extra = await get_async_extra_dejson(connection)
-            settings = ConnectionSettings.from_connection(connection, extra, stripe_account=self.stripe_account)
+            self._settings = ConnectionSettings.from_connection(
+                connection, extra, stripe_account=self.stripe_account
+            )
+        return self._settings
+
+    async def renew_async(self) -> bool:
+        """Read the connection anew; see :meth:`ReportingClient.renew`."""
+        now = StripeReportingAsyncHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        with suppress(Exception):  # what led here is the error to tell, and not this one
+            if await now.settings_async() != await self.settings_async():
+                self._sessions.clear()
+                await self._stack.aclose()
+                self._settings, self._config = now._settings, None
+                return True
+        return False
+
+    async def config(self) -> SessionConfig:
+        """Return what each request is sent with."""
+        if not self._config:
+            settings = await self.settings_async()
             self._config = SessionConfig(
                 base_url=settings.api_base_url,
                 headers={**settings.headers(), "Authorization": f"Bearer {settings.api_key}"},

@@ -26,6 +26,8 @@ class Identity:
     :param livemode: whether the key is one for live data, None where that isn't known.
     :param report_type: what is asked for.
     :param parameters: the parameters that are sent, form-encoded.
+    :param fresh: tells a task instance that wants a run of its own from others with the same ids: epoch seconds
+        of its first try.
     """
 
     scope: str
@@ -38,6 +40,7 @@ class Identity:
     livemode: bool | None
     report_type: str
     parameters: Mapping[str, str]
+    fresh: float | None = None
 
     def idempotency_key(self, attempt: int) -> str:
         """Return the ``Idempotency-Key`` of the attempt: deterministic, and well under Stripe's 255 characters.
@@ -45,5 +48,8 @@ class Identity:
         :param attempt: 1, and one more after each report run or stored answer that can't be used.
         """
         # A list in JSON, so that no two identities can be joined to the same text.
-        text = json.dumps([*vars(self).values(), attempt], sort_keys=True, separators=(",", ":"))
+        values = [value for name, value in vars(self).items() if name != "fresh"]
+        # At the end, where it is wanted: keys without it are those of earlier versions.
+        wish = [] if self.fresh is None else [self.fresh]
+        text = json.dumps([*values, attempt, *wish], sort_keys=True, separators=(",", ":"))
         return f"airflow-reportrun-{hashlib.sha256(text.encode()).hexdigest()}"

@@ -44,6 +44,14 @@ def require_rendered(task: BaseOperator, given: list[str]) -> None:
         raise ConfigurationError(f"{', '.join(gone)}: the template or the upstream task gave nothing.")
 
 
+def set_retry_policy(task: BaseOperator) -> None:
+    """Give a task our retry policy, where Airflow has them (≥ 3.3) and its author chose none."""
+    if getattr(task, "retry_policy", task) is None:
+        from airflow_reportrun.retry_policy import StripeRetryPolicy
+
+        task.retry_policy = StripeRetryPolicy()
+
+
 @contextmanager
 def airflow_errors() -> Iterator[None]:
     """Turn our errors into Airflow's: what can't get better by itself is not tried again."""

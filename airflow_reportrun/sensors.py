@@ -1,9 +1,11 @@
-"""Sensors: wait until a report run leaves ``pending``."""
+"""Sensors: wait until a report run leaves ``pending``, or until Stripe has the data for one."""
 
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,52 +18,50 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_reportrun.events import ReportRunEvent
-from airflow_reportrun.outcomes import airflow_errors, given_options, require_rendered
+from airflow_reportrun.events import Event, ReportRunEvent, ReportTypeEvent
+from airflow_reportrun.outcomes import airflow_errors, given_options, require_rendered, set_retry_policy
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_reportrun.hooks import StripeReportingHook
-
+    from airflow_reportrun.intervals import IntervalUnit
+    from airflow_reportrun.triggers import StripeTrigger
+    from airflow_reportrun.waiting import Awaited
 
 SHORTEST_POKE_INTERVAL = 1.0
 """Seconds, when deferred: a triggerer serves many tasks, and Stripe counts requests."""
 
 
-class StripeReportRunSensor(BaseSensorOperator):
-    """Wait until a report run has ended: green when it succeeded, never when it failed.
+class StripeSensor(BaseSensorOperator):
+    """What the sensors have in common: one outcome in each mode.
 
-    A failed run stays failed, so the sensor fails without retries and with Stripe's words. Errors that pass (a
-    rate limit, a broken connection) are waited over. Returns the run as
-    :func:`airflow_reportrun.events.describe` shows it.
+    Errors that pass (a rate limit, a broken connection) are waited over; what can't get better fails the task
+    without retries.
 
-    :param report_run_id: ``frr_…``. (templated)
     :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
-    :param stripe_account: account to act as: the one that the run was created for. (templated)
+    :param stripe_account: account to act as; overrides the connection's own. (templated)
     :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
         ``poke_interval``, ``timeout`` and ``soft_fail`` mean the same there; ``exponential_backoff`` does not
         count.
     """
 
-    template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account")
     ui_color = "#e7e5ff"
 
     def __init__(
         self,
         *,
-        report_run_id: str,
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.report_run_id = report_run_id
+        set_retry_policy(self)
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
         self.deferrable = deferrable
-        self._given = given_options(self)
+        self._awaited: Awaited[Any, Any] | None = None
 
     @cached_property
     def hook(self) -> StripeReportingHook:
@@ -70,14 +70,27 @@ class StripeReportRunSensor(BaseSensorOperator):
 
         return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
 
+    @abstractmethod
+    def awaited(self, context: Context) -> Awaited[Any, Any]:
+        """Return what is waited for."""
+
+    @abstractmethod
+    def trigger(self, awaited: Any, **kwargs: Any) -> StripeTrigger:
+        """Return the trigger that waits for it."""
+
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
         from airflow_reportrun.waiting import look
 
-        with airflow_errors():
-            require_rendered(self, self._given)
-        event = look(self.hook, self.report_run_id)
-        return PokeReturnValue(event is not None, None if event is None else self._conclude(event))
+        if self._awaited is None:
+            with airflow_errors():
+                self._awaited = self.awaited(context)
+        looked = look(self.hook, self._awaited)
+        if isinstance(looked, str):
+            if looked:
+                self.log.warning("%s", looked)
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._conclude(looked))
 
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
@@ -92,11 +105,9 @@ class StripeReportRunSensor(BaseSensorOperator):
             raise
         if looked.is_done:
             return looked.xcom_value
-        from airflow_reportrun.triggers import StripeReportRunTrigger
-
         now = time.time()
-        trigger = StripeReportRunTrigger.waiting_from_now(
-            report_run_id=self.report_run_id,
+        trigger = self.trigger(
+            self._awaited,
             deadline=now + self.timeout,
             since=now,
             poll_interval=max(self.poke_interval, SHORTEST_POKE_INTERVAL),
@@ -108,11 +119,114 @@ class StripeReportRunSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has fired."""
-        return self._conclude(ReportRunEvent.from_payload(event))
+        return self._conclude(self.event_class.from_payload(event))
 
-    def _conclude(self, event: ReportRunEvent) -> dict[str, Any]:
+    event_class: type[Event]
+
+    def _conclude(self, event: Event) -> dict[str, Any]:
         if event.outcome == "timeout":
             raise AirflowSensorTimeout(event.message)
-        if event.outcome in ("failed", "error"):
+        if (found := self.found(event)) is None:
             raise AirflowFailException(event.message)
-        return dict(event.report_run or {})
+        return dict(found)
+
+    @abstractmethod
+    def found(self, event: Any) -> Mapping[str, Any] | None:
+        """Return what the task returns, None where the event is not a success."""
+
+
+class StripeReportRunSensor(StripeSensor):
+    """Wait until a report run has ended: green when it succeeded, never when it failed.
+
+    A failed run stays failed, so the sensor fails without retries and with Stripe's words. Returns the run as
+    :func:`airflow_reportrun.events.describe` shows it. Options as in :class:`StripeSensor`; the account to act as
+    is the one that the run was created for.
+
+    :param report_run_id: ``frr_…``. (templated)
+    """
+
+    template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account")
+    event_class = ReportRunEvent
+
+    def __init__(self, *, report_run_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.report_run_id = report_run_id
+        self._given = given_options(self)
+
+    def awaited(self, context: Context) -> Awaited[Any, Any]:
+        """Return the end of the run."""
+        from airflow_reportrun.waiting import ReportRunEnds
+
+        require_rendered(self, self._given)
+        return ReportRunEnds(self.report_run_id)
+
+    def trigger(self, awaited: Any, **kwargs: Any) -> StripeTrigger:
+        """Return the trigger that waits for it."""
+        from airflow_reportrun.triggers import StripeReportRunTrigger
+
+        return StripeReportRunTrigger.waiting_from_now(report_run_id=awaited.report_run_id, **kwargs)
+
+    def found(self, event: ReportRunEvent) -> Mapping[str, Any] | None:
+        """Return the run, if it succeeded."""
+        return event.report_run if event.outcome == "succeeded" else None
+
+
+class StripeReportTypeSensor(StripeSensor):
+    """Wait until Stripe's data for a report type reaches the end of an interval.
+
+    Creates nothing. Returns ``report_type``, ``livemode``, ``data_available_start`` and ``data_available_end``
+    (epoch seconds, UTC). Options as in :class:`StripeSensor`. ``StripeReportRunOperator`` waits for its data by
+    itself; this is for several tasks that need the same, and for a DAG that should show what it waits for.
+
+    :param report_type: such as ``balance.summary.1``. (templated)
+    :param interval_end: first instant that is not part of the interval: ISO 8601 with an offset, epoch seconds or
+        an aware datetime. By default the end of the interval that the operator would report on. (templated)
+    :param interval: the last complete unit instead of the data interval, as for the operator.
+    :param settle: wait until the data reaches so far beyond ``interval_end``: a timedelta or seconds.
+    """
+
+    template_fields: Sequence[str] = ("report_type", "interval_end", "stripe_conn_id", "stripe_account")
+    event_class = ReportTypeEvent
+
+    def __init__(
+        self,
+        *,
+        report_type: str,
+        interval_end: str | int | datetime | None = None,
+        interval: IntervalUnit | None = None,
+        settle: timedelta | float = timedelta(0),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.settle = settle if isinstance(settle, timedelta) else timedelta(seconds=settle)
+        if self.settle < timedelta(0):
+            raise ValueError(f"settle is not negative, as {settle!r} is")
+        self.report_type = report_type
+        self.interval_end = interval_end
+        self.interval = interval
+        self._given = given_options(self)
+
+    def awaited(self, context: Context) -> Awaited[Any, Any]:
+        """Return the data."""
+        from airflow_reportrun.intervals import instant, resolve
+        from airflow_reportrun.readiness import data_wanted
+        from airflow_reportrun.waiting import DataReaches
+
+        require_rendered(self, self._given)
+        if self.interval_end is None:
+            end = resolve(context, interval=self.interval).end
+        else:
+            end = instant("interval_end", self.interval_end)
+        return DataReaches(self.report_type, data_wanted({"interval_end": end}, self.settle))
+
+    def trigger(self, awaited: Any, **kwargs: Any) -> StripeTrigger:
+        """Return the trigger that waits for it."""
+        from airflow_reportrun.triggers import StripeReportTypeTrigger
+
+        return StripeReportTypeTrigger.waiting_from_now(
+            report_type=awaited.report_type, until=awaited.until, **kwargs
+        )
+
+    def found(self, event: ReportTypeEvent) -> Mapping[str, Any] | None:
+        """Return the report type, if its data is there."""
+        return event.availability if event.outcome == "available" else None

@@ -3,7 +3,8 @@
 What makes it happen once is Stripe's idempotency, not a look at what exists: the key is derived from the task
 instance, so a retry sends the same request again and is given the run that the crashed try created. A run that
 failed would be given back for ever, hence the attempt in the key, which moves on when what the key holds can't
-be used. Every walk starts at the first attempt, so it needs no memory of its own.
+be used. Where Airflow can remember, a retry goes on from what was kept; elsewhere it walks from the first attempt,
+and comes to the same run for as long as Stripe keeps the keys.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_reportrun.reporting.errors import APIError, ReportingError, ServerError
+from airflow_reportrun.memory import Memory, Submission
+from airflow_reportrun.reporting.errors import APIError, DataNotReadyError, ReportingError, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,31 +40,57 @@ def submit_or_attach(
     parameters: ReportParameters,
     *,
     shape: ParameterShape | None = None,
+    memory: Memory | None = None,
     clock: Callable[[], float] = time.time,
 ) -> ReportRun:
     """Return the report run of this identity as it is now, created at most once.
 
     A pending or succeeded run of an earlier try is attached to. A new one is created only where there is none,
-    where the last one failed, where its file expired, or where Stripe keeps an error under the key.
+    where the last one failed, where its file expired, where Stripe keeps an error under the key, or where the key
+    belongs to a task instance of the same ids that was deleted.
 
     :param client: calls Stripe.
-    :param identity: who asks, and for what.
+    :param identity: who asks, and for what: for what ``memory`` holds, where it holds a submission.
     :param parameters: the parameters that ``identity`` names.
     :param shape: what the report type asks for, where its id doesn't tell.
+    :param memory: what the task instance remembers.
     :param clock: epoch seconds.
     :raises ReportingError: when Stripe refuses, or can't be reached.
     """
+    memory = memory or Memory()
+    first, kept = 1, memory.submission
+    if kept is not None:
+        first = kept.attempt
+        if kept.report_run_id is not None:
+            run = _now(client, kept.report_run_id, kept.request_id)
+            if not (reason := _unusable(run, clock())):
+                log.info("Attached to report run %s (attempt %d), which is %s", run.id, first, run.status)
+                return run
+            log.warning("Attempt %d: report run %s %s, so a new one follows.", first, run.id, reason)
+            first += 1
     server_errors = 0
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    for attempt in range(first, MAX_ATTEMPTS + 1):
+        # A key that was sent is sent again as it was, also by a version that makes others.
+        again = kept is not None and kept.attempt == attempt
+        asked = Submission(
+            identity.scope,
+            identity.stripe_account,
+            identity.livemode,
+            identity.report_type,
+            parameters.as_dict(),
+            attempt,
+            kept.idempotency_key if kept and again else identity.idempotency_key(attempt),
+        )
+        if asked != memory.submission:
+            memory.keep(asked)
         try:
             run = client.create_report_run(
-                identity.report_type,
-                parameters,
-                idempotency_key=identity.idempotency_key(attempt),
-                shape=shape,
+                identity.report_type, parameters, idempotency_key=asked.idempotency_key, shape=shape
             )
         except APIError as error:
             if not _is_spent(error):
+                if not error.is_transient or isinstance(error, DataNotReadyError):
+                    memory.keep(None)
                 raise
             if not error.replayed:
                 server_errors += 1
@@ -71,15 +99,15 @@ def submit_or_attach(
                 client.sleep(min(client.retry_policy.pause(error, server_errors), client.retry_policy.max_wait))
             log.warning("Attempt %d: Stripe keeps an error for it, so a new one follows. %s", attempt, error)
             continue
-        if not run.replayed:
-            log.info("Created report run %s (attempt %d, request %s)", run.id, attempt, run.request_id)
-            return run
-        # The replay shows the run as it was on the day it was created.
-        run = _now(client, run)
-        if reason := _unusable(run, clock()):
-            log.warning("Attempt %d: report run %s %s, so a new one follows.", attempt, run.id, reason)
-            continue
-        log.info("Attached to report run %s (attempt %d), which is %s", run.id, attempt, run.status)
+        if run.replayed:
+            # The replay shows the run as it was on the day it was created.
+            run = _now(client, run.id, run.request_id)
+            if reason := _unusable(run, clock(), memory.earliest):
+                log.warning("Attempt %d: report run %s %s, so a new one follows.", attempt, run.id, reason)
+                continue
+        verb = "Attached to" if run.replayed else "Created"
+        log.info("%s report run %s (attempt %d, request %s)", verb, run.id, attempt, run.request_id)
+        memory.keep(replace(asked, report_run_id=run.id, request_id=run.request_id))
         return run
     raise ReportingError(
         f"{MAX_ATTEMPTS} attempts of this task instance led to no usable report run; clear it to begin anew."
@@ -95,11 +123,13 @@ def _is_spent(error: APIError) -> bool:
     return error.stored and (error.replayed or isinstance(error, ServerError))
 
 
-def _now(client: ReportingClient, run: ReportRun) -> ReportRun:
-    return replace(client.retrieve_report_run(run.id), request_id=run.request_id, replayed=True)
+def _now(client: ReportingClient, report_run_id: str, request_id: str | None) -> ReportRun:
+    return replace(client.retrieve_report_run(report_run_id), request_id=request_id, replayed=True)
 
 
-def _unusable(run: ReportRun, now: float) -> str | None:
+def _unusable(run: ReportRun, now: float, earliest: float = 0.0) -> str | None:
+    if run.created < earliest:
+        return "is older than this task instance, and belongs to a deleted one of the same name"
     if run.status == run.status.FAILED:
         return f"failed ({run.error})"
     if run.result and run.result.expires_at is not None and run.result.expires_at <= now:

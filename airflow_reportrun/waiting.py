@@ -1,100 +1,201 @@
-"""Wait until a report run has ended: one loop in two colours, for tasks that wait themselves and for triggers."""
+"""Wait for something at Stripe: one loop in two colours, for tasks that wait themselves and for triggers.
+
+What is waited for is a value (:class:`ReportRunEnds`, :class:`DataReaches`) that says what to ask and what an
+answer means, so that the two colours differ in their awaits and in nothing else.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from airflow_reportrun.events import ReportRunEvent
+from airflow_reportrun.events import Event, ReportRunEvent, ReportTypeEvent
+from airflow_reportrun.reporting import endpoints
 from airflow_reportrun.reporting.errors import ReportingError
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
-    from airflow_reportrun.reporting.models import ReportRun
+    from airflow_reportrun.reporting.endpoints import Request
+    from airflow_reportrun.reporting.models import ReportRun, ReportType
     from airflow_reportrun.reporting.polling import Watch
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+
+class Awaited(ABC, Generic[T, E]):
+    """Something at Stripe that is waited for."""
+
+    @abstractmethod
+    def request(self) -> Request[T]:
+        """Return the question."""
+
+    @abstractmethod
+    def judge(self, answer: T) -> E | str:
+        """Return the event, or what there is to say about a wait that goes on, mostly nothing."""
+
+    @abstractmethod
+    def error(self, error: ReportingError) -> E:
+        """Return the event of an error that stays."""
+
+    @abstractmethod
+    def timeout(self) -> E:
+        """Return the event of a deadline that is over."""
+
+    def judge_error(self, error: ReportingError) -> E | str:
+        """Return the event, or what there is to say: an error that passes says nothing about what is awaited."""
+        return f"Could not look, looking again later: {error}" if error.is_transient else self.error(error)
+
+
+@dataclass(frozen=True)
+class ReportRunEnds(Awaited["ReportRun", ReportRunEvent]):
+    """The end of a report run.
+
+    :param report_run_id: ``frr_…``.
+    """
+
+    report_run_id: str
+
+    def request(self) -> Request[ReportRun]:
+        """Ask for the run."""
+        return endpoints.retrieve_report_run(self.report_run_id)
+
+    def judge(self, answer: ReportRun) -> ReportRunEvent | str:
+        """Tell whether it has ended."""
+        if answer.status.is_terminal:
+            return ReportRunEvent.ended(answer)
+        if answer.status.is_known:
+            return ""
+        return f"Report run {answer.id} has the unknown status '{answer.status}'; it counts as pending."
+
+    def error(self, error: ReportingError) -> ReportRunEvent:
+        """Tell of an error that stays."""
+        return ReportRunEvent.error(self.report_run_id, error)
+
+    def timeout(self) -> ReportRunEvent:
+        """Tell of a run that is still pending."""
+        return ReportRunEvent.timeout(self.report_run_id)
+
+
+@dataclass(frozen=True)
+class DataReaches(Awaited["ReportType", ReportTypeEvent]):
+    """A report type's data that reaches up to an instant.
+
+    :param report_type: such as ``balance.summary.1``.
+    :param until: epoch seconds.
+    """
+
+    report_type: str
+    until: int
+
+    def request(self) -> Request[ReportType]:
+        """Ask for the report type."""
+        return endpoints.retrieve_report_type(self.report_type)
+
+    def judge(self, answer: ReportType) -> ReportTypeEvent | str:
+        """Tell whether the data is there; as far as it goes counts, since equality is allowed."""
+        if answer.data_available_end >= self.until:
+            return ReportTypeEvent.available(answer)
+        return (
+            f"Stripe's data for {answer.id} reaches {_utc(answer.data_available_end)}; "
+            f"waiting until it reaches {_utc(self.until)}."
+        )
+
+    def error(self, error: ReportingError) -> ReportTypeEvent:
+        """Tell of an error that stays."""
+        return ReportTypeEvent.error(self.report_type, error)
+
+    def timeout(self) -> ReportTypeEvent:
+        """Tell of data that is not there."""
+        return ReportTypeEvent.timeout(self.report_type, _utc(self.until))
+
 
 def wait(
     client: ReportingClient,
-    report_run_id: str,
+    awaited: Awaited[T, E],
     watch: Watch,
     *,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
-) -> ReportRunEvent:
-    """Look at a report run until it has ended or the deadline is over.
+) -> E:
+    """Look until it is there or the deadline is over.
 
     :param client: calls Stripe.
-    :param report_run_id: ``frr_…``.
+    :param awaited: what to wait for.
     :param watch: when to look, and when to give up.
     :param clock: epoch seconds.
     :param sleep: sleeps seconds.
     """
+    said = ""
     while True:
-        if (event := look(client, report_run_id)) is not None:
-            return event
+        looked = look(client, awaited)
+        if not isinstance(looked, str):
+            return looked
+        said = _say(looked, said)
         if (pause := watch.pause(clock())) is None:
-            return _timeout(report_run_id)
+            return awaited.timeout()
         sleep(pause)
 
 
 async def wait_async(
     client: AsyncReportingClient,
-    report_run_id: str,
+    awaited: Awaited[T, E],
     watch: Watch,
     *,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> ReportRunEvent:
-    """Look at a report run until it has ended; see :func:`wait`."""
+) -> E:
+    """Look until it is there or the deadline is over; see :func:`wait`."""
+    said = ""
     while True:
-        if (event := await look_async(client, report_run_id)) is not None:
-            return event
+        looked = await look_async(client, awaited)
+        if not isinstance(looked, str):
+            return looked
+        said = _say(looked, said)
         if (pause := watch.pause(clock())) is None:
-            return _timeout(report_run_id)
+            return awaited.timeout()
         await sleep(pause)
 
 
-def look(client: ReportingClient, report_run_id: str) -> ReportRunEvent | None:
-    """Return how a report run ended, None while it hasn't."""
-    try:
-        return _judge(client.retrieve_report_run(report_run_id))
-    except ReportingError as error:
-        return _judge_error(report_run_id, error)
+def look(client: ReportingClient, awaited: Awaited[T, E]) -> E | str:
+    """Look once: return the event, or what there is to say about a wait that goes on.
+
+    An error that stays is final only if the credentials are still the same.
+    """
+    while True:
+        try:
+            return awaited.judge(client.send(awaited.request()))
+        except ReportingError as error:
+            judged = awaited.judge_error(error)
+            if isinstance(judged, str) or not client.renew():
+                return judged
 
 
-async def look_async(client: AsyncReportingClient, report_run_id: str) -> ReportRunEvent | None:
-    """Return how a report run ended, None while it hasn't."""
-    try:
-        return _judge(await client.retrieve_report_run_async(report_run_id))
-    except ReportingError as error:
-        return _judge_error(report_run_id, error)
+async def look_async(client: AsyncReportingClient, awaited: Awaited[T, E]) -> E | str:
+    """Look once; see :func:`look`."""
+    while True:
+        try:
+            return awaited.judge(await client.send_async(awaited.request()))
+        except ReportingError as error:
+            judged = awaited.judge_error(error)
+            if isinstance(judged, str) or not await client.renew_async():
+                return judged
 
 
-def _judge(run: ReportRun) -> ReportRunEvent | None:
-    if run.status.is_terminal:
-        return ReportRunEvent.ended(run)
-    if not run.status.is_known:
-        log.warning("Report run %s has the unknown status %r; it counts as pending.", run.id, str(run.status))
-    return None
+def _say(words: str, said: str) -> str:
+    """Log what has changed; a look that finds what the last one found is not worth a line."""
+    if words and words != said:
+        log.warning("%s", words)
+    return words
 
 
-def _judge_error(report_run_id: str, error: ReportingError) -> ReportRunEvent | None:
-    # An error that passes says nothing about the run, which goes on at Stripe meanwhile.
-    if not error.is_transient:
-        return ReportRunEvent.error(report_run_id, error)
-    log.warning("Could not look at report run %s; looking again later. %s", report_run_id, error)
-    return None
-
-
-def _timeout(report_run_id: str) -> ReportRunEvent:
-    return ReportRunEvent(
-        "timeout",
-        report_run_id,
-        message=f"Report run {report_run_id} was not seen to end by the deadline; Stripe goes on with it.",
-    )
+def _utc(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -16,7 +16,7 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.files import land
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.polling import Watch
-from airflow_reportrun.waiting import wait
+from airflow_reportrun.waiting import ReportRunEnds, wait
 
 DAY = int(timedelta(days=1).total_seconds())
 
@@ -97,7 +97,7 @@ def _whole(
 ) -> Counter[tuple[tuple[str, str], ...]]:
     """Return the rows of one report over all days."""
     run = hook.create_report_run(report_type, ReportParameters(interval_start=start, interval_end=end))
-    event = wait(hook, run.id, Watch(run.created, time.time() + 3600, 2))
+    event = wait(hook, ReportRunEnds(run.id), Watch(run.created, time.time() + 3600, 2))
     file = hook.retrieve_report_run(run.id).result
     if event.outcome != "succeeded" or file is None or not landed:
         return Counter()

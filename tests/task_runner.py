@@ -10,9 +10,11 @@ import asyncio
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 from urllib.parse import unquote
 
 import httpx
@@ -20,6 +22,7 @@ from airflow.sdk import DAG, TaskInstanceState
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import TaskInstance
+from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.supervisor import run_task_in_process
 from airflow.sdk.serde import deserialize, serialize
 
@@ -44,11 +47,15 @@ class Try:
 
 @dataclass
 class TaskRunner:
-    """One DAG run, and what Airflow remembers of its task instances."""
+    """One DAG run, and what Airflow remembers of its task instances.
+
+    ``store`` is the state store of Airflow 3.3, by task, map index and key; None is an Airflow without one.
+    """
 
     run_id: str = "scheduled__2024-05-02"
     dag_run: Mapping[str, Any] = field(default_factory=dict)
     xcoms: dict[str, Any] = field(default_factory=dict)
+    store: dict[str, Any] | None = field(default_factory=dict)
     first_reschedule: datetime | None = None
 
     def run(
@@ -82,9 +89,14 @@ class TaskRunner:
             "next_method": next_method,
             "next_kwargs": serialize(dict(next_kwargs)) if next_kwargs is not None else None,
         }
-        server = httpx.MockTransport(lambda request: self._answer(request, context, map_index))
+        server = httpx.MockTransport(lambda request: self._answer(request, context, prefix))
         client = Client(base_url="http://airflow.invalid", token="", transport=server)
-        result = run_task_in_process(ti=instance, task=task, client=client)
+        with (
+            nullcontext()
+            if self.store is not None
+            else mock.patch.object(task_runner, "TaskStateStoreAccessor", return_value=None)
+        ):
+            result = run_task_in_process(ti=instance, task=task, client=client)
         mine = {k.removeprefix(prefix): v for k, v in self.xcoms.items() if k.startswith(prefix)}
         state = TaskInstanceState(result.state).value
         if state == "up_for_reschedule":
@@ -126,7 +138,7 @@ class TaskRunner:
         }
         return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in fields.items()}
 
-    def _answer(self, request: httpx.Request, context: Mapping[str, Any], map_index: int) -> httpx.Response:
+    def _answer(self, request: httpx.Request, context: Mapping[str, Any], prefix: str) -> httpx.Response:
         path = unquote(request.url.path).strip("/")
         if path.endswith("/run"):
             return httpx.Response(200, json=context)
@@ -140,7 +152,14 @@ class TaskRunner:
                 return httpx.Response(201, json={})
             if key in self.xcoms:
                 return httpx.Response(200, json={"key": name, "value": self.xcoms[key]})
-        if path.startswith(("xcoms/", "connections/", "variables/")):
+        if path.startswith("store/ti/") and self.store is not None:
+            key = prefix + path.rsplit("/", 1)[1]
+            if request.method == "PUT":
+                self.store[key] = json.loads(request.content)["value"]
+                return httpx.Response(204)
+            if key in self.store:
+                return httpx.Response(200, json={"value": self.store[key]})
+        if path.startswith(("xcoms/", "connections/", "variables/", "store/")):
             return httpx.Response(404, json={"detail": {"reason": "not_found", "message": path}})
         return httpx.Response(200, json={"ok": True})
 

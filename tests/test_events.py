@@ -25,13 +25,13 @@ def test_a_failed_run_without_a_reason_says_so() -> None:
 def test_fields_of_other_versions_are_passed_over() -> None:
     """An event may be older or newer than the task that reads it."""
     event = ReportRunEvent.from_payload({"outcome": "failed", "report_run_id": "frr_1", "novelty": 1})
-    assert event == ReportRunEvent("failed", "frr_1")
+    assert event == ReportRunEvent(outcome="failed", report_run_id="frr_1")
 
 
 @pytest.mark.parametrize("payload", [None, "success", [], {}, {"outcome": "great"}, {"outcome": "failed"}])
 def test_refuses_what_is_no_event(payload: object) -> None:
     """Anything else must not pass for a finished report."""
-    with pytest.raises(ValueError, match="Expected an event of a report run"):
+    with pytest.raises(ValueError, match="Expected a ReportRunEvent"):
         ReportRunEvent.from_payload(payload)
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,7 +116,7 @@ def test_without_waiting_it_returns_the_pending_run(stripe_conn: StripeSandbox) 
     """The sensor and the download are tasks of their own then."""
     tried = TaskRunner().run(run_operator(wait_for_completion=False, columns=None))
     assert tried.returned["status"] == "pending"
-    assert len(stripe_conn.requests) == 1
+    assert [request.operation for request in stripe_conn.requests] == ["retrieve_type", "create"]
 
 
 def test_without_waiting_a_run_that_failed_at_once_is_red(stripe_conn: StripeSandbox) -> None:
@@ -151,10 +151,10 @@ def test_looks_before_it_defers(stripe_conn: StripeSandbox) -> None:
 
 
 def test_a_run_that_succeeds_at_once_needs_no_second_look(stripe_conn: StripeSandbox) -> None:
-    """One look at the finished run, for its file, and no waiting."""
+    """One look at the data, one at the finished run, for its file, and no waiting."""
     stripe_conn.configure(transition=AtOnce())
     assert TaskRunner().run(run_operator(deferrable=True)).state == "success"
-    assert [request.operation for request in stripe_conn.requests] == ["create", "retrieve"]
+    assert [request.operation for request in stripe_conn.requests] == ["retrieve_type", "create", "retrieve"]
 
 
 def test_the_trigger_looks_first_ten_seconds_after_deferring(
@@ -226,37 +226,34 @@ def test_errors_that_pass_are_waited_over(
     assert complete(run_operator(deferrable=deferrable)).state == "success"
 
 
-def test_data_that_is_not_there_yet_is_asked_for_again(stripe_conn: StripeSandbox) -> None:
-    """Stripe prepares it twice a day; the retries of the task bridge the time."""
-    stripe_conn.configure(data_available_end=MAY_FIRST["interval_start"])
-    task, runner = run_operator(), TaskRunner()
-    tried = runner.run(task)
-    assert tried.state == "up_for_retry"
-    assert "only available through" in str(tried.error)
-    assert len(stripe_conn.requests) == 1
-    stripe_conn.configure(data_available_end=MAY_FIRST["interval_end"])
-    assert complete(task, runner, try_number=2).state == "success"
-
-
-def test_a_key_that_was_changed_while_waiting_costs_a_try_and_no_more(
-    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+def test_a_key_that_is_rotated_while_waiting_costs_nothing(
+    stripe_conn: StripeSandbox, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The retry reads the connection anew, and attaches."""
-    task, runner = run_operator(deferrable=True), TaskRunner()
-    tried = runner.run(task)
-    good = os.environ["AIRFLOW_CONN_STRIPE_DEFAULT"]
-    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", good.replace("sk_test_sandbox", "sk_test_former"))
-    assert runner.resume(task, tried).state == "up_for_retry"
-    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", good)
-    assert complete(task, runner, try_number=2).state == "success"
+    """The connection is read anew before an error is taken for final."""
+    stripe_conn.configure(transition=AfterReads(9))
+
+    def rotate() -> None:
+        connection = {"conn_type": "stripe", "host": stripe_conn.url, "password": "sk_test_rotated"}
+        monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+        stripe_conn.api_key = "sk_test_rotated"
+
+    timer = threading.Timer(0.5, rotate)
+    timer.start()
+    try:
+        tried = complete(run_operator(deferrable=deferrable, poll_interval=0.1))
+    finally:
+        timer.join()
+        stripe_conn.api_key = "sk_test_sandbox"
+    assert tried.state == "success", tried.error
+    assert 401 in [request.status for request in stripe_conn.requests_to("retrieve")]
     assert len(stripe_conn.report_runs) == 1
 
 
 def test_what_stripe_refuses_is_not_tried_again(stripe_conn: StripeSandbox) -> None:
     """The same request would be refused again, so retries are not spent."""
-    tried = complete(run_operator(interval_start=1609459200, interval_end=1609545600))
+    tried = complete(run_operator(columns=["weather"]))
     assert tried.state == "failed"
-    assert "only available starting at" in str(tried.error)
+    assert "weather" in str(tried.error)
     assert stripe_conn.report_runs == []
 
 
@@ -274,6 +271,8 @@ def test_what_stripe_refuses_is_not_tried_again(stripe_conn: StripeSandbox) -> N
         ({"destination": "s3://bucket/x.csv"}, "is a URL"),
         ({"stripe_account": "me"}, "acct_…"),
         ({"report_type": None}, "report_type is the id"),
+        ({"report_type": []}, "report_type is the id"),
+        ({"fresh": "perhaps"}, "fresh is True or False"),
         ({"interval": "dya"}, "interval is 'dya'"),
         (
             {"interval": "day", "report_type": "payout_reconciliation.by_id.itemized.4", "payout": "po_1"},
@@ -301,7 +300,7 @@ def test_a_shape_that_nobody_knows_is_found_when_the_dag_is_parsed() -> None:
         run_operator(parameter_shape="triangle")
 
 
-@pytest.mark.parametrize("option", ["timeout", "poll_interval"])
+@pytest.mark.parametrize("option", ["timeout", "poll_interval", "data_timeout", "settle"])
 def test_times_are_positive(option: str) -> None:
     """A negative one would be a time-out before the first look, or a storm of requests."""
     with pytest.raises(ValueError, match="positive"):
@@ -310,8 +309,14 @@ def test_times_are_positive(option: str) -> None:
 
 def test_times_may_be_timedeltas() -> None:
     """As everywhere in Airflow."""
-    task = run_operator(timeout=timedelta(hours=1), poll_interval=timedelta(minutes=1))
-    assert (task.timeout, task.poll_interval) == (timedelta(hours=1), 60)
+    task = run_operator(timeout=timedelta(hours=1), poll_interval=timedelta(minutes=1), data_timeout=90)
+    assert (task.timeout, task.poll_interval, task.data_timeout.seconds) == (timedelta(hours=1), 60, 90)
+
+
+def test_a_choice_that_nobody_knows_is_found_when_the_dag_is_parsed() -> None:
+    """It is no template, so it need not wait for a run."""
+    with pytest.raises(ValueError, match="fail, skip, clip"):
+        run_operator(on_missing_data="ignore")
 
 
 @pytest.mark.parametrize("option", ["destination", "interval_start", "stripe_account", "currency", "timezone"])
@@ -436,7 +441,7 @@ def test_a_payout_needs_no_interval(stripe_conn: StripeSandbox) -> None:
 @pytest.mark.parametrize("options", [{}, {"interval_end": "2024-05-02T00:00:00Z"}])
 def test_an_instant_is_the_end_of_the_interval(stripe_conn: StripeSandbox, options: dict[str, str]) -> None:
     """Balances are asked for at an instant, which needs no start."""
-    task = run_operator(report_type="ending_balance_reconciliation.summary.1", **options)
+    task = run_operator(report_type="ending_balance_reconciliation.summary.1", wait_for_data=False, **options)
     TaskRunner().run(task)
     (create,) = stripe_conn.requests_to("create")
     assert create.form["parameters"] == {"interval_end": str(MAY_FIRST["interval_end"])}
@@ -532,7 +537,7 @@ def test_download_refuses_what_is_no_id(stripe_conn: StripeSandbox) -> None:
 
 def test_an_event_of_nobody_is_an_error() -> None:
     """Somebody's own trigger would otherwise be taken for success."""
-    with pytest.raises(ValueError, match="Expected an event of a report run"):
+    with pytest.raises(ValueError, match="Expected a ReportRunEvent"):
         run_operator().execute_complete({}, "success")
 
 

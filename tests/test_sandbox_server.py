@@ -202,7 +202,7 @@ def test_controls_answer_to_this_machine_only() -> None:
         current=lambda: state,
         reset=lambda: None,
         hang_up=lambda scope: None,
-        api_key="sk_test_sandbox",
+        api_key=lambda: "sk_test_sandbox",
         on_request=None,
     )
     sent: list[Message] = []

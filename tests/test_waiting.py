@@ -16,7 +16,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.polling import Watch
-from airflow_reportrun.waiting import wait, wait_async
+from airflow_reportrun.waiting import ReportRunEnds, wait, wait_async
 from tests.test_models import RUN
 
 PENDING = {**RUN, "status": "pending", "result": None, "succeeded_at": None}
@@ -28,16 +28,24 @@ class Scripted:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
 
-    def retrieve_report_run(self, report_run_id: str) -> ReportRun:
+    def send(self, request: Any) -> ReportRun:
         """Answer, or raise."""
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, ReportingError):
             raise answer
         return ReportRun.from_api(answer)
 
-    async def retrieve_report_run_async(self, report_run_id: str) -> ReportRun:
+    async def send_async(self, request: Any) -> ReportRun:
         """Answer, or raise."""
-        return self.retrieve_report_run(report_run_id)
+        return self.send(request)
+
+    def renew(self) -> bool:
+        """Change nothing."""
+        return False
+
+    async def renew_async(self) -> bool:
+        """Change nothing."""
+        return False
 
 
 def wait_sync(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
@@ -47,7 +55,7 @@ def wait_sync(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
         slept.append(seconds)
         now[0] += seconds
 
-    return wait(client, "frr_1", watch, clock=lambda: now[0], sleep=sleep), slept
+    return wait(client, ReportRunEnds("frr_1"), watch, clock=lambda: now[0], sleep=sleep), slept
 
 
 def wait_on_a_loop(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
@@ -57,7 +65,7 @@ def wait_on_a_loop(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[floa
         slept.append(seconds)
         now[0] += seconds
 
-    return asyncio.run(wait_async(client, "frr_1", watch, clock=lambda: now[0], sleep=sleep)), slept
+    return asyncio.run(wait_async(client, ReportRunEnds("frr_1"), watch, clock=lambda: now[0], sleep=sleep)), slept
 
 
 Wait = Callable[[Any, Watch], tuple[ReportRunEvent, list[float]]]

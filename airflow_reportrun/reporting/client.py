@@ -40,6 +40,10 @@ class ReportingClient(ABC):
     def exchange(self, request: Request[T]) -> Response:
         """Do one HTTP exchange, of any status; raise ``APIConnectionError`` when no whole answer arrives."""
 
+    def renew(self) -> bool:
+        """Read the credentials anew, as in a long wait in which a key is rotated; True if they have changed."""
+        return False
+
     def send(self, request: Request[T]) -> T:
         """Send a request, again where that helps, and return its typed answer."""
         return self.retry(lambda: request.result(self.exchange(request)))
@@ -103,6 +107,10 @@ class AsyncReportingClient(ABC):
     @abstractmethod
     async def exchange_async(self, request: Request[T]) -> Response:
         """Do one HTTP exchange, of any status; raise ``APIConnectionError`` when no whole answer arrives."""
+
+    async def renew_async(self) -> bool:
+        """Read the credentials anew; see :meth:`ReportingClient.renew`."""
+        return False
 
     async def send_async(self, request: Request[T]) -> T:
         """Send a request, again where that helps, and return its typed answer."""

@@ -9,6 +9,8 @@
     ├── UnexpectedResponseError     an answer that is not what Stripe documents
     ├── ReportRunFailedError        the report run ended as `failed`
     ├── ReportNotReadyError         the report run has no file yet
+    ├── NoReportTypesError          the account can't run any report yet
+    ├── DataMissingError            the interval begins before the account's data
     ├── DownloadError               the bytes that arrived are not the file that Stripe describes
     └── APIError                    Stripe answered with an error
         ├── InvalidRequestError     400, 402, 404, 405: the request is wrong; the same one stays wrong
@@ -69,6 +71,16 @@ class ReportNotReadyError(ReportingError):
     """A report run that has not succeeded, so that there is no file to fetch."""
 
     is_transient = True
+
+
+class NoReportTypesError(ReportingError):
+    """The account can't run any report; a new account's catalogue may be empty for its first day."""
+
+    is_transient = True
+
+
+class DataMissingError(ReportingError):
+    """The interval begins before the account's data, which will never be there; nothing was created."""
 
 
 class DownloadError(ReportingError):

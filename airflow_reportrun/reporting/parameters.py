@@ -80,6 +80,13 @@ class ReportParameters:
         named["columns"] = list(self.columns) or None
         return {name: value for name, value in sorted({**named, **self.extra}.items()) if value is not None}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ReportParameters:
+        """Return the parameters of which :meth:`as_dict` gave these values, also by way of JSON."""
+        named = {f.name for f in fields(cls)} - {"extra"}
+        extra = {name: value for name, value in values.items() if name not in named}
+        return cls(**{name: value for name, value in values.items() if name in named}, extra=extra)
+
     def _texts(self) -> list[str]:
         names = ("connected_account", "currency", "payout", "reporting_category", "timezone")
         return [name for name in names if getattr(self, name) is not None]

@@ -28,8 +28,10 @@ from __future__ import annotations
 from .clock import Clock, ManualClock
 from .faults import (
     OPERATIONS,
+    DataLate,
     Dropped,
     Fault,
+    KeyExpired,
     RateLimited,
     Redirected,
     RequestFault,
@@ -53,8 +55,10 @@ __all__ = [
     "AfterSeconds",
     "AtOnce",
     "Clock",
+    "DataLate",
     "Dropped",
     "Fault",
+    "KeyExpired",
     "ManualClock",
     "RateLimited",
     "Redirected",

@@ -17,7 +17,7 @@ from . import endpoints, errors
 from .downloads import HangUp, HungUp, download
 from .endpoints import RUNS_PATH, TYPES_PATH
 from .errors import ApiError
-from .faults import Dropped, RateLimited, RequestFault, ServerError, Unavailable
+from .faults import Dropped, KeyExpired, RateLimited, RequestFault, ServerError, Unavailable
 from .messages import Answer, Call, RequestRecord
 from .parameters import decode
 from .state import State
@@ -43,7 +43,7 @@ class Application:
         current: Callable[[], State],
         reset: Callable[[], None],
         hang_up: HangUp,
-        api_key: str,
+        api_key: Callable[[], str],
         on_request: Callable[[RequestRecord], None] | None,
     ) -> None:
         self._current = current
@@ -98,7 +98,7 @@ class Application:
         key = _api_key(call)
         if not key:
             raise errors.no_api_key()
-        if key != self._api_key:
+        if key != self._api_key():
             raise errors.invalid_api_key(_redacted(key))
 
     async def _handle(self, state: State, call: Call, handler: Handler) -> Answer | Response:
@@ -107,6 +107,8 @@ class Application:
         match fault:
             case RateLimited(reason):
                 raise errors.rate_limited(reason)
+            case KeyExpired():
+                raise errors.expired_api_key(_redacted(_api_key(call)))
             case Unavailable():
                 raise errors.unavailable()
             case Dropped(committed=False):

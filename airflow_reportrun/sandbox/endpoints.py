@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from . import errors
 from .catalogue import CATALOGUE
 from .errors import ApiError
-from .faults import RequestFault, ServerError, Slow
+from .faults import DataLate, RequestFault, ServerError, Slow
 from .messages import Answer, Call, Json
 from .parameters import Form, check_availability, integer, read_run_request, string
 
@@ -75,6 +75,9 @@ async def _execute_create(state: State, call: Call, fault: RequestFault | None) 
     request = read_run_request(call.form)
     if isinstance(fault, ServerError) and not fault.committed:
         raise errors.server_error()
+    if isinstance(fault, DataLate):
+        start, end = request.parameters.interval_start, request.parameters.interval_end
+        raise errors.interval_after_data(request.report_type.id, start, end)
     check_availability(request, state.availability())
     run = state.begin_run(call, request)
     if isinstance(fault, ServerError):

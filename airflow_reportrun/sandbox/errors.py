@@ -65,6 +65,11 @@ def invalid_api_key(redacted: str) -> ApiError:
     return ApiError(401, f"Invalid API Key provided: {redacted}")
 
 
+def expired_api_key(redacted: str) -> ApiError:
+    """Answer a key that has expired."""
+    return ApiError(401, f"Expired API Key provided: {redacted}", code="api_key_expired")
+
+
 def unrecognized_url(method: str, path: str) -> ApiError:
     """Answer a path or a method that leads nowhere."""
     return ApiError(

@@ -6,6 +6,8 @@ A `RequestFault` spoils the answer to a request, a `RunFault` the course of a ru
     ├── RequestFault
     │   ├── RateLimited       429, nothing was done
     │   ├── Unavailable       503, nothing was done
+    │   ├── KeyExpired        401, nothing was done
+    │   ├── DataLate          a create answers 400: the data doesn't reach the end of the interval
     │   ├── ServerError       500, before or after a create committed
     │   ├── Dropped           the connection closes, before or after a create committed
     │   ├── Slow              the answer comes late
@@ -56,6 +58,16 @@ class RateLimited(RequestFault):
 @dataclass(frozen=True, slots=True)
 class Unavailable(RequestFault):
     """503 before anything was done. Not kept under an idempotency key."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExpired(RequestFault):
+    """401 before anything was done. Not kept under an idempotency key."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataLate(RequestFault):
+    """400, kept under the idempotency key: the data ends before the interval, whatever the report type says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +185,8 @@ def check(fault: Fault, *, on: str, times: int) -> None:
         raise ValueError(f"a fault happens at least once, not {times} times")
     if isinstance(fault, RunFault) and on != "create":
         raise ValueError(f"{type(fault).__name__} happens to a run, which only 'create' begins, not {on!r}")
-    if isinstance(fault, ShortContents | Redirected) and on != "contents":
-        raise ValueError(f"{type(fault).__name__} happens to 'contents', not {on!r}")
+    if isinstance(fault, ShortContents | Redirected | DataLate) and on != type(fault).on:
+        raise ValueError(f"{type(fault).__name__} happens to {type(fault).on!r}, not {on!r}")
     if on not in OPERATIONS and not _is_request_line(on.split(" ")):
         raise ValueError(
             f"{on!r} is neither an operation ({', '.join(OPERATIONS)}) nor a method and a path, "

@@ -37,7 +37,8 @@ class StripeSandbox:
 
     :param host: the address to bind.
     :param port: the port to bind; 0 takes a free one.
-    :param api_key: the only key that is let in; one that contains ``_live_`` makes everything live mode.
+    :param api_key: the only key that is let in, until another is assigned to ``api_key``; one that contains
+        ``_live_`` makes everything live mode.
     :param clock: tells the time in Unix seconds; see `ManualClock`.
     :param transition: when a pending run ends: `AtOnce`, `AfterReads` or `AfterSeconds`.
     :param data_available_start: where the data, and the business, begins, in Unix seconds.
@@ -68,7 +69,7 @@ class StripeSandbox:
             current=lambda: self._state,
             reset=self.reset,
             hang_up=self._hang_up,
-            api_key=api_key,
+            api_key=lambda: self.api_key,
             on_request=on_request,
         )
         self._server: uvicorn.Server | None = None

@@ -1,0 +1,122 @@
+"""What a task instance remembers over its tries.
+
+Airflow ≥ 3.3 has a store that outlives a try: there a retry finds what the first try asked for, even when Stripe
+has forgotten the idempotency key or the templates render differently. Before 3.3 nothing is remembered, and the
+idempotency key alone leads a retry to the report run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+log = logging.getLogger(__name__)
+
+STORE_KEY = "stripe_report_run"
+
+CLOCK_SKEW = 300.0
+"""Seconds by which Stripe's clock and Airflow's may differ."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a task instance asked Stripe for; kept from before the request on.
+
+    :param scope: see :class:`~airflow_reportrun.identity.Identity`.
+    :param stripe_account: the account that was acted as.
+    :param livemode: whether the key was one for live data, None where that isn't known.
+    :param report_type: what was asked for.
+    :param parameters: by Stripe's names, as JSON.
+    :param attempt: see :meth:`~airflow_reportrun.identity.Identity.idempotency_key`.
+    :param idempotency_key: as it was sent.
+    :param report_run_id: ``frr_…``; None while no answer has arrived.
+    :param request_id: ``req_…``, the request that created the run.
+    """
+
+    scope: str
+    stripe_account: str | None
+    livemode: bool | None
+    report_type: str
+    parameters: Mapping[str, Any]
+    attempt: int
+    idempotency_key: str
+    report_run_id: str | None = None
+    request_id: str | None = None
+
+
+@dataclass
+class Memory:
+    """The memory of one task instance between two clears.
+
+    :param first_try: epoch seconds of the first try; before Airflow 3.3, of the start of the DAG run.
+    :param earliest: epoch seconds; a report run that was created before is not of this task instance, but of one
+        with the same ids in a DAG run that was deleted.
+    :param submission: what was asked for, None while nothing was.
+    """
+
+    first_try: float = 0.0
+    earliest: float = 0.0
+    submission: Submission | None = None
+    _store: Any = None
+    _max_tries: int = 0
+
+    @classmethod
+    def recall(cls, context: Context, *, clock: Callable[[], float] = time.time) -> Memory:
+        """Return what the task instance remembers, and begin to where this is its first try.
+
+        :param context: Airflow's template context.
+        :param clock: epoch seconds.
+        """
+        ti, dag_run, store = context["ti"], context["dag_run"], context.get("task_state_store")
+        began = dag_run.start_date.timestamp() if dag_run.start_date else clock()
+        if store is None:
+            # Clearing a task moves the start of its DAG run, under the feet of the tasks that were not cleared.
+            return cls(first_try=began, earliest=0.0 if dag_run.clear_number else began - CLOCK_SKEW)
+        kept = store.get(STORE_KEY)
+        if isinstance(kept, Mapping) and kept.get("max_tries") == ti.max_tries:
+            first_try, submission = float(str(kept["first_try"])), _submission(kept.get("submission"))
+            return cls(first_try, first_try - CLOCK_SKEW, submission, store, ti.max_tries)
+        # Without anything kept, a try before this one was made by an Airflow that couldn't, or came to nothing.
+        first_try = clock() if kept or ti.try_number <= 1 else min(began, clock())
+        memory = cls(first_try, first_try - CLOCK_SKEW, None, store, ti.max_tries)
+        memory.keep(None)
+        return memory
+
+    def keep(self, submission: Submission | None) -> None:
+        """Remember a submission; None is nothing that Stripe has executed."""
+        self.submission = submission
+        if self._store is not None:
+            kept = None if submission is None else asdict(submission)
+            # A clear asks for a fresh run: Airflow leaves the store as it is, and moves max_tries.
+            self._store.set(
+                STORE_KEY, {"max_tries": self._max_tries, "first_try": self.first_try, "submission": kept}
+            )
+
+    def submission_by(self, scope: str, stripe_account: str | None, livemode: bool | None) -> Submission | None:
+        """Return what was asked for with this connection, None where it was another account or mode."""
+        kept = self.submission
+        if kept is None or (kept.scope, kept.stripe_account, kept.livemode) == (scope, stripe_account, livemode):
+            return kept
+        log.warning(
+            "The first submission (%s) was for another account, mode or idempotency_scope; asking anew.",
+            kept.report_run_id or "not answered",
+        )
+        self.submission = None
+        return None
+
+
+def _submission(kept: Any) -> Submission | None:
+    """Read a submission; fields of other versions of this package are passed over."""
+    if not isinstance(kept, Mapping):
+        return None
+    try:
+        return Submission(**{field.name: kept[field.name] for field in fields(Submission) if field.name in kept})
+    except TypeError:
+        log.warning("Another version of this package kept a submission that this one can't read.")
+        return None

@@ -1,0 +1,6 @@
+"""Operators: a report run for the interval of a DAG run, and its file."""
+
+from airflow_reportrun.operators.download import StripeReportDownloadOperator
+from airflow_reportrun.operators.run import StripeReportRunOperator
+
+__all__ = ["StripeReportDownloadOperator", "StripeReportRunOperator"]

@@ -1,0 +1,517 @@
+"""The operator that creates a report run for the interval of a DAG run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    BaseOperator,
+    conf,
+)
+
+from airflow_reportrun.asked import Asked, preferences, preferred
+from airflow_reportrun.events import ReportRunEvent, ReportTypeEvent
+from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
+from airflow_reportrun.outcomes import (
+    airflow_errors,
+    fetch,
+    given_options,
+    require_rendered,
+    result,
+    set_retry_policy,
+)
+from airflow_reportrun.reporting.errors import (
+    ConfigurationError,
+    DataMissingError,
+    DataNotReadyError,
+    ReportRunFailedError,
+)
+from airflow_reportrun.reporting.parameters import (
+    ParameterShape,
+    ReportParameters,
+    form_encode,
+    shape_of,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from pendulum import DateTime
+
+    from airflow_reportrun.hooks import StripeReportingHook
+    from airflow_reportrun.identity import Identity
+    from airflow_reportrun.intervals import IntervalUnit
+    from airflow_reportrun.memory import Memory
+    from airflow_reportrun.readiness import OnMissingData
+    from airflow_reportrun.reporting.models import ReportRun
+
+log = logging.getLogger(__name__)
+
+REPORT_RUN_ID_XCOM_KEY = "report_run_id"
+
+DEFAULT_TIMEOUT = timedelta(hours=12)
+"""Half of the 24 hours that Stripe surely keeps an idempotency key, so that a retry still finds the run."""
+
+DEFAULT_DATA_TIMEOUT = timedelta(days=3)
+"""Stripe has a UTC day complete by noon of the next one, and a day of another zone perhaps a day later."""
+
+DATA_POLL_INTERVAL = 60.0
+"""Seconds between looks at a report type at first: its data moves on about twice a day."""
+
+
+class StripeReportRunOperator(BaseOperator):
+    """Create a report run for the interval of the DAG run, once, and wait for it.
+
+    The interval is ``interval_start`` and ``interval_end`` where given, else the unit that ``interval`` names,
+    else the data interval of the DAG run, reconstructed from the schedule where Airflow 3 leaves it empty; see
+    :func:`airflow_reportrun.intervals.resolve`. The report is asked for when Stripe's data reaches its end.
+
+    A retry, after whatever crash, attaches to the report run of the try before; it creates another one only when
+    that one failed. Clearing the task asks for a fresh one.
+
+    Pushes ``report_run_id`` to XCom before it waits, and returns a small dict: ``report_run_id``,
+    ``report_type``, ``status``, ``livemode``, ``interval_start`` and ``interval_end`` (epoch seconds, UTC),
+    ``file_id``, ``size`` (bytes), ``request_id``, ``path`` and ``sha256``; what is not there is None.
+
+    :param report_type: such as ``balance.summary.1``; or several in order of preference, of which the first that
+        the account has is taken, and kept for the retries (Airflow ≥ 3.3). (templated)
+    :param interval_start: first instant, included: ISO 8601 with an offset, epoch seconds or an aware datetime.
+        (templated)
+    :param interval_end: first instant that is not part of the interval; the same forms. (templated)
+    :param interval: the last complete unit instead of the data interval: ``hour``, ``day``, ``week`` (from
+        Monday), ``month``, ``quarter`` or ``year`` in the schedule's time zone.
+    :param columns: the columns of the file, in this order. (templated)
+    :param connected_account: ``acct_…``, for report types about connected accounts. (templated)
+    :param currency: only rows of this currency, ISO 4217. (templated)
+    :param payout: ``po_…``, for report types about one payout. (templated)
+    :param reporting_category: only rows of this category. (templated)
+    :param timezone: IANA name in which Stripe writes timestamps; it never moves the interval. (templated)
+    :param parameters: further parameters, by Stripe's names: for what Stripe adds later. (templated)
+    :param parameter_shape: ``interval``, ``interval_end`` or ``payout``, where the report type's id doesn't tell.
+    :param destination: absolute path on the worker for the file; without it nothing is downloaded. After the
+        templates, ``{report_type}``, ``{interval_start}`` and ``{interval_end}`` are filled in, in the schedule's
+        time zone and with any format of ``datetime``: ``/data/{interval_start:%Y-%m-%d}.csv``. (templated)
+    :param report_run_id: ``frr_…`` of a run that exists already, to be used instead of creating one; it has to be
+        what this task would have asked for. Empty for none. (templated)
+    :param fresh: True asks for a report run of its own even where one is known under the same ids, as after a DAG
+        run was deleted and created again. (templated)
+    :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
+    :param stripe_account: account to act as; overrides the connection's own. (templated)
+    :param expect_livemode: True refuses a test key, False a live one, before anything is created.
+    :param wait_for_data: wait until Stripe's data reaches the end of the interval; False asks at once, and fails
+        the try when it does not.
+    :param data_timeout: how long to wait for the data, counted from the first try of the task over all its
+        retries (before Airflow 3.3, from the start of the DAG run), with ``settle`` on top: a timedelta or
+        seconds. 3 days by default.
+    :param settle: wait until Stripe's data reaches so far beyond the end of the interval, for figures that still
+        move: fees take up to 96 hours. A timedelta or seconds.
+    :param on_missing_data: what to do when the interval begins before the account's data: ``fail``, ``skip`` the
+        task, or ``clip`` the interval and skip where nothing is left of it. It is never waited for.
+    :param wait_for_completion: False returns as soon as the run is submitted.
+    :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
+    :param poll_interval: seconds between looks at first; the pause grows to a quarter of the run's age, at most
+        five minutes.
+    :param timeout: how long the report may take, counted from its submission over all tries that attach to it: a
+        timedelta or seconds. 12 hours by default.
+    """
+
+    template_fields: Sequence[str] = (
+        "report_type",
+        "interval_start",
+        "interval_end",
+        "columns",
+        "connected_account",
+        "currency",
+        "payout",
+        "reporting_category",
+        "timezone",
+        "parameters",
+        "destination",
+        "report_run_id",
+        "fresh",
+        "stripe_conn_id",
+        "stripe_account",
+    )
+    ui_color = "#e7e5ff"
+    operator_extra_links = (StripeRequestLink(),)
+
+    def __init__(
+        self,
+        *,
+        report_type: str | Sequence[str],
+        interval_start: str | int | datetime | None = None,
+        interval_end: str | int | datetime | None = None,
+        interval: IntervalUnit | None = None,
+        columns: Sequence[str] = (),
+        connected_account: str | None = None,
+        currency: str | None = None,
+        payout: str | None = None,
+        reporting_category: str | None = None,
+        timezone: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        parameter_shape: ParameterShape | str | None = None,
+        destination: str | None = None,
+        report_run_id: str | None = None,
+        fresh: bool | str = False,
+        stripe_conn_id: str = "stripe_default",
+        stripe_account: str | None = None,
+        expect_livemode: bool | None = None,
+        wait_for_data: bool = True,
+        data_timeout: timedelta | float = DEFAULT_DATA_TIMEOUT,
+        settle: timedelta | float = timedelta(0),
+        on_missing_data: OnMissingData = "fail",
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: timedelta | float = 10.0,
+        timeout: timedelta | float = DEFAULT_TIMEOUT,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        set_retry_policy(self)
+        if destination is not None and not wait_for_completion:
+            raise ValueError(
+                "destination needs the finished report: leave wait_for_completion at True, "
+                "or download later with StripeReportDownloadOperator"
+            )
+        if on_missing_data not in (known := ("fail", "skip", "clip")):
+            raise ValueError(f"on_missing_data is one of {', '.join(known)}, not {on_missing_data!r}")
+        self.timeout = _positive("timeout", timeout)
+        self.data_timeout = _positive("data_timeout", data_timeout)
+        self.poll_interval = _positive("poll_interval", poll_interval).total_seconds()
+        self.settle = _positive("settle", settle) if settle else timedelta(0)
+        self.report_type = report_type
+        self.interval_start = interval_start
+        self.interval_end = interval_end
+        self.interval = interval
+        self.columns = columns
+        self.connected_account = connected_account
+        self.currency = currency
+        self.payout = payout
+        self.reporting_category = reporting_category
+        self.timezone = timezone
+        self.parameters = parameters
+        self.parameter_shape = None if parameter_shape is None else ParameterShape(parameter_shape)
+        self.destination = destination
+        self.stripe_conn_id = stripe_conn_id
+        self.stripe_account = stripe_account
+        self.expect_livemode = expect_livemode
+        self.wait_for_completion = wait_for_completion
+        self.wait_for_data = wait_for_data
+        self.on_missing_data = on_missing_data
+        self.deferrable = deferrable
+        # Two that may come to nothing: as a rule they are templates over dag_run.conf.
+        self._given = given_options(self)
+        self.report_run_id = report_run_id
+        self.fresh = fresh
+        self._waits_for: str | None = None
+
+    @cached_property
+    def hook(self) -> StripeReportingHook:
+        """The hook of this task."""
+        from airflow_reportrun.hooks import StripeReportingHook
+
+        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Create the report run or attach to it, and wait; see the class."""
+        with airflow_errors():
+            require_rendered(self, self._given)
+            adopted = str(self.report_run_id or "").strip()
+            run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
+        self._waits_for = run.id
+        context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
+        context["ti"].xcom_push(key=REQUEST_XCOM_KEY, value=request_xcom(run.request_id, livemode=run.livemode))
+        if not self.wait_for_completion and not run.status.is_terminal:
+            return result(run, request_id=run.request_id)
+        resume = {"destination": destination, "request_id": run.request_id, "adopted": bool(adopted)}
+        return self._conclude(self._wait(run, resume), resume)
+
+    def execute_when_available(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on when the trigger has seen the data."""
+        _require_available(ReportTypeEvent.from_payload(event))
+        return self.execute(context)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on when the trigger has seen the end of the run."""
+        arrived = ReportRunEvent.from_payload(event)
+        self._waits_for = arrived.report_run_id
+        return self._conclude(arrived, arrived.resume)
+
+    def on_kill(self) -> None:
+        """Say what goes on without us: Stripe's API has no way to cancel a report run."""
+        if self._waits_for:
+            log.info("Report run %s goes on at Stripe; a retry will attach to it.", self._waits_for)
+
+    def _submit(self, context: Context) -> tuple[ReportRun, str | None]:
+        """Return the report run and where its file goes; whatever can be wrong is found before it is created."""
+        from airflow_reportrun.memory import Memory
+        from airflow_reportrun.submission import submit_or_attach
+
+        fresh, memory = self._is_fresh(), Memory.recall(context)
+        asked = self._asked_in_all_tries(context, memory)
+        self._check_livemode(asked.report_type)
+        refused_at = None
+        while True:
+            seen = None
+            if memory.submission is None:
+                asked, seen = self._when_available(asked, memory, refused_at)
+            try:
+                run = submit_or_attach(
+                    self.hook,
+                    self._identity(context, asked, memory.first_try if fresh else None),
+                    asked.parameters,
+                    shape=asked.shape,
+                    memory=memory,
+                )
+            except DataNotReadyError as error:
+                if not self.wait_for_data:
+                    raise
+                log.warning("Stripe does not have the data yet: %s", error)
+                # To ask again before the data has moved on would spend an attempt on the same answer.
+                refused_at = seen or self.hook.retrieve_report_type(asked.report_type).data_available_end
+            else:
+                return run, asked.destination
+
+    def _adopt(self, context: Context, report_run_id: str) -> tuple[ReportRun, str | None]:
+        """Return a report run that exists already, if it is what this task would ask for."""
+        run = self.hook.retrieve_report_run(report_run_id)
+        given = preferences(self.report_type)
+        report_type = run.report_type if run.report_type in given else given[0]
+        asked = self._asked(report_type, self._bounds(context, self._shape(report_type)))
+        self._check_livemode(asked.report_type)
+        if differences := asked.differences(run.report_type, run.parameters):
+            raise ConfigurationError(
+                f"Report run {run.id} is not what this task asks for ({differences}). "
+                "StripeReportRunSensor and StripeReportDownloadOperator take any run."
+            )
+        if run.status == run.status.FAILED:
+            raise ReportRunFailedError(run)
+        log.info("Adopted report run %s, which is %s.", run.id, run.status)
+        return run, asked.destination
+
+    def _asked_in_all_tries(self, context: Context, memory: Memory) -> Asked:
+        """Return what the first submission asked for, where it is known, and what the task asks for otherwise."""
+        from airflow_reportrun.intervals import instant, timezone
+
+        settings = self.hook.settings
+        kept = memory.submission_by(settings.idempotency_scope, settings.stripe_account, settings.livemode)
+        if kept is None:
+            report_type = preferred(self.hook, preferences(self.report_type))
+            return self._asked(report_type, self._bounds(context, self._shape(report_type)))
+        zone, parameters = timezone(context), ReportParameters.from_dict(kept.parameters)
+        bounds = {
+            name: instant(name, kept.parameters[name]).in_timezone(zone)
+            for name in ("interval_start", "interval_end")
+            if name in kept.parameters
+        }
+        shape, destination = self._shape(kept.report_type), self._destination(kept.report_type, bounds)
+        given = preferences(self.report_type)
+        report_type = kept.report_type if kept.report_type in given else given[0]
+        now = self._asked(report_type, self._bounds(context, self._shape(report_type)))
+        ignored = {"interval_start"} if self.on_missing_data == "clip" else set[str]()
+        if differences := now.differences(kept.report_type, kept.parameters, ignored=ignored):
+            log.warning(
+                "The task asks for something else than in its first submission (%s). The first one counts; "
+                "clear the task to ask anew.",
+                differences,
+            )
+        return Asked(kept.report_type, shape, bounds, parameters, destination)
+
+    def _asked(self, report_type: str, bounds: Mapping[str, DateTime]) -> Asked:
+        """Return what the options ask for, checked."""
+        shape = self._shape(report_type)
+        parameters = ReportParameters(
+            columns=self.columns or (),
+            connected_account=self.connected_account,
+            currency=self.currency,
+            payout=self.payout,
+            reporting_category=self.reporting_category,
+            timezone=self.timezone,
+            extra={} if self.parameters is None else self.parameters,
+            **{name: bound.int_timestamp for name, bound in bounds.items()},
+        )
+        parameters.check(shape)
+        form_encode(parameters.as_dict())
+        return Asked(report_type, shape, bounds, parameters, self._destination(report_type, bounds))
+
+    def _shape(self, report_type: str) -> ParameterShape:
+        return self.parameter_shape or shape_of(report_type)
+
+    def _bounds(self, context: Context, shape: ParameterShape) -> dict[str, DateTime]:
+        """Return what the report type takes of the interval, by Stripe's names, in the schedule's time zone."""
+        from airflow_reportrun.intervals import instant, resolve, timezone
+
+        given = {"interval_start": self.interval_start, "interval_end": self.interval_end}
+        if shape is ParameterShape.INTERVAL:
+            found = resolve(context, **given, interval=self.interval)
+            return {"interval_start": found.start, "interval_end": found.end}
+        if shape is ParameterShape.PAYOUT and self.interval is not None:
+            raise ConfigurationError("This report type takes payout; leave out interval.")
+        zone = timezone(context)
+        bounds = {
+            name: instant(name, value).in_timezone(zone) for name, value in given.items() if value is not None
+        }
+        if shape is ParameterShape.INTERVAL_END and not bounds:
+            return {"interval_end": resolve(context, interval=self.interval).end}
+        return bounds
+
+    def _destination(self, report_type: str, bounds: Mapping[str, DateTime]) -> str | None:
+        from airflow_reportrun.landing.destination import resolve_destination
+
+        if self.destination is None:
+            return None
+        return str(resolve_destination(self.destination, {"report_type": report_type, **bounds}))
+
+    def _check_livemode(self, report_type: str) -> None:
+        """Refuse the wrong kind of key: figures of a test account must not close anybody's books."""
+        if self.expect_livemode is None:
+            return
+        livemode = self.hook.settings.livemode
+        if livemode is None:
+            livemode = self.hook.retrieve_report_type(report_type).livemode
+        if livemode is not self.expect_livemode:
+            has, wants = ("live", "test") if livemode else ("test", "live")
+            raise ConfigurationError(
+                f"Connection {self.stripe_conn_id!r} has a {has} key, and this task expects {wants} data "
+                f"(expect_livemode={self.expect_livemode}). Nothing was created."
+            )
+
+    def _identity(self, context: Context, asked: Asked, fresh: float | None) -> Identity:
+        from airflow_reportrun.identity import Identity
+
+        ti = context["ti"]
+        settings = self.hook.settings
+        return Identity(
+            scope=settings.idempotency_scope,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=-1 if ti.map_index is None else ti.map_index,
+            max_tries=ti.max_tries,
+            stripe_account=settings.stripe_account,
+            livemode=settings.livemode,
+            report_type=asked.report_type,
+            parameters=dict(form_encode(asked.parameters.as_dict())),
+            fresh=fresh,
+        )
+
+    def _is_fresh(self) -> bool:
+        word = str(self.fresh).strip().lower()
+        if word not in ("true", "false", "none", ""):
+            raise ConfigurationError(f"fresh is True or False, not {self.fresh!r}.")
+        return word == "true"
+
+    def _when_available(self, asked: Asked, memory: Memory, refused_at: int | None) -> tuple[Asked, int | None]:
+        """Return what to ask for, and how far the data reaches, once it reaches far enough.
+
+        A deferrable task comes back in ``execute_when_available`` instead.
+
+        :param refused_at: how far the data reached when Stripe said that it was not there.
+        """
+        from airflow_reportrun.readiness import covered, data_wanted
+
+        looks = self.wait_for_data or self.on_missing_data != "fail"
+        if not looks or "interval_end" not in asked.bounds:
+            return asked, None
+        report_type = self.hook.retrieve_report_type(asked.report_type)
+        try:
+            bounds = covered(asked.bounds, report_type, self.on_missing_data)
+        except DataMissingError as error:
+            if self.on_missing_data == "fail":
+                raise
+            raise AirflowSkipException(str(error)) from error
+        reaches, wanted = report_type.data_available_end, data_wanted(bounds, self.settle)
+        if refused_at is not None:
+            wanted = max(wanted, refused_at + 1)
+        if self.wait_for_data and reaches < wanted:
+            reaches = self._wait_for_data(asked.report_type, wanted, memory)
+        return asked if bounds == asked.bounds else self._asked(asked.report_type, bounds), reaches
+
+    def _wait_for_data(self, report_type: str, until: int, memory: Memory) -> int:
+        """Return how far the data reaches when it reaches far enough."""
+        from airflow_reportrun.reporting.polling import Watch
+        from airflow_reportrun.triggers import StripeReportTypeTrigger
+        from airflow_reportrun.waiting import DataReaches, wait
+
+        now = time.time()
+        deadline = memory.first_try + (self.settle + self.data_timeout).total_seconds()
+        poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
+        if self.deferrable and now < deadline:
+            log.info("Waiting in the triggerer for the data of %s.", report_type)
+            trigger = StripeReportTypeTrigger.waiting_from_now(
+                report_type=report_type,
+                until=until,
+                deadline=deadline,
+                since=now,
+                poll_interval=poll_interval,
+                stripe_conn_id=self.stripe_conn_id,
+                stripe_account=self.stripe_account,
+            )
+            self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
+        event = wait(self.hook, DataReaches(report_type, until), Watch(now, deadline, poll_interval))
+        return _require_available(event)
+
+    def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
+        """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""
+        from airflow_reportrun.reporting.polling import Watch
+        from airflow_reportrun.triggers import StripeReportRunTrigger
+        from airflow_reportrun.waiting import ReportRunEnds, look, wait
+
+        if run.status.is_terminal:
+            return ReportRunEvent.ended(run)
+        # Counted from the submission, whichever try it was in.
+        deadline = run.created + self.timeout.total_seconds()
+        if not self.deferrable or time.time() >= deadline:
+            return wait(self.hook, ReportRunEnds(run.id), Watch(run.created, deadline, self.poll_interval))
+        event = look(self.hook, ReportRunEnds(run.id))
+        if not isinstance(event, str):
+            return event
+        log.info("Report run %s is pending; waiting for it in the triggerer. %s", run.id, event)
+        trigger = StripeReportRunTrigger.waiting_from_now(
+            report_run_id=run.id,
+            deadline=deadline,
+            since=run.created,
+            poll_interval=self.poll_interval,
+            stripe_conn_id=self.stripe_conn_id,
+            stripe_account=self.stripe_account,
+            resume=resume,
+        )
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
+
+    def _conclude(self, event: ReportRunEvent, resume: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the task's result, or raise what the outcome means."""
+        if event.outcome == "failed" and not resume.get("adopted"):
+            raise AirflowException(f"{event.message} (a retry of this task creates another one)")
+        if event.outcome == "timeout":
+            raise AirflowException(f"{event.message} A retry looks at it again; a longer timeout= waits for it.")
+        if event.outcome != "succeeded":
+            raise AirflowFailException(event.message)
+        with airflow_errors():
+            run = self.hook.retrieve_report_run(event.report_run_id)
+            destination = resume.get("destination")
+            landed = fetch(self.hook, run, Path(destination)) if destination else None
+        return result(run, request_id=resume.get("request_id"), landed=landed)
+
+
+def _positive(name: str, span: timedelta | float) -> timedelta:
+    """Return a span of time that was given as a timedelta or in seconds."""
+    found = span if isinstance(span, timedelta) else timedelta(seconds=span)
+    if found <= timedelta(0):
+        raise ValueError(f"{name} is positive, not {span!r}")
+    return found
+
+
+def _require_available(event: ReportTypeEvent) -> int:
+    """Return how far the data reaches, or fail: the deadline counts over all tries, so a retry would not help."""
+    if event.availability is None:
+        advice = " A longer data_timeout= waits for it." if event.outcome == "timeout" else ""
+        raise AirflowFailException(f"{event.message}{advice}")
+    return int(event.availability["data_available_end"])

@@ -1,0 +1,65 @@
+"""Which failures of a task are worth a retry, for Airflow ≥ 3.3."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+
+from airflow_reportrun.reporting.errors import APIError, DataNotReadyError, ReportingError
+
+try:
+    from airflow.sdk import RetryDecision, RetryPolicy
+except ImportError as error:
+    raise AirflowOptionalProviderFeatureException("Retry policies need Airflow 3.3 or newer.") from error
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+DATA_NOT_READY_DELAY = timedelta(minutes=30)
+"""Stripe's data moves on about twice a day."""
+
+
+class StripeRetryPolicy(RetryPolicy):
+    """Retry what may get better by itself, a 429 or a broken connection; fail at once on what won't, as a 401.
+
+    The operators and sensors of this package have it unless they are given another. It is as good for tasks of
+    one's own that call the hook: ``@task(retries=5, retry_policy=StripeRetryPolicy())``. Errors that are not of
+    this package are left to Airflow.
+    """
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: Context | None = None,
+    ) -> RetryDecision:
+        """Decide about one failure; see :class:`airflow.sdk.RetryPolicy`."""
+        error: BaseException | None = exception
+        while error is not None and not isinstance(error, ReportingError):
+            error = error.__cause__
+        if error is None:
+            return RetryDecision.default()
+        if not error.is_transient:
+            return RetryDecision.fail(f"{type(error).__name__}: a retry would end the same.")
+        return RetryDecision.retry(_delay(error), f"{type(error).__name__} may get better by itself.")
+
+    def serialize(self) -> dict[str, Any]:
+        """Return nothing but the kind: there is nothing to set."""
+        return {"__type": f"{type(self).__module__}.{type(self).__qualname__}"}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> StripeRetryPolicy:
+        """Make one."""
+        return cls()
+
+
+def _delay(error: ReportingError) -> timedelta | None:
+    """Return how long to wait, None for what the task's author chose."""
+    if isinstance(error, DataNotReadyError):
+        return DATA_NOT_READY_DELAY
+    if isinstance(error, APIError) and error.retry_after:
+        return timedelta(seconds=error.retry_after)
+    return None
