@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -108,7 +109,12 @@ class StripeReportRunSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has fired."""
-        return self._conclude(ReportRunEvent.from_payload(event))
+        try:
+            return self._conclude(ReportRunEvent.from_payload(event))
+        except AirflowException as error:
+            if self.never_fail:  # of which Airflow 2 doesn't know when it resumes a sensor
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def _conclude(self, event: ReportRunEvent) -> dict[str, Any]:
         if event.outcome == "timeout":
