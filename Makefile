@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 AIRFLOW ?= 3.3
+AIRFLOW_VERSIONS ?= 2.11 3.3
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test matrix check bench clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +19,9 @@ demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEE
 
 test: .venv/ready  ## run the tests
 	.venv/bin/python -m pytest --cov --cov-report=term:skip-covered
+
+matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py -x")
+	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)
 
 check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff check
@@ -29,7 +33,7 @@ bench: .venv/ready  ## measure what is claimed, side by side
 	.venv/bin/python -m benchmarks
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .nox .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -47,6 +48,7 @@ class StripeSensor(BaseSensorOperator):
     """
 
     ui_color = "#e7e5ff"
+    event_class: type[Event]
 
     def __init__(
         self,
@@ -119,9 +121,12 @@ class StripeSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has fired."""
-        return self._conclude(self.event_class.from_payload(event))
-
-    event_class: type[Event]
+        try:
+            return self._conclude(self.event_class.from_payload(event))
+        except AirflowException as error:
+            if self.never_fail:  # of which Airflow 2 doesn't know when it resumes a sensor
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def _conclude(self, event: Event) -> dict[str, Any]:
         if event.outcome == "timeout":

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,6 +22,11 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from airflow_reportrun.sandbox import StripeSandbox  # noqa: E402
+from tests.versions import AIRFLOW_2  # noqa: E402
+
+# Airflow 2 runs tasks in another way; a test sees the same of it.
+if AIRFLOW_2:
+    sys.modules["tests.task_runner"] = importlib.import_module("tests.task_runner_2")
 
 pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin"]
 

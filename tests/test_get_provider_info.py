@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from airflow.sdk._shared.module_loading import import_string
+from airflow.providers.common.compat.module_loading import import_string
 
 from airflow_reportrun.connection import EXTRA_FIELDS
 from airflow_reportrun.get_provider_info import CONN_FIELDS, get_provider_info

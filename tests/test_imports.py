@@ -7,7 +7,7 @@ import sys
 import pytest
 
 PROGRAM = """
-from airflow.sdk import DAG, BaseOperator, BaseSensorOperator
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator
 import sys
 before = set(sys.modules)
 import airflow_reportrun.operators, airflow_reportrun.sensors, airflow_reportrun.triggers

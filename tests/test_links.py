@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import XCom
 
 from airflow_reportrun.links import StripeRequestLink, request_xcom
 
@@ -18,5 +19,5 @@ from airflow_reportrun.links import StripeRequestLink, request_xcom
 )
 def test_leads_to_the_request_log(monkeypatch: pytest.MonkeyPatch, pushed: Any, address: str) -> None:
     """Live and test mode have logs of their own; without a request there is nothing to lead to."""
-    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.get_value", lambda **which: pushed)
+    monkeypatch.setattr(XCom, "get_value", lambda **which: pushed)
     assert StripeRequestLink().get_link(None, ti_key=None) == address  # type: ignore[arg-type]

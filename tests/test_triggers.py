@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from airflow.sdk._shared.module_loading import import_string
+from airflow.providers.common.compat.module_loading import import_string
 
 from airflow_reportrun.events import ReportRunEvent
 from airflow_reportrun.hooks import StripeReportingHook
