@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pendulum
@@ -38,6 +39,7 @@ _TRIGGERING_TAKES = timedelta(minutes=1)
 # Further than this from a change of the clocks, ticks before and after it no longer disturb each other.
 _SETTLED = timedelta(days=2)
 _SHORTEST_DAY = timedelta(hours=23)
+_BY_HAND = frozenset({"manual", "operator_triggered"})
 
 
 class IntervalError(ConfigurationError):
@@ -160,6 +162,7 @@ def instant(name: str, given: Any) -> pendulum.DateTime:
 
 def _of_run(context: Mapping[str, Any], unit: IntervalUnit | None) -> Interval:
     timetable, zone = _timetable(context), timezone(context)
+    _refuse_a_run_that_lost_its_partition(context, timetable)
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     span = (_utc(start), _utc(end)) if start is not None and end is not None else None
     if span:
@@ -200,7 +203,7 @@ def _refuse_the_interval_of_another_date(
     the data interval from the time of the call, not from D.
     """
     asked = context.get("logical_date")
-    if asked is None or context["dag_run"].run_type not in {"manual", "operator_triggered"}:
+    if asked is None or context["dag_run"].run_type not in _BY_HAND:
         return
     early, late = start - _utc(asked), _utc(asked) - end
     if early > _TRIGGERING_TAKES or (start == end and late > _TRIGGERING_TAKES):
@@ -209,6 +212,20 @@ def _refuse_the_interval_of_another_date(
             " line and TriggerDagRunOperator compute it from the time of the call. Trigger the run for its date"
             " in the UI or through the REST API, or with airflow backfill create, or pass interval_start= and"
             " interval_end=."
+        )
+
+
+def _refuse_a_run_that_lost_its_partition(context: Mapping[str, Any], timetable: Any) -> None:
+    """Refuse a run that Airflow made for a partition and that has none: ``airflow partitions clear`` took it.
+
+    What is left is run_after, which a backfill sets to the partition's date and the scheduler to the tick.
+    """
+    partitioned = any(_attribute(timetable, name) for name in ("key_format", "default_partition_mapper"))
+    # One with a logical date is older than the partitioned schedule of its DAG, and has a data interval.
+    if partitioned and context.get("logical_date") is None and context["dag_run"].run_type not in _BY_HAND:
+        raise IntervalError(
+            "This run was made for a partition, and its partition was cleared, so it has no interval. Backfill the"
+            f" partition. {_WAYS_OUT}"
         )
 
 
@@ -224,6 +241,14 @@ def _of_partition(context: Mapping[str, Any], unit: IntervalUnit | None) -> Inte
     crons = _crons(timetable)
     if not crons:
         raise IntervalError(f"{schedule} does not say how long {partition} is. {_WAYS_OUT}")
+    if context["dag_run"].run_type in _BY_HAND and (key_format := _attribute(timetable, "key_format")):
+        meant = _ticks_of_one_key(crons, zone, start, key_format)
+        if len(meant) > 1:
+            raise IntervalError(
+                f"More than one {partition} of {schedule} exists: the key does not say which is meant. Backfill"
+                f" that one. {_WAYS_OUT}"
+            )
+        start = next(iter(meant), start)
     if _last_cron_period(crons, zone, start)[1] != start:
         raise IntervalError(
             f"The date of {partition}, {start.in_timezone(zone)}, is no tick of {schedule}, so its interval would"
@@ -344,6 +369,20 @@ def _last_cron_period(crons: list[str], zone: _Zone, moment: pendulum.DateTime) 
             break
         start, end = end, tick
     return start, end
+
+
+def _ticks_of_one_key(
+    crons: list[str], zone: _Zone, date: pendulum.DateTime, key_format: str
+) -> list[pendulum.DateTime]:
+    """Return the ticks near a date whose partitions have the same key as the date.
+
+    Of a key that somebody typed, Airflow gives the run the first moment that it can mean, which for the
+    '2026-03-08' of "0 6 * * *" is midnight, and in an hour that the clocks repeat the second such moment.
+    """
+    before, _ = _last_cron_period(crons, zone, date)
+    near = before, *islice(_ticks(crons, zone, before), 3)
+    key, *keys = (moment.in_timezone(zone).strftime(key_format) for moment in (date, *near))
+    return [tick for tick, other in zip(near, keys, strict=True) if other == key]
 
 
 def _ticks(crons: list[str], zone: _Zone, tick: pendulum.DateTime) -> Iterator[pendulum.DateTime]:

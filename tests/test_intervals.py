@@ -34,6 +34,7 @@ from tests.versions import (
     EventsTimetable,
     MultipleCronTriggerTimetable,
     PartitionedAssetTimetable,
+    StartOfDayMapper,
     coerce_to_core_timetable,
     needs_airflow_3,
     present,
@@ -141,6 +142,40 @@ def scheduled(
             data_interval=info.data_interval,
         )
         last = info.data_interval
+
+
+def stored(schedule: Any, *, zone: str = "UTC") -> Any:
+    """Return a DAG as the server reads it from its database."""
+    from airflow.serialization.serialized_objects import DagSerialization  # Airflow 2 has another
+
+    return DagSerialization.from_dict(DagSerialization.to_dict(make_context(schedule, zone=zone)["dag"]))
+
+
+def backfilled(schedule: Any, *, zone: str = "UTC", earliest: Any, latest: Any) -> list[dict[str, Any]]:
+    """Return the contexts of the runs that ``airflow backfill create`` makes between two dates."""
+    infos = stored(schedule, zone=zone).iter_dagrun_infos_between(earliest, latest)
+    return [
+        make_context(
+            schedule,
+            zone=zone,
+            run_type=DagRunType.BACKFILL_JOB,
+            run_after=info.run_after,
+            logical_date=info.logical_date,
+            data_interval=info.data_interval,
+            partition_key=info.partition_key,
+            partition_date=info.partition_date,
+        )
+        for info in infos
+    ]
+
+
+def triggered(schedule: Any, *, zone: str = "UTC", **body: Any) -> dict[str, Any]:
+    """Return the context of a run that somebody triggered in the UI or through the REST API."""
+    from airflow.api_fastapi.core_api.datamodels.dag_run import TriggerDAGRunPostBody
+
+    run = TriggerDAGRunPostBody(**{"logical_date": None, **body}).validate_context(stored(schedule, zone=zone))
+    names = "run_after", "logical_date", "data_interval", "partition_key", "partition_date"
+    return make_context(schedule, zone=zone, run_type=DagRunType.MANUAL, **{name: run[name] for name in names})
 
 
 def span(found: Interval) -> tuple[str, str]:
@@ -927,6 +962,119 @@ def test_a_backfilled_partition_is_the_same_as_the_scheduled_one() -> None:
         for run_after in (info.run_after, day.add(days=1), day.add(years=3))
     }
     assert {span(found) for found in results} == {("2024-05-01T00:00:00+00:00", "2024-05-02T00:00:00+00:00")}
+
+
+@needs_airflow_3("partitions")
+@pytest.mark.parametrize("offset", [-2, -1, 0, 1])
+@pytest.mark.parametrize(
+    ("cron", "key_format"),
+    [
+        ("@daily", "%Y-%m-%d"),
+        ("@daily", "%Y-%m-%dT%H"),
+        ("@monthly", "%Y-%m"),
+        ("@monthly", "%Y-%m-%d"),
+        ("0 6 * * *", "%Y-%m-%d"),  # Airflow gives a run triggered for such a key the date of midnight
+        ("0 6 15 * *", "%Y-%m"),
+        ("30 1 * * *", "%Y-%m-%d"),
+        ("0 */6 * * *", "%Y-%m-%dT%H"),
+        ("30 */6 * * *", "%Y-%m-%dT%H"),
+        ("@hourly", "%Y-%m-%dT%H"),
+    ],
+)
+@pytest.mark.parametrize("change", ["2026-03-08T07:00Z", "2026-11-01T06:00Z"], ids=["spring", "autumn"])
+def test_a_partition_is_the_same_scheduled_backfilled_and_triggered_by_its_key(
+    change: str, cron: str, key_format: str, offset: int
+) -> None:
+    """Whichever way it comes to be run, and on whichever side of the tick the run lies."""
+    zone = "America/New_York"
+    schedule = CronPartitionTimetable(cron, timezone=zone, run_offset=offset, key_format=key_format)
+    timetable: Any = coerce_to_core_timetable(schedule)
+    earliest = utc(change).subtract(hours=3 if cron == "@hourly" else 30)
+    restriction = TimeRestriction(earliest=earliest, latest=None, catchup=True)
+    info: Any = None
+    found: list[tuple[str, Interval]] = []
+    for _ in range(7):
+        info = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
+        context = make_context(
+            schedule,
+            run_type=DagRunType.SCHEDULED,
+            run_after=info.run_after,
+            partition_key=info.partition_key,
+            partition_date=info.partition_date,
+        )
+        found.append((info.partition_key, resolve(context)))
+        assert epochs(found[-1][1])[0] == info.partition_date.int_timestamp
+    assert all(epochs(before)[1] == epochs(after)[0] for (_, before), (_, after) in pairwise(found))
+    # The window of a partitioned backfill is read by the clocks of the timetable, whatever offset it has.
+    earliest, latest = (found[at][1].start.naive().replace(tzinfo=pendulum.UTC) for at in (0, -1))
+    again = backfilled(schedule, earliest=earliest, latest=latest)
+    assert [(context["partition_key"], resolve(context)) for context in again] == found
+    keys = [key for key, _ in found]
+    for key, interval in found:
+        if keys.count(key) == 1:  # it is not that of both hours which the clocks show twice
+            assert resolve(triggered(schedule, partition_key=key)) == interval
+
+
+@needs_airflow_3("partitions")
+@pytest.mark.parametrize(
+    ("cron", "key_format", "key", "unit"),
+    [
+        ("@daily", "%Y-%m", "2026-03", "month"),
+        ("@hourly", "%Y-%m-%d", "2026-03-08", "day"),
+        ("0 6 * * *", "%Y-%m", "2026-03", "month"),
+        ("@hourly", "%Y-%m-%dT%H", "2026-11-01T01", "hour"),
+    ],
+    ids=["days of a month", "hours of a day", "off the schedule", "a repeated hour"],
+)
+def test_a_key_of_several_partitions_that_somebody_triggers_is_refused(
+    cron: str, key_format: str, key: str, unit: IntervalUnit
+) -> None:
+    """Airflow would run the first of them; the calendar unit that the key names is one way out."""
+    schedule = CronPartitionTimetable(cron, timezone="America/New_York", key_format=key_format)
+    context = triggered(schedule, partition_key=key)
+    with pytest.raises(IntervalError, match=r"does not say which.*Backfill that one.*or interval="):
+        resolve(context)
+    assert resolve(context, interval=unit).start.format("YYYY-MM-DDTHH").startswith(key)
+
+
+@needs_airflow_3("partitions")
+@pytest.mark.parametrize("options", [{}, {"interval": "day"}])
+@pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB, DagRunType.ASSET_TRIGGERED])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        CronPartitionTimetable("@daily", timezone="UTC"),
+        PartitionedAssetTimetable(assets=Asset("orders"), default_partition_mapper=StartOfDayMapper()),
+    ],
+    ids=["cron", "assets"],
+)
+def test_a_run_whose_partition_was_cleared_is_refused(
+    schedule: Any, run_type: DagRunType, options: dict[str, Any]
+) -> None:
+    """`airflow partitions clear` leaves run_after alone, by which it would report on another day than before."""
+    with pytest.raises(IntervalError, match=r"partition was cleared.*Backfill the partition"):
+        resolve(make_context(schedule, run_type=run_type), **options)
+
+
+@needs_airflow_3("partitions")
+def test_a_run_from_before_its_schedule_had_partitions_keeps_its_interval() -> None:
+    """It has a logical date, which runs of partitions have not; clearing it does not move it."""
+    context = make_context(
+        CronPartitionTimetable("@daily", timezone="UTC"),
+        run_type=DagRunType.SCHEDULED,
+        logical_date="2024-05-02T00:00Z",
+    )
+    assert span(resolve(context)) == ("2024-05-01T00:00:00+00:00", "2024-05-02T00:00:00+00:00")
+
+
+@needs_airflow_3("partitions")
+def test_a_run_triggered_without_a_key_reports_on_the_last_complete_period() -> None:
+    """Nobody named a partition, so it is a run like any other."""
+    schedule = CronPartitionTimetable("@daily", timezone="Europe/Berlin", run_offset=-1)
+    by_run_after = resolve(triggered(schedule, run_after="2026-03-30T08:00Z"))
+    by_logical_date = resolve(triggered(schedule, logical_date="2026-03-30T08:00Z"))
+    assert span(by_run_after) == ("2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00")
+    assert span(by_logical_date) == span(by_run_after)
 
 
 @needs_airflow_3("partitions")

@@ -16,15 +16,18 @@ def test_the_first_program_is_the_example_that_the_tests_run() -> None:
     assert program[1] == region[1]
 
 
+def anchors(page: Path) -> set[str]:
+    """Return the names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere() -> None:
-    """Files of the repository, and headings of the page itself."""
-    for page in ("README.md", "CONTRIBUTING.md"):
-        text = (ROOT / page).read_text()
-        anchors = {
-            re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)
-        }
-        for target in re.findall(r"\]\(([^)]+)\)", text):
-            if target.startswith("#"):
-                assert target[1:] in anchors, target
-            elif not target.startswith("https://"):
-                assert (ROOT / target).exists(), target
+    """Files of the repository, and headings of the page itself or of another one."""
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")):
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            if not target.startswith("https://"):
+                name, _, anchor = target.partition("#")
+                path = page.parent / name if name else page
+                assert path.exists(), target
+                assert not anchor or anchor in anchors(path), target

@@ -48,6 +48,7 @@ if TYPE_CHECKING or not AIRFLOW_2:
         EventsTimetable,
         MultipleCronTriggerTimetable,
         PartitionedAssetTimetable,
+        StartOfDayMapper,
     )
     from airflow.serialization.encoders import coerce_to_core_timetable
     from airflow.utils.types import DagRunType
@@ -61,6 +62,7 @@ else:
     CronPartitionTimetable = Missing("CronPartitionTimetable")
     MultipleCronTriggerTimetable = Missing("MultipleCronTriggerTimetable")
     PartitionedAssetTimetable = Missing("PartitionedAssetTimetable")
+    StartOfDayMapper = Missing("StartOfDayMapper")
     DagRunType = SimpleNamespace(
         **DagRunType2.__members__,
         ASSET_TRIGGERED=DagRunType2.DATASET_TRIGGERED,
@@ -86,6 +88,7 @@ __all__ = [
     "EventsTimetable",
     "MultipleCronTriggerTimetable",
     "PartitionedAssetTimetable",
+    "StartOfDayMapper",
     "coerce_to_core_timetable",
     "needs_airflow_3",
     "present",
