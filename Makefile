@@ -8,7 +8,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test system check bench clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEE
 
 test: .venv/ready  ## run the tests
 	.venv/bin/python -m pytest --cov --cov-report=term:skip-covered
+
+system: .venv/ready  ## run the slow tests, on a real Airflow
+	.venv/bin/python -m pytest system_tests --verbose --log-cli-level=INFO --durations=5 --durations-min=1
 
 check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff check
