@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix check bench clean
+.PHONY: help demo test matrix system check bench clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -20,8 +20,11 @@ demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEE
 test: .venv/ready  ## run the tests
 	.venv/bin/python -m pytest --cov --cov-report=term:skip-covered
 
-matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py -x")
+matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")
 	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)
+
+system: .venv/ready  ## run the slow tests, on a real Airflow
+	.venv/bin/python -m pytest system_tests --verbose --log-cli-level=INFO --durations=5 --durations-min=1
 
 check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff check

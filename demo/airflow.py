@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import requests
 
-COMPONENTS = (["api-server"], ["scheduler"], ["dag-processor"], ["triggerer"])
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_TIMEOUT = 120.0
 
 
@@ -33,7 +33,7 @@ class Airflow:
         port, worker_logs, trigger_logs = (_free_port() for _ in range(3))
         self.url = f"http://127.0.0.1:{port}"
         self._home = home
-        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._session = requests.Session()
         self._session.trust_env = False  # the way to this machine leads over no proxy
         self._environment = {
@@ -73,19 +73,9 @@ class Airflow:
             raise RuntimeError(f"airflow {' '.join(command)} failed:\n{_tail(self._log(name))}")
 
     def __enter__(self) -> Self:
-        """Start all components and wait until the API answers."""
-        for component in COMPONENTS:
-            with self._log(component[0]).open("ab") as log:
-                process = subprocess.Popen(
-                    _airflow(*component),
-                    env=self._environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            self._processes.append((component[0], process))
+        """Start all components that do not run yet and wait until the API answers."""
         try:
-            self._wait_for_api()
+            self.start(*(name for name in COMPONENTS if name not in self._processes))
         except BaseException:
             self.stop()
             raise
@@ -96,15 +86,35 @@ class Airflow:
     ) -> None:
         self.stop()
 
+    def start(self, *components: str) -> None:
+        """Start components by name and wait until the API answers."""
+        for name in components:
+            with self._log(name).open("ab") as log:
+                self._processes[name] = subprocess.Popen(
+                    _airflow(name),
+                    env=self._environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        self._wait_for_api()
+
+    def kill(self, component: str) -> None:
+        """Kill a component with its process group, which running tasks are not in; `start` brings a new one."""
+        process = self._processes.pop(component)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
     def stop(self) -> None:
         """Stop what was started, gently first; each component leads a process group of its own."""
         for last in (signal.SIGTERM, signal.SIGKILL):
-            for _, process in self._processes:
+            for process in self._processes.values():
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, last)
-            for _, process in self._processes:
+            for process in self._processes.values():
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=20)
+        self._processes.clear()
 
     def get(self, path: str, **query: Any) -> Any:
         """Ask Airflow's REST API."""
@@ -113,9 +123,16 @@ class Airflow:
         response.raise_for_status()
         return response.json()
 
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Tell Airflow's REST API."""
+        self.check()
+        response = self._session.post(f"{self.url}/api/v2/{path}", json=body, timeout=30)
+        response.raise_for_status()
+        return response.json()
+
     def check(self) -> None:
         """Raise when a component has died, with the end of its log."""
-        for name, process in self._processes:
+        for name, process in self._processes.items():
             if process.poll() is not None:
                 raise RuntimeError(f"airflow {name} ended unexpectedly:\n{_tail(self._log(name))}")
 

@@ -37,6 +37,8 @@ _DAG_RUN_FIELDS = {
     "start_date",
     "run_type",
     "state",
+    "conf",
+    "clear_number",
 }
 
 # Types are checked on Airflow 3, where these are not the same.
@@ -144,9 +146,6 @@ class TaskRunner:
 
     def _begin(self, dag_id: str) -> None:
         """Create the DAG run, the only one of its DAG: Airflow 2 has one of a logical date."""
-        if dag_id in self._begun:
-            return
-        self._begun.add(dag_id)
         _create_database()
         given: dict[str, Any] = {
             "logical_date": START,
@@ -155,24 +154,32 @@ class TaskRunner:
             "start_date": END,
             "run_type": "scheduled",
             "state": "running",
+            "conf": {},
+            "clear_number": 0,
             **self.dag_run,
         }
         if None in given.values() or not given.keys() <= _DAG_RUN_FIELDS or self.store is not None:
             raise ValueError(f"Airflow 2 has no {self}; see tests.versions.needs_airflow_3")
         with create_session() as session:
-            session.query(DagRun).filter_by(dag_id=dag_id).delete()  # and by cascade what belongs to it
-            session.add(
-                DagRun(
-                    dag_id=dag_id,
-                    run_id=self.run_id,
-                    execution_date=given["logical_date"],
-                    data_interval=(given["data_interval_start"], given["data_interval_end"]),
-                    start_date=given["start_date"],
-                    run_type=given["run_type"],
-                    state=given["state"],
-                    external_trigger=given["run_type"] == "manual",
+            if dag_id not in self._begun:
+                self._begun.add(dag_id)
+                session.query(DagRun).filter_by(dag_id=dag_id).delete()  # and by cascade what belongs to it
+                session.add(
+                    DagRun(
+                        dag_id=dag_id,
+                        run_id=self.run_id,
+                        execution_date=given["logical_date"],
+                        data_interval=(given["data_interval_start"], given["data_interval_end"]),
+                        conf=given["conf"],
+                        run_type=given["run_type"],
+                        state=given["state"],
+                        external_trigger=given["run_type"] == "manual",
+                    )
                 )
-            )
+                session.flush()
+            # A clear moves these.
+            begun = session.query(DagRun).filter_by(dag_id=dag_id).one()
+            begun.start_date, begun.clear_number = given["start_date"], given["clear_number"]
 
     def _xcoms(self, instance: Any, session: Any) -> dict[str, Any]:
         mine = {name: getattr(instance, name) for name in ("dag_id", "run_id", "task_id", "map_index")}

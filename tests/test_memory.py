@@ -14,8 +14,11 @@ from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, Dropped, RunFails, StripeSandbox
 from tests.task_runner import TaskRunner, Try, in_dag
+from tests.versions import needs_airflow_3
 
 DAY = 86_400
+needs_store = needs_airflow_3("state store")
+STORES = [pytest.param(True, id="store", marks=needs_store), pytest.param(False, id="no store")]
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +48,7 @@ def days_pass(sandbox: StripeSandbox, days: float) -> None:
     sandbox.configure(clock=lambda: time.time() + days * DAY)
 
 
+@needs_store
 def test_a_retry_attaches_when_stripe_has_forgotten_the_key(stripe_conn: StripeSandbox, deferrable: bool) -> None:
     """Stripe keeps keys for a day; the id of the run is kept for longer."""
     task, runner = run_operator(deferrable=deferrable), TaskRunner()
@@ -65,6 +69,7 @@ def test_without_a_store_a_retry_after_a_day_creates_another(stripe_conn: Stripe
     assert len(stripe_conn.report_runs) == 2
 
 
+@needs_store
 def test_a_retry_whose_templates_render_differently_attaches_and_says_so(
     stripe_conn: StripeSandbox, deferrable: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -80,6 +85,7 @@ def test_a_retry_whose_templates_render_differently_attaches_and_says_so(
     assert "clear the task to ask anew" in caplog.text
 
 
+@needs_store
 def test_a_change_after_a_crash_before_the_answer_attaches(stripe_conn: StripeSandbox) -> None:
     """What is asked for is kept before it is sent, so the same request can be sent again."""
     runner = TaskRunner()
@@ -90,6 +96,7 @@ def test_a_change_after_a_crash_before_the_answer_attaches(stripe_conn: StripeSa
     assert len(stripe_conn.report_runs) == 1
 
 
+@needs_store
 def test_the_file_goes_where_the_interval_that_was_asked_for_belongs(
     stripe_conn: StripeSandbox, tmp_path: Any
 ) -> None:
@@ -101,6 +108,7 @@ def test_the_file_goes_where_the_interval_that_was_asked_for_belongs(
     assert [path.name for path in tmp_path.iterdir()] == ["2024-05-01.csv"]
 
 
+@needs_store
 def test_a_failed_run_is_followed_by_the_same_question(stripe_conn: StripeSandbox) -> None:
     """Pinned with the first submission, until the task is cleared."""
     runner = TaskRunner()
@@ -120,6 +128,7 @@ def test_what_was_refused_is_not_kept(stripe_conn: StripeSandbox) -> None:
     assert stripe_conn.report_runs[0].parameters["columns"] == ["currency"]
 
 
+@needs_store
 def test_another_account_is_asked_anew(stripe_conn: StripeSandbox, caplog: pytest.LogCaptureFixture) -> None:
     """The run of the first submission can't be seen from there."""
     runner = TaskRunner()
@@ -129,7 +138,7 @@ def test_another_account_is_asked_anew(stripe_conn: StripeSandbox, caplog: pytes
     assert "another account" in caplog.text
 
 
-@pytest.mark.parametrize("remembers", [True, False], ids=["store", "no store"])
+@pytest.mark.parametrize("remembers", STORES)
 def test_the_report_run_of_a_deleted_namesake_is_not_ours(stripe_conn: StripeSandbox, remembers: bool) -> None:
     """A DAG run that is deleted and created again has the same ids, hence the same key; its figures are old."""
     started = {"start_date": datetime.now(UTC)}
@@ -154,12 +163,11 @@ def test_a_clear_of_a_sibling_makes_no_namesake_of_ourselves(stripe_conn: Stripe
     assert len(stripe_conn.report_runs) == 1
 
 
-@pytest.mark.parametrize("remembers", [True, False], ids=["store", "no store"])
+@pytest.mark.parametrize("remembers", STORES)
 @pytest.mark.parametrize("fresh", [True, "True"])
 def test_fresh_asks_for_a_run_of_its_own_once(stripe_conn: StripeSandbox, remembers: bool, fresh: Any) -> None:
     """Whatever is known under the same ids; the retries attach to it."""
-    started = {"start_date": datetime(2024, 5, 2, tzinfo=UTC)}
-    complete(run_operator(), TaskRunner(store=None, dag_run=started))
+    complete(run_operator(), TaskRunner(store=None))
     runner = TaskRunner(store={} if remembers else None, dag_run={"start_date": datetime.now(UTC)})
     first = complete(run_operator(fresh=fresh), runner)
     again = complete(run_operator(fresh=fresh), runner, try_number=2)
@@ -236,6 +244,7 @@ def test_takes_the_first_report_type_that_the_account_has(stripe_conn: StripeSan
     assert tried.returned["report_type"] == "balance.summary.1"
 
 
+@needs_store
 def test_the_choice_is_kept_for_the_retries(stripe_conn: StripeSandbox) -> None:
     """A version that appears meanwhile does not make another report of it."""
     runner = TaskRunner()
