@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from airflow_reportrun.reporting.errors import DataMissingError
 from airflow_reportrun.reporting.models import ReportType
 from airflow_reportrun.sandbox import DataLate, KeyExpired, RateLimited, StripeSandbox
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
+from tests.versions import needs_airflow_3
 
 FROM, UNTIL = int(START.timestamp()), int(END.timestamp())
 DAY = 86_400
@@ -37,6 +38,11 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
 
 def run_operator(**kwargs: Any) -> Any:
     return in_dag(StripeReportRunOperator, **{"report_type": "balance.summary.1", "poll_interval": 0.01, **kwargs})
+
+
+def begun_now() -> TaskRunner:
+    """A DAG run from which the time counts where Airflow can't remember the first try."""
+    return TaskRunner(dag_run={"start_date": datetime.now(UTC)})
 
 
 def complete(task: Any, runner: TaskRunner, **how: Any) -> Try:
@@ -62,7 +68,7 @@ def test_waits_for_the_data_and_then_asks_once(stripe_conn: StripeSandbox, defer
     """The report is asked for when the data reaches the end of the interval, which counts as reached."""
     stripe_conn.configure(data_available_end=UNTIL - 1)
     arrive(stripe_conn, UNTIL)
-    tried = complete(run_operator(deferrable=deferrable), TaskRunner())
+    tried = complete(run_operator(deferrable=deferrable), begun_now())
     assert tried.state == "success", tried.error
     assert len(asked(stripe_conn)) == 1
     looks = [request.operation for request in stripe_conn.requests]
@@ -72,7 +78,7 @@ def test_waits_for_the_data_and_then_asks_once(stripe_conn: StripeSandbox, defer
 def test_holds_no_worker_while_it_waits(stripe_conn: StripeSandbox) -> None:
     """Deferrable, it waits in the triggerer, with nothing created and nothing secret stored."""
     stripe_conn.configure(data_available_end=UNTIL - 1)
-    tried = TaskRunner().run(run_operator(deferrable=True))
+    tried = begun_now().run(run_operator(deferrable=True))
     assert tried.state == "deferred"
     assert tried.deferral.next_method == "execute_when_available"
     assert stripe_conn.api_key not in repr(tried.deferral)
@@ -84,7 +90,7 @@ def test_figures_that_still_move_are_waited_for(stripe_conn: StripeSandbox, defe
     stripe_conn.configure(data_available_end=UNTIL + 4 * DAY - 1)
     arrive(stripe_conn, UNTIL + 4 * DAY)
     task = run_operator(deferrable=deferrable, settle=timedelta(hours=96))
-    assert complete(task, TaskRunner()).state == "success"
+    assert complete(task, begun_now()).state == "success"
     assert len(stripe_conn.requests_to("retrieve_type")) > 1
     assert asked(stripe_conn) == [{"interval_start": str(FROM), "interval_end": str(UNTIL)}]
 
@@ -96,7 +102,7 @@ def test_a_refusal_is_not_yet_and_asked_again_only_when_the_data_has_moved_on(
     stripe_conn.configure(data_available_end=UNTIL)
     stripe_conn.inject(DataLate())
     arrive(stripe_conn, UNTIL + 43_200, after=0.4)
-    tried = complete(run_operator(deferrable=deferrable), TaskRunner())
+    tried = complete(run_operator(deferrable=deferrable), begun_now())
     assert tried.state == "success", tried.error
     first, *others = stripe_conn.requests_to("create")
     assert [request.status for request in (first, *others)] == [400, *[400] * (len(others) - 1), 200]
@@ -108,7 +114,7 @@ def test_a_refusal_is_not_yet_and_asked_again_only_when_the_data_has_moved_on(
 def test_without_waiting_a_refusal_costs_a_try(stripe_conn: StripeSandbox) -> None:
     """The retries of the task bridge the time then; Airflow 3.3 is told to take its time with them."""
     stripe_conn.configure(data_available_end=FROM)
-    task, runner = run_operator(wait_for_data=False), TaskRunner()
+    task, runner = run_operator(wait_for_data=False), begun_now()
     tried = runner.run(task)
     assert tried.state == "up_for_retry"
     assert "only available through" in str(tried.error)
@@ -121,18 +127,19 @@ def test_without_waiting_a_refusal_costs_a_try(stripe_conn: StripeSandbox) -> No
 def test_data_that_does_not_come_fails_the_task_for_good(stripe_conn: StripeSandbox, deferrable: bool) -> None:
     """The time counts over all tries, so another would end the same; nothing was created."""
     stripe_conn.configure(data_available_end=FROM)
-    tried = complete(run_operator(deferrable=deferrable, data_timeout=0.2), TaskRunner())
+    tried = complete(run_operator(deferrable=deferrable, data_timeout=0.2), begun_now())
     assert tried.state == "failed"
     assert "was not seen to reach 2024-05-02 00:00:00 UTC by the deadline" in str(tried.error)
     assert "data_timeout" in str(tried.error)
     assert stripe_conn.report_runs == []
 
 
+@needs_airflow_3("state store")
 def test_the_data_timeout_counts_from_the_first_try(stripe_conn: StripeSandbox) -> None:
     """As an instant: a retry does not begin it anew, and settling comes on top."""
     stripe_conn.configure(data_available_end=FROM)
     task = run_operator(deferrable=True, data_timeout=timedelta(days=1), settle=timedelta(hours=96))
-    runner, before = TaskRunner(), time.time()
+    runner, before = begun_now(), time.time()
     deadlines = []
     for try_number in (1, 2):
         deadlines.append(runner.trigger(runner.run(task, try_number=try_number)).kwargs["deadline"])
@@ -155,10 +162,11 @@ def test_before_airflow_3_3_the_data_timeout_counts_from_the_start_of_the_dag_ru
 def test_a_clear_begins_the_data_timeout_anew(stripe_conn: StripeSandbox) -> None:
     """Who clears a task that timed out wants it to wait again."""
     stripe_conn.configure(data_available_end=FROM)
-    runner = TaskRunner()
+    runner = begun_now()
     task = run_operator(deferrable=True, data_timeout=0.1)
     assert complete(task, runner).state == "failed"
     stripe_conn.configure(data_available_end=UNTIL)
+    runner.dag_run = {"start_date": datetime.now(UTC)}  # Airflow moves it when the DAG run had ended
     assert complete(task, runner, try_number=2, max_tries=4).state == "success"
 
 
@@ -166,7 +174,7 @@ def test_errors_that_pass_are_waited_over(stripe_conn: StripeSandbox, deferrable
     """A rate limit says nothing about the data."""
     stripe_conn.configure(data_available_end=FROM)
     arrive(stripe_conn, UNTIL)
-    task, runner = run_operator(deferrable=deferrable), TaskRunner()
+    task, runner = run_operator(deferrable=deferrable), begun_now()
     stripe_conn.inject(RateLimited(), times=2, on="retrieve_type")
     assert complete(task, runner).state == "success"
 
@@ -174,7 +182,7 @@ def test_errors_that_pass_are_waited_over(stripe_conn: StripeSandbox, deferrable
 def test_an_error_that_stays_fails_the_task_for_good(stripe_conn: StripeSandbox, deferrable: bool) -> None:
     """While it waits as before."""
     stripe_conn.configure(data_available_end=FROM)
-    task, runner = run_operator(deferrable=deferrable), TaskRunner()
+    task, runner = run_operator(deferrable=deferrable), begun_now()
     threading.Timer(0.2, lambda: stripe_conn.inject(KeyExpired(), on="retrieve_type")).start()
     tried = complete(task, runner)
     assert tried.state == "failed"
@@ -189,7 +197,7 @@ def test_an_interval_before_all_data_is_never_waited_for(
     """The author of the DAG chooses; there is nothing left of it to clip."""
     stripe_conn.configure(data_available_start=UNTIL)
     task = run_operator(on_missing_data=choice, wait_for_data=waits, deferrable=True)
-    tried = TaskRunner().run(task)
+    tried = begun_now().run(task)
     assert tried.state == state
     assert stripe_conn.report_runs == []
 
@@ -202,7 +210,7 @@ def test_an_interval_that_begins_before_the_data(
     stripe_conn.configure(data_available_start=FROM + 3600)
     destination = str(tmp_path / "{interval_start:%H}.csv")
     task = run_operator(on_missing_data=choice, destination=destination)
-    tried = complete(task, TaskRunner())
+    tried = complete(task, begun_now())
     assert tried.state == state
     clipped = [{"interval_start": str(FROM + 3600), "interval_end": str(UNTIL)}]
     assert asked(stripe_conn) == (clipped if choice == "clip" else [])
@@ -216,7 +224,7 @@ def test_a_clipped_interval_is_the_same_in_a_retry(
 ) -> None:
     """It was asked for once, and nothing is said to have changed."""
     stripe_conn.configure(data_available_start=FROM + 3600)
-    task, runner = run_operator(on_missing_data="clip"), TaskRunner()
+    task, runner = run_operator(on_missing_data="clip"), begun_now()
     first = complete(task, runner)
     again = complete(task, runner, try_number=2)
     assert first.returned == again.returned
