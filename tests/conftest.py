@@ -27,7 +27,7 @@ from tests.versions import AIRFLOW_2  # noqa: E402
 # Airflow 2 runs tasks in another way; a test sees the same of it.
 if AIRFLOW_2:
     sys.modules["tests.task_runner"] = importlib.import_module("tests.task_runner_2")
-    collect_ignore = ["test_docs_intervals.py"]  # its table is about Airflow 3
+    collect_ignore = ["test_crashes.py", "test_docs_intervals.py"]  # their tables are about Airflow 3
 
 pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin"]
 

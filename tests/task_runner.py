@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -89,19 +89,19 @@ class TaskRunner:
             "next_method": next_method,
             "next_kwargs": serialize(dict(next_kwargs)) if next_kwargs is not None else None,
         }
-        server = httpx.MockTransport(lambda request: self._answer(request, context, prefix))
-        client = Client(base_url="http://airflow.invalid", token="", transport=server)
-        with (
-            nullcontext()
-            if self.store is not None
-            else mock.patch.object(task_runner, "TaskStateStoreAccessor", return_value=None)
-        ):
-            result = run_task_in_process(ti=instance, task=task, client=client)
+        state, error, deferral = self._execute(
+            task, instance, lambda request: self._answer(request, context, prefix)
+        )
         mine = {k.removeprefix(prefix): v for k, v in self.xcoms.items() if k.startswith(prefix)}
-        state = TaskInstanceState(result.state).value
         if state == "up_for_reschedule":
             self.first_reschedule = self.first_reschedule or datetime.now(UTC)
-        return Try(state, result.error, mine, result.msg if state == "deferred" else None)
+        return Try(state, error, mine, deferral)
+
+    def _execute(
+        self, task: Any, instance: TaskInstance, answer: Callable[[httpx.Request], httpx.Response]
+    ) -> tuple[str, BaseException | None, Any]:
+        client = Client(base_url="http://airflow.invalid", token="", transport=httpx.MockTransport(answer))
+        return execute(task, instance, client, remembers=self.store is not None)
 
     def trigger(self, tried: Try) -> Any:
         """Make the trigger of a deferred task from what Airflow stored of it."""
@@ -162,6 +162,17 @@ class TaskRunner:
         if path.startswith(("xcoms/", "connections/", "variables/", "store/")):
             return httpx.Response(404, json={"detail": {"reason": "not_found", "message": path}})
         return httpx.Response(200, json={"ok": True})
+
+
+def execute(
+    task: Any, instance: TaskInstance, client: Client, *, remembers: bool
+) -> tuple[str, BaseException | None, Any]:
+    """Run a task in this process: return its state, its error and what it defers with."""
+    without_store = mock.patch.object(task_runner, "TaskStateStoreAccessor", return_value=None)
+    with nullcontext() if remembers else without_store:
+        result = run_task_in_process(ti=instance, task=task, client=client)
+    state = TaskInstanceState(result.state).value
+    return state, result.error, result.msg if state == "deferred" else None
 
 
 def in_dag(task_class: type, *, schedule: Any = None, dag_id: str = "stripe", **kwargs: Any) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from airflow_reportrun import triggers
 from airflow_reportrun.memory import STORE_KEY, Memory, Submission
 from airflow_reportrun.operators import StripeReportRunOperator
+from airflow_reportrun.reporting import polling
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, Dropped, RunFails, StripeSandbox
 from tests.task_runner import TaskRunner, Try, in_dag
@@ -22,8 +23,9 @@ STORES = [pytest.param(True, id="store", marks=needs_store), pytest.param(False,
 
 
 @pytest.fixture(autouse=True)
-def _trigger_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "deferrable"])
