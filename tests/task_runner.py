@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 from urllib.parse import unquote
@@ -32,12 +32,13 @@ END = datetime(2024, 5, 2, tzinfo=UTC)
 
 @dataclass
 class Try:
-    """How one try of a task instance ended."""
+    """How one try of a task instance ended; ``retry_delay`` is that of a retry policy."""
 
     state: str
     error: BaseException | None
     xcoms: dict[str, Any]
     deferral: Any = None
+    retry_delay: timedelta | None = None
 
     @property
     def returned(self) -> Any:
@@ -101,7 +102,14 @@ class TaskRunner:
         state = TaskInstanceState(result.state).value
         if state == "up_for_reschedule":
             self.first_reschedule = self.first_reschedule or datetime.now(UTC)
-        return Try(state, result.error, mine, result.msg if state == "deferred" else None)
+        delay = getattr(result.msg, "retry_delay_seconds", None)
+        return Try(
+            state,
+            result.error,
+            mine,
+            result.msg if state == "deferred" else None,
+            None if delay is None else timedelta(seconds=delay),
+        )
 
     def trigger(self, tried: Try) -> Any:
         """Make the trigger of a deferred task from what Airflow stored of it."""
