@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 
-from airflow_reportrun.reporting.errors import APIError, DataNotReadyError, ReportingError
+from airflow_reportrun.reporting.errors import DataNotReadyError, ReportingError
 
 try:
     from airflow.sdk import RetryDecision, RetryPolicy
@@ -23,6 +23,9 @@ DATA_NOT_READY_DELAY = timedelta(minutes=30)
 
 class StripeRetryPolicy(RetryPolicy):
     """Retry what may get better by itself, a 429 or a broken connection; fail at once on what won't, as a 401.
+
+    Data that is not there yet is asked for half an hour later, and a ``Retry-After`` is kept to, where the task's
+    ``retry_delay`` is not longer.
 
     The operators and sensors of this package have it unless they are given another. It is as good for tasks of
     one's own that call the hook: ``@task(retries=5, retry_policy=StripeRetryPolicy())``. Errors that are not of
@@ -44,7 +47,7 @@ class StripeRetryPolicy(RetryPolicy):
             return RetryDecision.default()
         if not error.is_transient:
             return RetryDecision.fail(f"{type(error).__name__}: a retry would end the same.")
-        return RetryDecision.retry(_delay(error), f"{type(error).__name__} may get better by itself.")
+        return RetryDecision.retry(_delay(error, context), f"{type(error).__name__} may get better by itself.")
 
     def serialize(self) -> dict[str, Any]:
         """Return nothing but the kind: there is nothing to set."""
@@ -56,10 +59,11 @@ class StripeRetryPolicy(RetryPolicy):
         return cls()
 
 
-def _delay(error: ReportingError) -> timedelta | None:
-    """Return how long to wait, None for what the task's author chose."""
+def _delay(error: ReportingError, context: Context | None) -> timedelta | None:
+    """Return how long to wait, None for what the task's author chose: who is patient is not hurried."""
     if isinstance(error, DataNotReadyError):
-        return DATA_NOT_READY_DELAY
-    if isinstance(error, APIError) and error.retry_after:
-        return timedelta(seconds=error.retry_after)
-    return None
+        least = DATA_NOT_READY_DELAY
+    else:
+        least = timedelta(seconds=getattr(error, "retry_after", None) or 0)
+    chosen = context["task"].retry_delay if context else timedelta(0)
+    return least if least > chosen else None

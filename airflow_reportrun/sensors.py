@@ -97,7 +97,12 @@ class StripeSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
         if not self.deferrable:
-            return super().execute(context)
+            try:
+                return super().execute(context)
+            except AirflowSensorTimeout as error:
+                if self.never_fail:  # which Airflow forgets here, and only here
+                    raise AirflowSkipException(str(error)) from error
+                raise
         try:
             looked = self.poke(context)
         except Exception as error:

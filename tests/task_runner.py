@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 from urllib.parse import unquote
@@ -32,12 +32,13 @@ END = datetime(2024, 5, 2, tzinfo=UTC)
 
 @dataclass
 class Try:
-    """How one try of a task instance ended."""
+    """How one try of a task instance ended; ``retry_delay`` is that of a retry policy."""
 
     state: str
     error: BaseException | None
     xcoms: dict[str, Any]
     deferral: Any = None
+    retry_delay: timedelta | None = None
 
     @property
     def returned(self) -> Any:
@@ -89,13 +90,15 @@ class TaskRunner:
             "next_method": next_method,
             "next_kwargs": serialize(dict(next_kwargs)) if next_kwargs is not None else None,
         }
-        state, error, deferral = self._execute(
+        state, error, message = self._execute(
             task, instance, lambda request: self._answer(request, context, prefix)
         )
         mine = {k.removeprefix(prefix): v for k, v in self.xcoms.items() if k.startswith(prefix)}
         if state == "up_for_reschedule":
             self.first_reschedule = self.first_reschedule or datetime.now(UTC)
-        return Try(state, error, mine, deferral)
+        deferral = message if state == "deferred" else None
+        delay = getattr(message, "retry_delay_seconds", None)
+        return Try(state, error, mine, deferral, None if delay is None else timedelta(seconds=delay))
 
     def _execute(
         self, task: Any, instance: TaskInstance, answer: Callable[[httpx.Request], httpx.Response]
@@ -167,12 +170,11 @@ class TaskRunner:
 def execute(
     task: Any, instance: TaskInstance, client: Client, *, remembers: bool
 ) -> tuple[str, BaseException | None, Any]:
-    """Run a task in this process: return its state, its error and what it defers with."""
+    """Run a task in this process: return its state, its error and its last message to Airflow."""
     without_store = mock.patch.object(task_runner, "TaskStateStoreAccessor", return_value=None)
     with nullcontext() if remembers else without_store:
         result = run_task_in_process(ti=instance, task=task, client=client)
-    state = TaskInstanceState(result.state).value
-    return state, result.error, result.msg if state == "deferred" else None
+    return TaskInstanceState(result.state).value, result.error, result.msg
 
 
 def in_dag(task_class: type, *, schedule: Any = None, dag_id: str = "stripe", **kwargs: Any) -> Any:

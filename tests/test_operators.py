@@ -14,18 +14,14 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_reportrun import triggers
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
-from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
-from airflow_reportrun.reporting.retries import RetryPolicy
 from airflow_reportrun.sandbox import (
     AfterReads,
     AtOnce,
     Dropped,
-    RateLimited,
     RunFails,
     RunNeverEnds,
     ShortContents,
     StripeSandbox,
-    UnknownStatus,
     WrongSize,
 )
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
@@ -208,23 +204,6 @@ def test_a_run_that_never_ends_times_out_and_a_retry_looks_again(
         assert tried.state == "up_for_retry"
         assert "not seen to end by the deadline" in str(tried.error)
     assert len(stripe_conn.report_runs) == 1
-
-
-def test_an_unknown_status_counts_as_pending(stripe_conn: StripeSandbox, deferrable: bool) -> None:
-    """A word that Stripe adds is never taken for success."""
-    stripe_conn.inject(UnknownStatus("archived"))
-    tried = complete(run_operator(deferrable=deferrable, timeout=0.1))
-    assert "not seen to end by the deadline" in str(tried.error)
-
-
-def test_errors_that_pass_are_waited_over(
-    stripe_conn: StripeSandbox, deferrable: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A rate limit while polling costs no try, however long it lasts."""
-    for client in (ReportingClient, AsyncReportingClient):
-        monkeypatch.setattr(client, "retry_policy", RetryPolicy(max_tries=1))
-    stripe_conn.inject(RateLimited(), times=2, on="retrieve")
-    assert complete(run_operator(deferrable=deferrable)).state == "success"
 
 
 def test_a_key_that_is_rotated_while_waiting_costs_nothing(

@@ -16,7 +16,7 @@ from airflow_reportrun.operators import StripeReportRunOperator, run
 from airflow_reportrun.readiness import covered, data_wanted
 from airflow_reportrun.reporting.errors import DataMissingError
 from airflow_reportrun.reporting.models import ReportType
-from airflow_reportrun.sandbox import DataLate, KeyExpired, RateLimited, StripeSandbox
+from airflow_reportrun.sandbox import DataLate, StripeSandbox
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import needs_airflow_3
 
@@ -168,25 +168,6 @@ def test_a_clear_begins_the_data_timeout_anew(stripe_conn: StripeSandbox) -> Non
     stripe_conn.configure(data_available_end=UNTIL)
     runner.dag_run = {"start_date": datetime.now(UTC)}  # Airflow moves it when the DAG run had ended
     assert complete(task, runner, try_number=2, max_tries=4).state == "success"
-
-
-def test_errors_that_pass_are_waited_over(stripe_conn: StripeSandbox, deferrable: bool) -> None:
-    """A rate limit says nothing about the data."""
-    stripe_conn.configure(data_available_end=FROM)
-    arrive(stripe_conn, UNTIL)
-    task, runner = run_operator(deferrable=deferrable), begun_now()
-    stripe_conn.inject(RateLimited(), times=2, on="retrieve_type")
-    assert complete(task, runner).state == "success"
-
-
-def test_an_error_that_stays_fails_the_task_for_good(stripe_conn: StripeSandbox, deferrable: bool) -> None:
-    """While it waits as before."""
-    stripe_conn.configure(data_available_end=FROM)
-    task, runner = run_operator(deferrable=deferrable), begun_now()
-    threading.Timer(0.2, lambda: stripe_conn.inject(KeyExpired(), on="retrieve_type")).start()
-    tried = complete(task, runner)
-    assert tried.state == "failed"
-    assert "Expired API Key" in str(tried.error)
 
 
 @pytest.mark.parametrize(("choice", "state"), [("fail", "failed"), ("skip", "skipped"), ("clip", "skipped")])

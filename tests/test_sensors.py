@@ -1,46 +1,33 @@
+"""What is the sensors' own; how their waits end is in ``test_outcomes``."""
+
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from airflow_reportrun import triggers
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.retries import RetryPolicy
-from airflow_reportrun.sandbox import AfterReads, RateLimited, RunFails, RunNeverEnds, StripeSandbox, UnknownStatus
-from airflow_reportrun.sensors import StripeReportRunSensor
-from tests.task_runner import TaskRunner, Try, in_dag
+from airflow_reportrun.sandbox import AfterReads, StripeSandbox
+from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
+from tests.task_runner import END, START, TaskRunner, Try, in_dag
+from tests.versions import needs_airflow_3
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke"},
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
-
-
-@pytest.fixture(autouse=True)
-def _trigger_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
+UNTIL = int(END.timestamp())
+HOUR = 3600
 
 
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Each way of waiting; what comes of it has to be the same."""
+    """Each way of waiting."""
     return MODES[request.param]
-
-
-def sense(run_id: str, **kwargs: Any) -> Try:
-    """Run a sensor to its end: sleeping, coming back after each reschedule, or resumed by its trigger."""
-    task = in_dag(StripeReportRunSensor, report_run_id=run_id, **{"poke_interval": 0.01, **kwargs})
-    runner = TaskRunner()
-    tried = runner.run(task)
-    while tried.state == "up_for_reschedule":
-        tried = runner.run(task)
-    return runner.resume(task, tried) if tried.state == "deferred" else tried
 
 
 def create(sandbox: StripeSandbox, reads: int = 2) -> str:
@@ -49,77 +36,26 @@ def create(sandbox: StripeSandbox, reads: int = 2) -> str:
     return StripeReportingHook().create_report_run("balance.summary.1", parameters).id
 
 
-def test_is_green_when_the_run_succeeded(stripe_conn: StripeSandbox, mode: dict[str, Any]) -> None:
-    """After some looks at a pending run; the result says which run it was."""
-    run_id = create(stripe_conn)
-    tried = sense(run_id, **mode)
-    assert tried.state == "success", tried.error
-    assert (tried.returned["report_run_id"], tried.returned["status"]) == (run_id, "succeeded")
-    assert tried.returned["interval_end"] == 1714608000
-
-
-def test_is_red_when_the_run_failed_and_is_not_tried_again(
-    stripe_conn: StripeSandbox, mode: dict[str, Any]
-) -> None:
-    """A failed run stays failed; the task says why in Stripe's words."""
-    stripe_conn.inject(RunFails("The printer is on fire."))
-    tried = sense(create(stripe_conn), **mode)
-    assert tried.state == "failed"
-    assert "The printer is on fire." in str(tried.error)
-
-
-@pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
-def test_soft_fail_skips_in_each_mode(stripe_conn: StripeSandbox, mode: dict[str, Any], option: str) -> None:
-    """Airflow's own sensors differ here between waiting and being deferred."""
-    stripe_conn.inject(RunFails())
-    assert sense(create(stripe_conn), **mode, **{option: True}).state == "skipped"
-
-
-def test_soft_fail_skips_before_deferring_too(stripe_conn: StripeSandbox) -> None:
-    """The first look of a deferrable sensor is on the worker."""
-    stripe_conn.inject(RunFails())
+def test_returns_the_run_that_it_waited_for(stripe_conn: StripeSandbox) -> None:
+    """Small, for the tasks after it."""
     run_id = create(stripe_conn, reads=0)
-    assert sense(run_id, deferrable=True, soft_fail=True).state == "skipped"
-    assert sense(run_id, deferrable=True).state == "failed"
-
-
-@pytest.mark.parametrize("fault", [RunNeverEnds(), UnknownStatus("archived")])
-def test_times_out_when_the_run_does_not_end(stripe_conn: StripeSandbox, mode: dict[str, Any], fault: Any) -> None:
-    """Left pending is not succeeded, and a word that nobody knows isn't either."""
-    stripe_conn.inject(fault)
-    tried = sense(create(stripe_conn), timeout=0.05, **mode)
-    assert tried.state == "failed"
-    assert type(tried.error).__name__ == "AirflowSensorTimeout"
-
-
-def test_a_missing_connection_is_an_error_in_each_mode(mode: dict[str, Any]) -> None:
-    """Not a reason to skip: Airflow's own word about it passes through."""
-    assert sense("frr_1", stripe_conn_id="nowhere", soft_fail=True, **mode).state == "up_for_retry"
-    assert sense("frr_1", stripe_conn_id="nowhere", never_fail=True, **mode).state == "skipped"
-
-
-def test_errors_that_pass_are_waited_over(
-    stripe_conn: StripeSandbox, mode: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Even where the client itself sends nothing again."""
-    run_id = create(stripe_conn)
-    for client in (ReportingClient, AsyncReportingClient):
-        monkeypatch.setattr(client, "retry_policy", RetryPolicy(max_tries=1))
-    stripe_conn.inject(RateLimited(), times=2, on="retrieve")
-    assert sense(run_id, **mode).state == "success"
-
-
-def test_an_unknown_run_fails_at_once(stripe_conn: StripeSandbox, mode: dict[str, Any]) -> None:
-    """A 404 does not become a run by waiting."""
-    tried = sense("frr_unknown", **mode)
-    assert tried.state == "failed"
-    assert "No such" in str(tried.error)
-    assert len(stripe_conn.requests) == 1
+    returned = TaskRunner().run(in_dag(StripeReportRunSensor, report_run_id=run_id)).returned
+    assert returned.pop("file_id").startswith("file_")
+    assert returned.pop("size") > 0
+    assert returned == {
+        "report_run_id": run_id,
+        "report_type": "balance.summary.1",
+        "status": "succeeded",
+        "livemode": False,
+        "interval_start": 1714521600,
+        "interval_end": 1714608000,
+    }
 
 
 def test_an_id_from_a_template_that_found_nothing(stripe_conn: StripeSandbox, mode: dict[str, Any]) -> None:
     """A clear error before anything is sent."""
-    tried = sense("None", **mode)
+    tried = TaskRunner().run(in_dag(StripeReportRunSensor, report_run_id="{{ none }}", **mode))
+    assert tried.state == "failed"
     assert "'None' is not the id" in str(tried.error)
     assert stripe_conn.requests == []
 
@@ -135,6 +71,114 @@ def test_deferred_it_polls_as_often_as_it_was_told(stripe_conn: StripeSandbox) -
         poke_interval=77,
         timeout=timedelta(minutes=10),
     )
-    trigger = runner.trigger(runner.run(task))
+    tried = runner.run(task)
+    trigger = runner.trigger(tried)
     assert (trigger.kwargs["poll_interval"], trigger.kwargs["growth"]) == (77, 0)
     assert 590 < trigger.kwargs["deadline"] - time.time() <= 600
+    assert tried.deferral.trigger_timeout > timedelta(minutes=10)
+
+
+def defer_for_data(sandbox: StripeSandbox, runner: TaskRunner | None = None, **options: Any) -> Any:
+    """Return the trigger of a sensor that waits for data which is far from there."""
+    sandbox.configure(data_available_end=int(START.timestamp()) - 100 * 24 * HOUR)
+    runner = runner or TaskRunner()
+    task = in_dag(StripeReportTypeSensor, **{"report_type": "balance.summary.1", "deferrable": True, **options})
+    tried = runner.run(task)
+    assert tried.state == "deferred", tried.error
+    return runner.trigger(tried)
+
+
+@pytest.mark.parametrize(
+    ("options", "until"),
+    [
+        ({}, UNTIL),
+        ({"schedule": "0 6 * * *"}, UNTIL),
+        ({"interval": "month"}, int(START.timestamp())),
+        ({"settle": timedelta(hours=96)}, UNTIL + 96 * HOUR),
+        ({"settle": HOUR}, UNTIL + HOUR),
+        ({"interval": "month", "settle": HOUR}, int(START.timestamp()) + HOUR),
+        ({"interval_end": "2024-05-03T00:00:00+02:00"}, UNTIL + 22 * HOUR),
+        ({"interval_end": UNTIL + 5}, UNTIL + 5),
+        ({"interval_end": str(UNTIL + 5), "settle": 10}, UNTIL + 15),
+        ({"interval_end": datetime(2024, 5, 2, 12, tzinfo=UTC)}, UNTIL + 12 * HOUR),
+        ({"interval_end": "{{ data_interval_start }}"}, int(START.timestamp())),
+        ({"interval_end": "{{ dag_run.conf['until'] }}"}, UNTIL + 7 * HOUR),
+    ],
+)
+def test_waits_for_the_end_of_the_interval(
+    stripe_conn: StripeSandbox, options: dict[str, Any], until: int
+) -> None:
+    """The one that the operator would report on, or an instant that is given."""
+    runner = TaskRunner(dag_run={"conf": {"until": "2024-05-02T07:00:00Z"}})
+    assert defer_for_data(stripe_conn, runner, **options).kwargs["until"] == until
+
+
+@needs_airflow_3("data intervals that are empty")
+def test_waits_for_the_last_period_where_the_data_interval_is_empty(stripe_conn: StripeSandbox) -> None:
+    """As the operator does it, so that a pair of them is about the same."""
+    tick = datetime(2024, 5, 2, 6, tzinfo=UTC)
+    dag_run = {"logical_date": tick, "data_interval_start": tick, "data_interval_end": tick, "run_after": tick}
+    trigger = defer_for_data(stripe_conn, TaskRunner(dag_run=dag_run), schedule="0 6 * * *")
+    assert trigger.kwargs["until"] == tick.timestamp()
+
+
+def test_returns_how_far_the_data_reaches(stripe_conn: StripeSandbox) -> None:
+    """The end of the interval counts as reached when the data ends there; nothing is created."""
+    stripe_conn.configure(data_available_start=UNTIL - HOUR, data_available_end=UNTIL)
+    tried = TaskRunner().run(in_dag(StripeReportTypeSensor, report_type="balance.summary.1"))
+    assert tried.returned == {
+        "report_type": "balance.summary.1",
+        "livemode": False,
+        "data_available_start": UNTIL - HOUR,
+        "data_available_end": UNTIL,
+    }
+    assert [request.operation for request in stripe_conn.requests] == ["retrieve_type"]
+
+
+def test_asks_with_what_its_templates_say(stripe_conn: StripeSandbox) -> None:
+    """For a sensor that is mapped over accounts or report types, too."""
+    options = {"report_type": "balance.{{ 'summary' }}.1", "stripe_account": "acct_{{ 1 + 1 }}"}
+    assert TaskRunner().run(in_dag(StripeReportTypeSensor, **options)).state == "success"
+    (request,) = stripe_conn.requests
+    assert (request.path.rsplit("/", 1)[1], request.account) == ("balance.summary.1", "acct_2")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interval_end": "2024-05-02T00:00:00"}, "interval_end is '2024-05-02T00:00:00': it names no instant"),
+        ({"interval_end": "{{ none }}"}, "its template rendered to nothing"),
+        ({"interval_end": "20240502"}, "before 1974"),
+        ({"interval": "dya"}, "interval is 'dya'"),
+        ({"report_type": ""}, "'' is not the id"),
+        ({"report_type": ["balance.summary.1"]}, "is not the id"),
+        ({"stripe_account": "me"}, "acct_…"),
+    ],
+)
+def test_bad_input_is_one_clear_error_before_anything_is_sent(
+    stripe_conn: StripeSandbox, mode: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    """And no retry is spent on it."""
+    task = in_dag(StripeReportTypeSensor, **{"report_type": "balance.summary.1", **options, **mode})
+    tried: Try = TaskRunner().run(task)
+    assert tried.state == "failed"
+    assert message in str(tried.error)
+    assert stripe_conn.requests == []
+
+
+@pytest.mark.parametrize("option", ["report_type", "interval_end"])
+def test_an_option_that_came_to_nothing_is_not_one_that_was_left_out(
+    stripe_conn: StripeSandbox, option: str
+) -> None:
+    """The sensor would be green for another instant."""
+    task = in_dag(StripeReportTypeSensor, **{"report_type": "balance.summary.1", option: "{{ none }}"})
+    task.dag.render_template_as_native_obj = True
+    tried = TaskRunner().run(task)
+    assert f"{option}: the template or the upstream task gave nothing" in str(tried.error)
+    assert stripe_conn.requests == []
+
+
+def test_settling_backwards_is_found_when_the_dag_is_parsed() -> None:
+    """It is no template, so it need not wait for a run."""
+    with pytest.raises(ValueError, match="settle is not negative"):
+        in_dag(StripeReportTypeSensor, report_type="balance.summary.1", settle=-1)

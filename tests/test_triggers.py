@@ -3,19 +3,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.module_loading import import_string
 
-from airflow_reportrun.events import ReportRunEvent
+from airflow_reportrun.events import ReportRunEvent, ReportTypeEvent
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.sandbox import AfterReads, RateLimited, RunFails, RunNeverEnds, StripeSandbox
-from airflow_reportrun.triggers import StripeReportRunTrigger
+from airflow_reportrun.sandbox import AfterReads, RateLimited, RequestRecord, RunFails, RunNeverEnds, StripeSandbox
+from airflow_reportrun.triggers import StripeReportRunTrigger, StripeReportTypeTrigger, StripeTrigger
 
 
-def fire(trigger: StripeReportRunTrigger) -> ReportRunEvent:
+def fired(trigger: StripeTrigger) -> Any:
     """Run a trigger as Airflow does after storing it: from its serialised form, its event as JSON."""
 
     async def first() -> Any:
@@ -25,7 +26,17 @@ def fire(trigger: StripeReportRunTrigger) -> ReportRunEvent:
     again = import_string(path)(**json.loads(json.dumps(kwargs)))
     assert again.serialize() == (path, kwargs)
     (payload,) = asyncio.run(first())
-    return ReportRunEvent.from_payload(json.loads(json.dumps(payload)))
+    return json.loads(json.dumps(payload))
+
+
+def fire(trigger: StripeReportRunTrigger) -> ReportRunEvent:
+    """Fire for a report run."""
+    return ReportRunEvent.from_payload(fired(trigger))
+
+
+def fire_for_data(**kwargs: Any) -> ReportTypeEvent:
+    """Fire for the data of a report type."""
+    return ReportTypeEvent.from_payload(fired(type_trigger(**kwargs)))
 
 
 def trigger_for(sandbox: StripeSandbox, *, reads: int = 2, **kwargs: Any) -> StripeReportRunTrigger:
@@ -36,6 +47,12 @@ def trigger_for(sandbox: StripeSandbox, *, reads: int = 2, **kwargs: Any) -> Str
     return StripeReportRunTrigger(
         **{"report_run_id": run.id, "deadline": now + 60, "since": now, "poll_interval": 0.01, **kwargs}
     )
+
+
+def type_trigger(**kwargs: Any) -> StripeReportTypeTrigger:
+    now = time.time()
+    defaults = {"report_type": "balance.summary.1", "until": 1714608000, "deadline": now + 60, "since": now}
+    return StripeReportTypeTrigger(**{**defaults, "poll_interval": 0.01, **kwargs})
 
 
 def test_fires_when_the_run_succeeded(stripe_conn: StripeSandbox) -> None:
@@ -112,3 +129,67 @@ def test_arguments_of_other_versions_are_understood(stripe_conn: StripeSandbox) 
     assert "novelty" not in trigger.serialize()[1]
     assert fire(trigger).outcome == "succeeded"
     assert StripeReportRunTrigger(**oldest).kwargs["stripe_conn_id"] == "stripe_default"
+
+
+def test_fires_when_the_data_is_there(stripe_conn: StripeSandbox) -> None:
+    """Up to the instant itself is there; with how far it reaches, and with what the task wanted back."""
+    stripe_conn.configure(data_available_start=1714521600, data_available_end=1714608000)
+    event = fire_for_data(resume={"anything": 1})
+    assert (event.outcome, event.resume) == ("available", {"anything": 1})
+    assert event.availability == {
+        "report_type": "balance.summary.1",
+        "livemode": False,
+        "data_available_start": 1714521600,
+        "data_available_end": 1714608000,
+    }
+
+
+def test_looks_on_until_the_data_is_there() -> None:
+    """It moves on between two looks."""
+
+    def moves_on(record: RequestRecord) -> None:
+        if len(sandbox.requests) == 3:
+            sandbox.configure(data_available_end=1714608000)
+
+    with StripeSandbox(data_available_end=1714607999, on_request=moves_on) as sandbox:
+        connection = {"conn_type": "stripe", "host": sandbox.url, "password": sandbox.api_key}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+            assert fire_for_data().outcome == "available"
+        assert [request.operation for request in sandbox.requests] == ["retrieve_type"] * 4
+
+
+def test_looks_at_the_data_one_last_time_at_the_deadline(stripe_conn: StripeSandbox) -> None:
+    """Data that came while the triggerer was away is not given up, and nothing else is waited for."""
+    assert fire_for_data(deadline=time.time() - 3600).outcome == "available"
+    stripe_conn.configure(data_available_end=1714607999)
+    event = fire_for_data(deadline=time.time() - 3600)
+    assert event.outcome == "timeout"
+    assert "was not seen to reach 2024-05-02 00:00:00 UTC by the deadline" in str(event.message)
+    assert len(stripe_conn.requests) == 2
+
+
+def test_gives_up_on_the_data_after_the_deadline(stripe_conn: StripeSandbox) -> None:
+    """The last look is made at the deadline, however long the pause would have been."""
+    stripe_conn.configure(data_available_end=1714607999)
+    deadline = time.time() + 0.3
+    assert fire_for_data(deadline=deadline, poll_interval=30).outcome == "timeout"
+    assert len(stripe_conn.requests) == 2
+    assert stripe_conn.requests[-1].at >= deadline
+
+
+def test_an_error_about_the_data_that_stays_is_told(stripe_conn: StripeSandbox) -> None:
+    """A report type that the account doesn't have is none that it will have."""
+    event = fire_for_data(report_type="weather.summary.1")
+    assert (event.outcome, event.report_type) == ("error", "weather.summary.1")
+    assert "No such report type" in str(event.message)
+
+
+@pytest.mark.parametrize("kind", [StripeReportRunTrigger, StripeReportTypeTrigger])
+def test_airflow_gives_up_well_after_the_trigger(kind: type[StripeTrigger]) -> None:
+    """The last look has to be answered, on a triggerer with many tasks, before Airflow ends the wait unseen."""
+    now = time.time()
+    about: dict[str, Any] = dict.fromkeys(kind.subject, 1)
+    within_an_hour = kind(**about, deadline=now + 3600, since=now).backstop
+    assert timedelta(minutes=74) < within_an_hour <= timedelta(minutes=75)
+    assert kind(**about, deadline=now - 3600, since=now).backstop == timedelta(minutes=15)

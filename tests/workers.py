@@ -175,12 +175,9 @@ def _work(pipe: Connection, environ: dict[str, str], build: Any, instance: Any, 
     os.environ.update(environ)
     triggers.FIRST_LOOK_AFTER, polling.LONGEST_PAUSE = 0.0, 0.05
     client = Client(base_url=url, token="")
-    state, error, deferral = execute(build(), TaskInstance(**instance), client, remembers=remembers)
-    stored = deferral and {
-        "classpath": deferral.classpath,
-        "trigger_kwargs": deferral.trigger_kwargs,
-        "next_method": deferral.next_method,
-    }
+    state, error, message = execute(build(), TaskInstance(**instance), client, remembers=remembers)
+    names = ("classpath", "trigger_kwargs", "next_method")
+    stored = {name: getattr(message, name) for name in names} if state == "deferred" else None
     pipe.send((state, error and repr(error), stored))
 
 
