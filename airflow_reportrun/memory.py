@@ -77,7 +77,7 @@ class Memory:
         began = dag_run.start_date.timestamp() if dag_run.start_date else clock()
         if store is None:
             # Clearing a task moves the start of its DAG run, under the feet of the tasks that were not cleared.
-            return cls(first_try=began, earliest=0.0 if dag_run.clear_number else began - CLOCK_SKEW)
+            return cls(first_try=began, earliest=0.0 if getattr(dag_run, "clear_number", 0) else began - CLOCK_SKEW)
         kept = store.get(STORE_KEY)
         if isinstance(kept, Mapping) and kept.get("max_tries") == ti.max_tries:
             first_try, submission = float(str(kept["first_try"])), _submission(kept.get("submission"))

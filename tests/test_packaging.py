@@ -60,7 +60,7 @@ def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airf
     dags = shutil.copytree(ROOT / "example_dags", tmp_path / "dags")
     if AIRFLOW_2:  # what the README says to change
         for path in dags.glob("*.py"):
-            path.write_text(path.read_text().replace("from airflow.sdk import DAG", "from airflow import DAG"))
+            path.write_text(path.read_text().replace("airflow.sdk", "airflow.providers.common.compat.sdk"))
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(tmp_path),
@@ -119,6 +119,16 @@ def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbo
 
     spans = [(run.parameters["interval_start"], run.parameters["interval_end"]) for run in stripe_conn.report_runs]
     assert spans == [(1714521600, 1714608000), (1714521600, 1717200000)]
+
+    airflow("dags", "test", "stripe_restate_last_days", "2024-05-05T13:00:00+00:00")
+    assert sorted(path.name for path in (tmp_path / "reports" / "restated").iterdir()) == [
+        f"2024-05-0{day}.csv" for day in (1, 2, 3, 4)
+    ]
+    again = [
+        path.joinpath("2024-05-01.csv") for path in (tmp_path / "reports").glob("*") if path.name != "balance"
+    ]
+    assert read(again[0]) == read(again[1])
+    assert len(stripe_conn.report_runs) == 6
 
 
 def read(path: Path) -> list[dict[str, Any]]:

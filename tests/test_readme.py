@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+import importlib
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_reportrun import hooks, operators, sensors
+from tests.versions import AIRFLOW_2
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,6 +22,22 @@ def test_the_first_program_is_the_example_that_the_tests_run() -> None:
     assert region
     assert program
     assert program[1] == region[1]
+
+
+def test_the_answers_are_programs() -> None:
+    """Each builds its task, with the names and options that there are."""
+    names: dict[str, Any] = {"task": task, "timedelta": timedelta}
+    for module in (operators, sensors, hooks):
+        names |= {name: value for name, value in vars(module).items() if name.startswith("Stripe")}
+    if not AIRFLOW_2:
+        names["StripeRetryPolicy"] = importlib.import_module("airflow_reportrun.retry_policy").StripeRetryPolicy
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "questions.md").read_text(), re.DOTALL)
+    assert programs
+    for program in programs:
+        if AIRFLOW_2 and "StripeRetryPolicy" in program:
+            continue
+        with DAG("questions", schedule=None, start_date=datetime(2024, 1, 1, tzinfo=UTC)):
+            exec(program, dict(names))  # noqa: S102 - our own
 
 
 def anchors(page: Path) -> set[str]:
