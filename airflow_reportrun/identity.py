@@ -27,7 +27,7 @@ class Identity:
     :param report_type: what is asked for.
     :param parameters: the parameters that are sent, form-encoded.
     :param fresh: tells a task instance that wants a run of its own from others with the same ids: epoch seconds
-        of its first try.
+        at which its DAG run began.
     """
 
     scope: str

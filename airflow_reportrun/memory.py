@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,21 +50,23 @@ class Submission:
     request_id: str | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Memory:
     """The memory of one task instance between two clears.
 
     :param first_try: epoch seconds of the first try; before Airflow 3.3, of the start of the DAG run.
     :param earliest: epoch seconds; a report run that was created before is not of this task instance, but of one
         with the same ids in a DAG run that was deleted.
-    :param submission: what was asked for, None while nothing was.
+    :param began: epoch seconds at which the DAG run began.
+    :param submission: what was asked for; None while nothing was, or where Stripe refused it.
     """
 
     first_try: float = 0.0
     earliest: float = 0.0
+    began: float = 0.0
     submission: Submission | None = None
-    _store: Any = None
-    _max_tries: int = 0
+    store: Any = field(default=None, repr=False)
+    max_tries: int = 0
 
     @classmethod
     def recall(cls, context: Context, *, clock: Callable[[], float] = time.time) -> Memory:
@@ -75,40 +77,55 @@ class Memory:
         """
         ti, dag_run, store = context["ti"], context["dag_run"], context.get("task_state_store")
         began = dag_run.start_date.timestamp() if dag_run.start_date else clock()
+        # Clearing a task moves the start of its DAG run, under the feet of the tasks that were not cleared.
+        cleared = getattr(dag_run, "clear_number", 0)
         if store is None:
-            # Clearing a task moves the start of its DAG run, under the feet of the tasks that were not cleared.
-            return cls(first_try=began, earliest=0.0 if getattr(dag_run, "clear_number", 0) else began - CLOCK_SKEW)
+            return cls(first_try=began, earliest=0.0 if cleared else began - CLOCK_SKEW, began=began)
         kept = store.get(STORE_KEY)
         if isinstance(kept, Mapping) and kept.get("max_tries") == ti.max_tries:
-            first_try, submission = float(str(kept["first_try"])), _submission(kept.get("submission"))
-            return cls(first_try, first_try - CLOCK_SKEW, submission, store, ti.max_tries)
-        # Without anything kept, a try before this one was made by an Airflow that couldn't, or came to nothing.
-        first_try = clock() if kept or ti.try_number <= 1 else min(began, clock())
-        memory = cls(first_try, first_try - CLOCK_SKEW, None, store, ti.max_tries)
+            first_try = float(str(kept["first_try"]))
+            return cls(
+                first_try=first_try,
+                earliest=float(str(kept.get("earliest", first_try - CLOCK_SKEW))),
+                began=began,
+                submission=_submission(kept.get("submission")),
+                store=store,
+                max_tries=ti.max_tries,
+            )
+        first_try = clock()
+        earliest = first_try - CLOCK_SKEW
+        if ti.try_number > 1 and not kept:
+            # There was a try before that left nothing: one of an Airflow that couldn't, whose run would be ours.
+            earliest = 0.0 if cleared else min(began, first_try) - CLOCK_SKEW
+        memory = cls(first_try=first_try, earliest=earliest, began=began, store=store, max_tries=ti.max_tries)
         memory.keep(None)
         return memory
 
     def keep(self, submission: Submission | None) -> None:
-        """Remember a submission; None is nothing that Stripe has executed."""
+        """Remember a submission, before it is sent and after its answer; None is nothing that led to a run."""
         self.submission = submission
-        if self._store is not None:
+        if self.store is not None:
             kept = None if submission is None else asdict(submission)
             # A clear asks for a fresh run: Airflow leaves the store as it is, and moves max_tries.
-            self._store.set(
-                STORE_KEY, {"max_tries": self._max_tries, "first_try": self.first_try, "submission": kept}
+            self.store.set(
+                STORE_KEY,
+                {
+                    "max_tries": self.max_tries,
+                    "first_try": self.first_try,
+                    "earliest": self.earliest,
+                    "submission": kept,
+                },
             )
 
-    def submission_by(self, scope: str, stripe_account: str | None, livemode: bool | None) -> Submission | None:
-        """Return what was asked for with this connection, None where it was another account or mode."""
+    def forget_others(self, scope: str, stripe_account: str | None, livemode: bool | None) -> None:
+        """Forget a submission that was made for another account or mode: its run can't be seen from here."""
         kept = self.submission
-        if kept is None or (kept.scope, kept.stripe_account, kept.livemode) == (scope, stripe_account, livemode):
-            return kept
-        log.warning(
-            "The first submission (%s) was for another account, mode or idempotency_scope; asking anew.",
-            kept.report_run_id or "not answered",
-        )
-        self.submission = None
-        return None
+        if kept and (kept.scope, kept.stripe_account, kept.livemode) != (scope, stripe_account, livemode):
+            log.warning(
+                "The first submission (%s) was for another account, mode or idempotency_scope; asking anew.",
+                kept.report_run_id or "not answered",
+            )
+            self.submission = None
 
 
 def _submission(kept: Any) -> Submission | None:
@@ -116,7 +133,7 @@ def _submission(kept: Any) -> Submission | None:
     if not isinstance(kept, Mapping):
         return None
     try:
-        return Submission(**{field.name: kept[field.name] for field in fields(Submission) if field.name in kept})
+        return Submission(**{it.name: kept[it.name] for it in fields(Submission) if it.name in kept})
     except TypeError:
         log.warning("Another version of this package kept a submission that this one can't read.")
         return None

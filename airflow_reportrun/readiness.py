@@ -56,8 +56,11 @@ def covered(
         clipped = begins.in_timezone(start.timezone or pendulum.UTC)
         log.warning("The account's data begins at %s; the interval is clipped to that.", clipped)
         return {**bounds, "interval_start": clipped}
+    advice = ""
+    if on_missing_data == "fail":
+        clip = ', or "clip" to report on what is left of it' if left else ""
+        advice = f' Start the DAG later, or pass on_missing_data="skip"{clip}.'
     span = f"the interval [{start}, {end})" if start else f"interval_end {end}"
     raise DataMissingError(
-        f"Stripe's data for {report_type.id} begins at {begins}, and {span} begins before. "
-        'Start the DAG later, or pass on_missing_data="skip", or "clip" to report on what is left of it.'
+        f"Stripe's data for {report_type.id} begins at {begins}, and {span} begins before.{advice}"
     )

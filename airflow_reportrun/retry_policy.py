@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 
-from airflow_reportrun.reporting.errors import DataNotReadyError, ReportingError
+from airflow_reportrun.reporting.errors import DataNotReadyError, NoReportTypesError, ReportingError
 
 try:
     from airflow.sdk import RetryDecision, RetryPolicy
@@ -61,7 +61,7 @@ class StripeRetryPolicy(RetryPolicy):
 
 def _delay(error: ReportingError, context: Context | None) -> timedelta | None:
     """Return how long to wait, None for what the task's author chose: who is patient is not hurried."""
-    if isinstance(error, DataNotReadyError):
+    if isinstance(error, (DataNotReadyError, NoReportTypesError)):
         least = DATA_NOT_READY_DELAY
     else:
         least = timedelta(seconds=getattr(error, "retry_after", None) or 0)

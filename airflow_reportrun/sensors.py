@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
-    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -128,7 +127,7 @@ class StripeSensor(BaseSensorOperator):
         """Go on when the trigger has fired."""
         try:
             return self._conclude(self.event_class.from_payload(event))
-        except AirflowException as error:
+        except Exception as error:
             if self.never_fail:  # of which Airflow 2 doesn't know when it resumes a sensor
                 raise AirflowSkipException(str(error)) from error
             raise

@@ -15,7 +15,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.memory import Memory, Submission
-from airflow_reportrun.reporting.errors import APIError, DataNotReadyError, ReportingError, ServerError
+from airflow_reportrun.reporting.errors import (
+    APIError,
+    DataNotReadyError,
+    InvalidRequestError,
+    ReportingError,
+    ServerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +68,8 @@ def submit_or_attach(
     if kept is not None:
         first = kept.attempt
         if kept.report_run_id is not None:
-            run = _now(client, kept.report_run_id, kept.request_id)
-            if not (reason := _unusable(run, clock())):
+            run = _kept(client, kept.report_run_id, kept.request_id)
+            if not (reason := unusable(run, clock())):
                 log.info("Attached to report run %s (attempt %d), which is %s", run.id, first, run.status)
                 return run
             log.warning("Attempt %d: report run %s %s, so a new one follows.", first, run.id, reason)
@@ -102,7 +108,7 @@ def submit_or_attach(
         if run.replayed:
             # The replay shows the run as it was on the day it was created.
             run = _now(client, run.id, run.request_id)
-            if reason := _unusable(run, clock(), memory.earliest):
+            if reason := unusable(run, clock(), memory.earliest):
                 log.warning("Attempt %d: report run %s %s, so a new one follows.", attempt, run.id, reason)
                 continue
         verb = "Attached to" if run.replayed else "Created"
@@ -123,11 +129,27 @@ def _is_spent(error: APIError) -> bool:
     return error.stored and (error.replayed or isinstance(error, ServerError))
 
 
+def _kept(client: ReportingClient, report_run_id: str, request_id: str | None) -> ReportRun:
+    try:
+        return _now(client, report_run_id, request_id)
+    except InvalidRequestError as error:
+        raise ReportingError(
+            f"Stripe does not show report run {report_run_id} of the first submission any more. "
+            f"Clear the task to ask for a new one. {error}"
+        ) from error
+
+
 def _now(client: ReportingClient, report_run_id: str, request_id: str | None) -> ReportRun:
     return replace(client.retrieve_report_run(report_run_id), request_id=request_id, replayed=True)
 
 
-def _unusable(run: ReportRun, now: float, earliest: float = 0.0) -> str | None:
+def unusable(run: ReportRun, now: float, earliest: float = 0.0) -> str | None:
+    """Return why a report run is of no use, None where it isn't so.
+
+    :param run: as it is now.
+    :param now: epoch seconds.
+    :param earliest: see :class:`~airflow_reportrun.memory.Memory`.
+    """
     if run.created < earliest:
         return "is older than this task instance, and belongs to a deleted one of the same name"
     if run.status == run.status.FAILED:

@@ -125,7 +125,7 @@ POINTS = {
 COUNTED: dict[tuple[str, bool, str, bool], tuple[int, int]] = {}
 
 
-def run_to_its_end(stage: Stage, runner: WorkerRunner, tried: Any, **how: Any) -> Any:
+def run_to_its_end(runner: WorkerRunner, tried: Any, **how: Any) -> Any:
     """Let triggers and tries follow each other, as Airflow does."""
     while tried.state == "deferred":
         tried = runner.attempt(
@@ -147,7 +147,7 @@ def crash(stage: Stage, runner: WorkerRunner, point: Point, **how: Any) -> Any:
         assert tried.state == "deferred", tried.error
         killer.at = at
         assert runner.fire(tried) is None
-        return run_to_its_end(stage, runner, tried, **how)  # in another triggerer
+        return run_to_its_end(runner, tried, **how)  # in another triggerer
     if where == "resumed":
         assert tried.state == "deferred", tried.error
         event = runner.fire(tried)
@@ -158,7 +158,7 @@ def crash(stage: Stage, runner: WorkerRunner, point: Point, **how: Any) -> Any:
         point.meanwhile(stage)
     runner.build = functools.partial(runner.build, currency=point.currency)
     how["try_number"] = 2
-    return run_to_its_end(stage, runner, runner.attempt(**how), **how)
+    return run_to_its_end(runner, runner.attempt(**how), **how)
 
 
 @pytest.mark.parametrize("mapped", [False, True], ids=["", "mapped"])
@@ -190,6 +190,10 @@ def test_a_killed_process_leaves_one_report_run_that_counts(
         runner.build = functools.partial(runner.build, currency="usd")
         tries.append(crash(stage, runner, point, map_index=map_index))
         assert landed.stat().st_size == tries[-1].returned["size"]
+        assert tries[-1].xcoms["report_run_id"] == tries[-1].returned["report_run_id"]
+        if not mapped:  # one try more is given the run that counts, and creates none
+            again = run_to_its_end(runner, runner.attempt(try_number=3), try_number=3)
+            assert again.returned == tries[-1].returned
     assert [tried.state for tried in tries] == ["success"] * len(tries), [tried.error for tried in tries]
     count = {tried.returned["report_run_id"] for tried in tries}
     created = {run.id for run in stage.sandbox.report_runs}

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from airflow_reportrun import triggers
-from airflow_reportrun.memory import STORE_KEY, Memory, Submission
+from airflow_reportrun.memory import CLOCK_SKEW, STORE_KEY, Memory, Submission
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.reporting import polling
-from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.sandbox import AtOnce, Dropped, RunFails, StripeSandbox
-from tests.task_runner import TaskRunner, Try, in_dag
+from tests.task_runner import START, TaskRunner, Try, in_dag
 from tests.versions import needs_airflow_3
 
 DAY = 86_400
@@ -85,6 +87,41 @@ def test_a_retry_whose_templates_render_differently_attaches_and_says_so(
     assert len(stripe_conn.report_runs) == 1
     assert "currency is usd and not eur" in caplog.text
     assert "clear the task to ask anew" in caplog.text
+
+
+@needs_store
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"currency": "nope"},
+        {"interval_start": "", "interval_end": ""},
+        {"currency": "{{ none }}"},
+        {"interval": "x"},
+    ],
+)
+def test_a_retry_attaches_also_when_its_templates_have_come_to_nonsense(
+    stripe_conn: StripeSandbox, broken: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is known needs no asking; the log says what is wrong."""
+    runner = TaskRunner()
+    first = complete(run_operator(currency="usd"), runner)
+    task = run_operator(**{"currency": "usd", **broken})
+    task.dag.render_template_as_native_obj = True
+    again = complete(task, runner, try_number=2)
+    assert first.returned == again.returned, again.error
+    assert "can't be asked for" in caplog.text
+
+
+@needs_store
+def test_a_run_that_stripe_does_not_show_any_more_is_said(stripe_conn: StripeSandbox) -> None:
+    """A clear leads out of it."""
+    runner = TaskRunner()
+    complete(run_operator(), runner)
+    stripe_conn.reset()
+    tried = complete(run_operator(), runner, try_number=2)
+    assert tried.state == "failed"
+    assert "Clear the task to ask for a new one" in str(tried.error)
+    assert complete(run_operator(), runner, try_number=3, max_tries=5).state == "success"
 
 
 @needs_store
@@ -202,8 +239,26 @@ def test_adopts_a_run_that_exists(stripe_conn: StripeSandbox, deferrable: bool, 
     assert tried.returned["report_run_id"] == run_id, tried.error
     assert (tmp_path / "x.csv").stat().st_size == tried.returned["size"]
     assert len(stripe_conn.report_runs) == 1
-    assert complete(task, TaskRunner(dag_run={"conf": {}})).state == "success"
+    for nothing in ({}, {"report_run_id": None}):
+        assert complete(task, TaskRunner(dag_run={"conf": nothing})).state == "success"
     assert len(stripe_conn.report_runs) == 2
+
+
+def test_adopts_a_run_that_was_clipped(stripe_conn: StripeSandbox) -> None:
+    """It is what the task itself would create."""
+    stripe_conn.configure(data_available_start=int(START.timestamp()) + 3600)
+    run_id = adoptable(stripe_conn, on_missing_data="clip")
+    assert complete(run_operator(report_run_id=run_id, on_missing_data="clip"), TaskRunner()).state == "success"
+    tried = complete(run_operator(report_run_id=run_id), TaskRunner())
+    assert "interval_start is 1714525200 and not 1714521600" in str(tried.error)
+
+
+def test_does_not_adopt_a_run_whose_file_has_expired(stripe_conn: StripeSandbox) -> None:
+    """Green without a file would be worse than red."""
+    stripe_conn.configure(clock=lambda: time.time() - 400 * DAY, transition=AtOnce())
+    run_id = adoptable(stripe_conn, wait_for_data=False)
+    tried = complete(run_operator(report_run_id=run_id), TaskRunner())
+    assert "has a file that expired" in str(tried.error)
 
 
 @pytest.mark.parametrize(
@@ -269,8 +324,12 @@ def test_says_what_the_account_has_when_none_will_do(stripe_conn: StripeSandbox)
 
 def test_parameters_survive_the_store() -> None:
     """Columns, extras and instants come back as they were sent."""
-    parameters = ReportParameters(interval_start=1, interval_end=2, columns=("b", "a"), extra={"x": {"y": [True]}})
-    assert ReportParameters.from_dict(parameters.as_dict()).as_dict() == parameters.as_dict()
+    extra = {"x": {"y": [True]}, "connected_accounts": ("acct_1", "acct_2"), "z": MappingProxyType({"a": 1})}
+    parameters = ReportParameters(interval_start=1, interval_end=2, columns=("b", "a"), extra=extra)
+    stored = json.loads(json.dumps(parameters.as_dict()))
+    assert stored == parameters.as_dict()
+    assert ReportParameters.from_dict(stored).as_dict() == stored
+    assert form_encode(stored) == form_encode({**parameters.as_dict(), **extra})
 
 
 SUBMISSION: dict[str, Any] = {
@@ -314,8 +373,10 @@ def test_reads_what_other_versions_kept() -> None:
 
 def test_a_first_try_that_left_nothing_began_with_the_dag_run() -> None:
     """It was made by an Airflow without a store: a report run of then is our own."""
-    assert recall(Store(), try_number=2).first_try == 1000.0
-    assert recall(Store(), try_number=1).first_try == 9000.0
+    assert recall(Store(), try_number=2).earliest == 1000.0 - CLOCK_SKEW
+    assert recall(Store(), try_number=2, clear_number=1).earliest == 0.0
+    assert recall(Store(), try_number=1).earliest == 9000.0 - CLOCK_SKEW
+    assert recall(Store(), try_number=2).first_try == 9000.0
     cleared = {"max_tries": 2, "first_try": 5000.0, "submission": SUBMISSION}
     memory = recall(Store({STORE_KEY: cleared}), try_number=4)
     assert (memory.first_try, memory.submission) == (9000.0, None)

@@ -7,14 +7,16 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pendulum
 import pytest
 
 from airflow_reportrun import triggers
+from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator, run
 from airflow_reportrun.readiness import covered, data_wanted
-from airflow_reportrun.reporting.errors import DataMissingError
+from airflow_reportrun.reporting.errors import DataMissingError, DataNotReadyError
 from airflow_reportrun.reporting.models import ReportType
 from airflow_reportrun.sandbox import DataLate, StripeSandbox
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
@@ -109,6 +111,25 @@ def test_a_refusal_is_not_yet_and_asked_again_only_when_the_data_has_moved_on(
     assert len({request.idempotency_key for request in (first, *others)}) == 2
     assert others[-1].at - first.at > 0.3
     assert len(stripe_conn.report_runs) == 1
+
+
+def test_a_refusal_that_stays_is_told_in_the_end(stripe_conn: StripeSandbox, deferrable: bool) -> None:
+    """Stripe's words, whichever process heard them."""
+    stripe_conn.configure(data_available_end=UNTIL + 10 * DAY)
+    stripe_conn.inject(DataLate())
+    tried = complete(run_operator(deferrable=deferrable, data_timeout=2), begun_now())
+    assert tried.state == "failed"
+    assert "Stripe had said: Data for the report type" in str(tried.error)
+    assert len(stripe_conn.requests_to("create")) == 1
+
+
+def test_a_refusal_of_what_has_no_interval_is_final(stripe_conn: StripeSandbox) -> None:
+    """There is no data to wait for, and asking again would be a storm."""
+    refusal = DataNotReadyError("No.", http_status=400, param="parameters.interval_end")
+    task = run_operator(parameter_shape="payout", payout="po_1")
+    with mock.patch.object(StripeReportingHook, "create_report_run", side_effect=refusal) as create:
+        assert TaskRunner().run(task).state == "up_for_retry"
+    assert create.call_count == 1
 
 
 def test_without_waiting_a_refusal_costs_a_try(stripe_conn: StripeSandbox) -> None:

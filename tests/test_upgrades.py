@@ -221,6 +221,7 @@ def stored(report_run_id: str | None) -> dict[str, Any]:
     return {
         "max_tries": 3,
         "first_try": time.time() - 60,
+        "earliest": time.time() - 360,
         "novelty": [1, 2],
         "submission": {
             "scope": "",

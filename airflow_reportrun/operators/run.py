@@ -33,6 +33,7 @@ from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     DataMissingError,
     DataNotReadyError,
+    ReportingError,
     ReportRunFailedError,
 )
 from airflow_reportrun.reporting.parameters import (
@@ -54,6 +55,20 @@ if TYPE_CHECKING:
     from airflow_reportrun.reporting.models import ReportRun
 
 log = logging.getLogger(__name__)
+
+_QUESTION = (
+    "report_type",
+    "interval_start",
+    "interval_end",
+    "columns",
+    "connected_account",
+    "currency",
+    "payout",
+    "reporting_category",
+    "timezone",
+    "parameters",
+)
+"""The options that say what to ask for; a retry that knows what was asked for does without them."""
 
 REPORT_RUN_ID_XCOM_KEY = "report_run_id"
 
@@ -124,16 +139,7 @@ class StripeReportRunOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        "report_type",
-        "interval_start",
-        "interval_end",
-        "columns",
-        "connected_account",
-        "currency",
-        "payout",
-        "reporting_category",
-        "timezone",
-        "parameters",
+        *_QUESTION,
         "destination",
         "report_run_id",
         "fresh",
@@ -223,8 +229,8 @@ class StripeReportRunOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
         with airflow_errors():
-            require_rendered(self, self._given)
-            adopted = str(self.report_run_id or "").strip()
+            require_rendered(self, [name for name in self._given if name not in _QUESTION])
+            adopted = _word(self.report_run_id)
             run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
         self._waits_for = run.id
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
@@ -236,7 +242,8 @@ class StripeReportRunOperator(BaseOperator):
 
     def execute_when_available(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has seen the data."""
-        _require_available(ReportTypeEvent.from_payload(event))
+        arrived = ReportTypeEvent.from_payload(event)
+        _require_available(arrived, arrived.resume.get("refusal"))
         return self.execute(context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,74 +263,96 @@ class StripeReportRunOperator(BaseOperator):
         from airflow_reportrun.submission import submit_or_attach
 
         fresh, memory = self._is_fresh(), Memory.recall(context)
-        asked = self._asked_in_all_tries(context, memory)
-        self._check_livemode(asked.report_type)
-        refused_at = None
+        settings = self.hook.settings
+        memory.forget_others(settings.idempotency_scope, settings.stripe_account, settings.livemode)
+        refused_at, refusal = None, None
         while True:
             seen = None
+            if memory.submission is not None:
+                asked = self._asked_before(context, memory.submission.report_type, memory.submission.parameters)
+                self._warn_of_differences(context, asked)
+            else:
+                asked = self._asked_now(context, preferred(self.hook, preferences(self.report_type)))
+            self._check_livemode(asked.report_type)
             if memory.submission is None:
-                asked, seen = self._when_available(asked, memory, refused_at)
+                asked, seen = self._when_available(asked, memory, refused_at, refusal)
+            identity = self._identity(context, asked, memory.began if fresh else None)
             try:
-                run = submit_or_attach(
-                    self.hook,
-                    self._identity(context, asked, memory.first_try if fresh else None),
-                    asked.parameters,
-                    shape=asked.shape,
-                    memory=memory,
-                )
+                run = submit_or_attach(self.hook, identity, asked.parameters, shape=asked.shape, memory=memory)
             except DataNotReadyError as error:
-                if not self.wait_for_data:
+                if not self.wait_for_data or "interval_end" not in asked.bounds:
                     raise
                 log.warning("Stripe does not have the data yet: %s", error)
                 # To ask again before the data has moved on would spend an attempt on the same answer.
                 refused_at = seen or self.hook.retrieve_report_type(asked.report_type).data_available_end
+                refusal = str(error)
             else:
                 return run, asked.destination
 
     def _adopt(self, context: Context, report_run_id: str) -> tuple[ReportRun, str | None]:
         """Return a report run that exists already, if it is what this task would ask for."""
+        from airflow_reportrun.submission import unusable
+
         run = self.hook.retrieve_report_run(report_run_id)
-        given = preferences(self.report_type)
-        report_type = run.report_type if run.report_type in given else given[0]
-        asked = self._asked(report_type, self._bounds(context, self._shape(report_type)))
+        asked = self._asked_before(context, run.report_type, run.parameters)
         self._check_livemode(asked.report_type)
-        if differences := asked.differences(run.report_type, run.parameters):
+        if differences := self._differences(context, asked):
             raise ConfigurationError(
                 f"Report run {run.id} is not what this task asks for ({differences}). "
                 "StripeReportRunSensor and StripeReportDownloadOperator take any run."
             )
         if run.status == run.status.FAILED:
             raise ReportRunFailedError(run)
+        if reason := unusable(run, time.time()):
+            raise ConfigurationError(f"Report run {run.id} {reason}; leave out report_run_id to ask for another.")
         log.info("Adopted report run %s, which is %s.", run.id, run.status)
         return run, asked.destination
 
-    def _asked_in_all_tries(self, context: Context, memory: Memory) -> Asked:
-        """Return what the first submission asked for, where it is known, and what the task asks for otherwise."""
+    def _asked_now(self, context: Context, report_type: str) -> Asked:
+        """Return what the options ask for, checked."""
+        require_rendered(self, self._given)
+        return self._asked(report_type, self._bounds(context, self._shape(report_type)))
+
+    def _asked_before(self, context: Context, report_type: str, parameters: Mapping[str, Any]) -> Asked:
+        """Return what a report run was asked for with, whatever the options say now."""
         from airflow_reportrun.intervals import instant, timezone
 
-        settings = self.hook.settings
-        kept = memory.submission_by(settings.idempotency_scope, settings.stripe_account, settings.livemode)
-        if kept is None:
-            report_type = preferred(self.hook, preferences(self.report_type))
-            return self._asked(report_type, self._bounds(context, self._shape(report_type)))
-        zone, parameters = timezone(context), ReportParameters.from_dict(kept.parameters)
+        zone = timezone(context)
         bounds = {
-            name: instant(name, kept.parameters[name]).in_timezone(zone)
+            name: instant(name, parameters[name]).in_timezone(zone)
             for name in ("interval_start", "interval_end")
-            if name in kept.parameters
+            if parameters.get(name) is not None
         }
-        shape, destination = self._shape(kept.report_type), self._destination(kept.report_type, bounds)
+        shape = {0: ParameterShape.PAYOUT, 1: ParameterShape.INTERVAL_END, 2: ParameterShape.INTERVAL}[len(bounds)]
+        destination = self._destination(report_type, bounds)
+        return Asked(report_type, shape, bounds, ReportParameters.from_dict(parameters), destination)
+
+    def _differences(self, context: Context, before: Asked) -> str:
+        """Return in words how a report run differs from what the options ask for now, empty where it doesn't."""
         given = preferences(self.report_type)
-        report_type = kept.report_type if kept.report_type in given else given[0]
-        now = self._asked(report_type, self._bounds(context, self._shape(report_type)))
-        ignored = {"interval_start"} if self.on_missing_data == "clip" else set[str]()
-        if differences := now.differences(kept.report_type, kept.parameters, ignored=ignored):
+        now = self._asked_now(context, before.report_type if before.report_type in given else given[0])
+        clipped = (
+            self.on_missing_data == "clip"
+            and before.shape is now.shape is ParameterShape.INTERVAL
+            and before.bounds["interval_start"] > now.bounds["interval_start"]
+        )
+        return now.differences(
+            before.report_type,
+            before.parameters.as_dict(),
+            ignored={"interval_start"} if clipped else set(),
+        )
+
+    def _warn_of_differences(self, context: Context, before: Asked) -> None:
+        try:
+            differences = self._differences(context, before)
+        except ReportingError as error:
+            differences = f"which can't be asked for: {error}"
+        if differences:
             log.warning(
                 "The task asks for something else than in its first submission (%s). The first one counts; "
                 "clear the task to ask anew.",
                 differences,
             )
-        return Asked(kept.report_type, shape, bounds, parameters, destination)
 
     def _asked(self, report_type: str, bounds: Mapping[str, DateTime]) -> Asked:
         """Return what the options ask for, checked."""
@@ -404,17 +433,20 @@ class StripeReportRunOperator(BaseOperator):
         )
 
     def _is_fresh(self) -> bool:
-        word = str(self.fresh).strip().lower()
-        if word not in ("true", "false", "none", ""):
+        word = _word(self.fresh).lower()
+        if word not in ("true", "false", ""):
             raise ConfigurationError(f"fresh is True or False, not {self.fresh!r}.")
         return word == "true"
 
-    def _when_available(self, asked: Asked, memory: Memory, refused_at: int | None) -> tuple[Asked, int | None]:
+    def _when_available(
+        self, asked: Asked, memory: Memory, refused_at: int | None, refusal: str | None
+    ) -> tuple[Asked, int | None]:
         """Return what to ask for, and how far the data reaches, once it reaches far enough.
 
         A deferrable task comes back in ``execute_when_available`` instead.
 
         :param refused_at: how far the data reached when Stripe said that it was not there.
+        :param refusal: Stripe's words.
         """
         from airflow_reportrun.readiness import covered, data_wanted
 
@@ -432,10 +464,10 @@ class StripeReportRunOperator(BaseOperator):
         if refused_at is not None:
             wanted = max(wanted, refused_at + 1)
         if self.wait_for_data and reaches < wanted:
-            reaches = self._wait_for_data(asked.report_type, wanted, memory)
+            reaches = self._wait_for_data(asked.report_type, wanted, memory, refusal)
         return asked if bounds == asked.bounds else self._asked(asked.report_type, bounds), reaches
 
-    def _wait_for_data(self, report_type: str, until: int, memory: Memory) -> int:
+    def _wait_for_data(self, report_type: str, until: int, memory: Memory, refusal: str | None) -> int:
         """Return how far the data reaches when it reaches far enough."""
         from airflow_reportrun.reporting.polling import Watch
         from airflow_reportrun.triggers import StripeReportTypeTrigger
@@ -454,10 +486,11 @@ class StripeReportRunOperator(BaseOperator):
                 poll_interval=poll_interval,
                 stripe_conn_id=self.stripe_conn_id,
                 stripe_account=self.stripe_account,
+                resume={"refusal": refusal},
             )
             self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
         event = wait(self.hook, DataReaches(report_type, until), Watch(now, deadline, poll_interval))
-        return _require_available(event)
+        return _require_available(event, refusal)
 
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
         """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""
@@ -509,9 +542,19 @@ def _positive(name: str, span: timedelta | float) -> timedelta:
     return found
 
 
-def _require_available(event: ReportTypeEvent) -> int:
+def _require_available(event: ReportTypeEvent, refusal: str | None) -> int:
     """Return how far the data reaches, or fail: the deadline counts over all tries, so a retry would not help."""
     if event.availability is None:
-        advice = " A longer data_timeout= waits for it." if event.outcome == "timeout" else ""
-        raise AirflowFailException(f"{event.message}{advice}")
+        advice = (
+            " A longer data_timeout= waits for it; it counts from the first try of the task, before Airflow 3.3"
+            " from the start of the DAG run."
+        )
+        said = f" Stripe had said: {refusal}" if refusal else ""
+        raise AirflowFailException(f"{event.message}{advice if event.outcome == 'timeout' else ''}{said}")
     return int(event.availability["data_available_end"])
+
+
+def _word(rendered: object) -> str:
+    """Return what a template came to, empty for nothing."""
+    word = str(rendered).strip()
+    return "" if word == "None" else word

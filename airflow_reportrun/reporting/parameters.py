@@ -78,7 +78,8 @@ class ReportParameters:
         """Return what is sent: Stripe's names, without what is not set, sorted by name."""
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
         named["columns"] = list(self.columns) or None
-        return {name: value for name, value in sorted({**named, **self.extra}.items()) if value is not None}
+        values = sorted({**named, **self.extra}.items())
+        return {name: _as_json(value) for name, value in values if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ReportParameters:
@@ -146,6 +147,15 @@ def form_encode(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     :raises InvalidParametersError: for a value that has no form encoding.
     """
     return list(_pairs("", values))
+
+
+def _as_json(value: Any) -> Any:
+    """Return mappings and sequences of any kind as those of JSON, which are sent in the same way."""
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_as_json(item) for item in value]
+    return value
 
 
 def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
