@@ -14,13 +14,13 @@ from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
     AirflowSkipException,
-    BaseOperator,
     conf,
 )
 
 from airflow_reportrun.asked import Asked, preferences, preferred
 from airflow_reportrun.events import ReportRunEvent, ReportTypeEvent
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
+from airflow_reportrun.operators.asking import QUESTION, AskingOperator
 from airflow_reportrun.outcomes import (
     airflow_errors,
     fetch,
@@ -33,19 +33,15 @@ from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     DataMissingError,
     DataNotReadyError,
-    ReportingError,
     ReportRunFailedError,
 )
 from airflow_reportrun.reporting.parameters import (
     ParameterShape,
-    ReportParameters,
     form_encode,
-    shape_of,
 )
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from pendulum import DateTime
 
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.identity import Identity
@@ -55,20 +51,6 @@ if TYPE_CHECKING:
     from airflow_reportrun.reporting.models import ReportRun
 
 log = logging.getLogger(__name__)
-
-_QUESTION = (
-    "report_type",
-    "interval_start",
-    "interval_end",
-    "columns",
-    "connected_account",
-    "currency",
-    "payout",
-    "reporting_category",
-    "timezone",
-    "parameters",
-)
-"""The options that say what to ask for; a retry that knows what was asked for does without them."""
 
 REPORT_RUN_ID_XCOM_KEY = "report_run_id"
 
@@ -82,7 +64,7 @@ DATA_POLL_INTERVAL = 60.0
 """Seconds between looks at a report type at first: its data moves on about twice a day."""
 
 
-class StripeReportRunOperator(BaseOperator):
+class StripeReportRunOperator(AskingOperator):
     """Create a report run for the interval of the DAG run, once, and wait for it.
 
     The interval is ``interval_start`` and ``interval_end`` where given, else the unit that ``interval`` names,
@@ -139,7 +121,7 @@ class StripeReportRunOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        *_QUESTION,
+        *QUESTION,
         "destination",
         "report_run_id",
         "fresh",
@@ -229,7 +211,7 @@ class StripeReportRunOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
         with airflow_errors():
-            require_rendered(self, [name for name in self._given if name not in _QUESTION])
+            require_rendered(self, [name for name in self._given if name not in QUESTION])
             adopted = _word(self.report_run_id)
             run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
         self._waits_for = run.id
@@ -269,10 +251,10 @@ class StripeReportRunOperator(BaseOperator):
         while True:
             seen = None
             if memory.submission is not None:
-                asked = self._asked_before(context, memory.submission.report_type, memory.submission.parameters)
-                self._warn_of_differences(context, asked)
+                asked = self.asked_before(context, memory.submission.report_type, memory.submission.parameters)
+                self.warn_of_differences(context, asked)
             else:
-                asked = self._asked_now(context, preferred(self.hook, preferences(self.report_type)))
+                asked = self.asked_now(context, preferred(self.hook, preferences(self.report_type)))
             self._check_livemode(asked.report_type)
             if memory.submission is None:
                 asked, seen = self._when_available(asked, memory, refused_at, refusal)
@@ -294,9 +276,9 @@ class StripeReportRunOperator(BaseOperator):
         from airflow_reportrun.submission import unusable
 
         run = self.hook.retrieve_report_run(report_run_id)
-        asked = self._asked_before(context, run.report_type, run.parameters)
+        asked = self.asked_before(context, run.report_type, run.parameters)
         self._check_livemode(asked.report_type)
-        if differences := self._differences(context, asked):
+        if differences := self.differences(context, asked):
             raise ConfigurationError(
                 f"Report run {run.id} is not what this task asks for ({differences}). "
                 "StripeReportRunSensor and StripeReportDownloadOperator take any run."
@@ -307,97 +289,6 @@ class StripeReportRunOperator(BaseOperator):
             raise ConfigurationError(f"Report run {run.id} {reason}; leave out report_run_id to ask for another.")
         log.info("Adopted report run %s, which is %s.", run.id, run.status)
         return run, asked.destination
-
-    def _asked_now(self, context: Context, report_type: str) -> Asked:
-        """Return what the options ask for, checked."""
-        require_rendered(self, self._given)
-        return self._asked(report_type, self._bounds(context, self._shape(report_type)))
-
-    def _asked_before(self, context: Context, report_type: str, parameters: Mapping[str, Any]) -> Asked:
-        """Return what a report run was asked for with, whatever the options say now."""
-        from airflow_reportrun.intervals import instant, timezone
-
-        zone = timezone(context)
-        bounds = {
-            name: instant(name, parameters[name]).in_timezone(zone)
-            for name in ("interval_start", "interval_end")
-            if parameters.get(name) is not None
-        }
-        shape = {0: ParameterShape.PAYOUT, 1: ParameterShape.INTERVAL_END, 2: ParameterShape.INTERVAL}[len(bounds)]
-        destination = self._destination(report_type, bounds)
-        return Asked(report_type, shape, bounds, ReportParameters.from_dict(parameters), destination)
-
-    def _differences(self, context: Context, before: Asked) -> str:
-        """Return in words how a report run differs from what the options ask for now, empty where it doesn't."""
-        given = preferences(self.report_type)
-        now = self._asked_now(context, before.report_type if before.report_type in given else given[0])
-        clipped = (
-            self.on_missing_data == "clip"
-            and before.shape is now.shape is ParameterShape.INTERVAL
-            and before.bounds["interval_start"] > now.bounds["interval_start"]
-        )
-        return now.differences(
-            before.report_type,
-            before.parameters.as_dict(),
-            ignored={"interval_start"} if clipped else set(),
-        )
-
-    def _warn_of_differences(self, context: Context, before: Asked) -> None:
-        try:
-            differences = self._differences(context, before)
-        except ReportingError as error:
-            differences = f"which can't be asked for: {error}"
-        if differences:
-            log.warning(
-                "The task asks for something else than in its first submission (%s). The first one counts; "
-                "clear the task to ask anew.",
-                differences,
-            )
-
-    def _asked(self, report_type: str, bounds: Mapping[str, DateTime]) -> Asked:
-        """Return what the options ask for, checked."""
-        shape = self._shape(report_type)
-        parameters = ReportParameters(
-            columns=self.columns or (),
-            connected_account=self.connected_account,
-            currency=self.currency,
-            payout=self.payout,
-            reporting_category=self.reporting_category,
-            timezone=self.timezone,
-            extra={} if self.parameters is None else self.parameters,
-            **{name: bound.int_timestamp for name, bound in bounds.items()},
-        )
-        parameters.check(shape)
-        form_encode(parameters.as_dict())
-        return Asked(report_type, shape, bounds, parameters, self._destination(report_type, bounds))
-
-    def _shape(self, report_type: str) -> ParameterShape:
-        return self.parameter_shape or shape_of(report_type)
-
-    def _bounds(self, context: Context, shape: ParameterShape) -> dict[str, DateTime]:
-        """Return what the report type takes of the interval, by Stripe's names, in the schedule's time zone."""
-        from airflow_reportrun.intervals import instant, resolve, timezone
-
-        given = {"interval_start": self.interval_start, "interval_end": self.interval_end}
-        if shape is ParameterShape.INTERVAL:
-            found = resolve(context, **given, interval=self.interval)
-            return {"interval_start": found.start, "interval_end": found.end}
-        if shape is ParameterShape.PAYOUT and self.interval is not None:
-            raise ConfigurationError("This report type takes payout; leave out interval.")
-        zone = timezone(context)
-        bounds = {
-            name: instant(name, value).in_timezone(zone) for name, value in given.items() if value is not None
-        }
-        if shape is ParameterShape.INTERVAL_END and not bounds:
-            return {"interval_end": resolve(context, interval=self.interval).end}
-        return bounds
-
-    def _destination(self, report_type: str, bounds: Mapping[str, DateTime]) -> str | None:
-        from airflow_reportrun.landing.destination import resolve_destination
-
-        if self.destination is None:
-            return None
-        return str(resolve_destination(self.destination, {"report_type": report_type, **bounds}))
 
     def _check_livemode(self, report_type: str) -> None:
         """Refuse the wrong kind of key: figures of a test account must not close anybody's books."""
@@ -465,7 +356,7 @@ class StripeReportRunOperator(BaseOperator):
             wanted = max(wanted, refused_at + 1)
         if self.wait_for_data and reaches < wanted:
             reaches = self._wait_for_data(asked.report_type, wanted, memory, refusal)
-        return asked if bounds == asked.bounds else self._asked(asked.report_type, bounds), reaches
+        return asked if bounds == asked.bounds else self.asking(asked.report_type, bounds), reaches
 
     def _wait_for_data(self, report_type: str, until: int, memory: Memory, refusal: str | None) -> int:
         """Return how far the data reaches when it reaches far enough."""
