@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from airflow_reportrun import __version__
-from airflow_reportrun.sandbox import AfterSeconds, StripeSandbox
+from airflow_reportrun.sandbox import AfterSeconds, AtOnce, StripeSandbox
 from tests.versions import AIRFLOW_2
 
 ROOT = Path(__file__).parent.parent
@@ -120,6 +120,7 @@ def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbo
     spans = [(run.parameters["interval_start"], run.parameters["interval_end"]) for run in stripe_conn.report_runs]
     assert spans == [(1714521600, 1714608000), (1714521600, 1717200000)]
 
+    stripe_conn.configure(transition=AtOnce())  # four deferrals would be waited for one after the other
     airflow("dags", "test", "stripe_restate_last_days", "2024-05-05T13:00:00+00:00")
     assert sorted(path.name for path in (tmp_path / "reports" / "restated").iterdir()) == [
         f"2024-05-0{day}.csv" for day in (1, 2, 3, 4)

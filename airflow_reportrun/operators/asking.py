@@ -105,7 +105,7 @@ class AskingOperator(BaseOperator):
             )
 
     def asking(self, report_type: str, bounds: Mapping[str, DateTime]) -> Asked:
-        """Return what the options ask for, checked."""
+        """Return what the options ask for about a span of time, checked."""
         shape = self._shape(report_type)
         parameters = ReportParameters(
             columns=self.columns or (),
