@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,6 +22,9 @@ from system_tests.plan import (
     account,
 )
 from system_tests.stage import Stage
+
+# As Ctrl-C does: what was started is stopped.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
