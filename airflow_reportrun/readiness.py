@@ -51,8 +51,7 @@ def covered(
         missing, left = start < begins, begins < end
     if not missing:
         return dict(bounds)
-    if left and on_missing_data == "clip":
-        assert start is not None  # noqa: S101 - for the type checker
+    if start is not None and left and on_missing_data == "clip":
         clipped = begins.in_timezone(start.timezone or pendulum.UTC)
         log.warning("The account's data begins at %s; the interval is clipped to that.", clipped)
         return {**bounds, "interval_start": clipped}

@@ -163,15 +163,15 @@ def crash(stage: Stage, runner: WorkerRunner, point: Point, **how: Any) -> Any:
 
 @pytest.mark.parametrize("mapped", [False, True], ids=["", "mapped"])
 @pytest.mark.parametrize("remembers", STORES.values(), ids=STORES)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", POINTS)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [(name, mode) for name, point in POINTS.items() for mode in MODES if point.sync or mode != "sync"],
+)
 def test_a_killed_process_leaves_one_report_run_that_counts(
     stage: Stage, name: str, mode: str, remembers: bool, mapped: bool
 ) -> None:
     """Whatever dies on the way, and each mapped task by itself; where more were created, the docs say so."""
     point = POINTS[name]
-    if mode == "sync" and not point.sync:
-        pytest.skip("a synchronous task does not come to this point")
     if point.hesitate:
         big = stage.folder / "big"
         with big.open("wb") as file:
