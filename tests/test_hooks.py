@@ -248,11 +248,11 @@ def test_ignores_a_netrc_file(stripe_conn: StripeSandbox, monkeypatch: pytest.Mo
 
 def test_reads_a_file_and_from_the_start_again_after_a_cut(stripe_conn: StripeSandbox) -> None:
     """What was read before the cut is not mixed with what comes after."""
-    from airflow_reportrun.sandbox import ShortContents
+    from airflow_reportrun.sandbox import CutBody
 
     run = finished(stripe_conn)
     assert run.result
-    stripe_conn.inject(ShortContents(kept=100, announced=False))
+    stripe_conn.inject(CutBody(after=100), on="contents")
     hook = StripeReportingHook()
     hook.sleep = lambda seconds: None
     tries: list[int] = []

@@ -17,6 +17,7 @@ from airflow_reportrun.operators import StripeReportDownloadOperator, StripeRepo
 from airflow_reportrun.sandbox import (
     AfterReads,
     AtOnce,
+    CutBody,
     Dropped,
     RunFails,
     RunNeverEnds,
@@ -466,8 +467,8 @@ def test_a_wrong_size_lands_nothing(stripe_conn: StripeSandbox, tmp_path: Path) 
 def test_a_cut_download_is_begun_again(stripe_conn: StripeSandbox, tmp_path: Path) -> None:
     """Announced or not, a short body is noticed."""
     destination = tmp_path / "x.csv"
-    stripe_conn.inject(ShortContents(kept=10, announced=True))
-    stripe_conn.inject(ShortContents(kept=10, announced=False))
+    stripe_conn.inject(ShortContents(kept=10))
+    stripe_conn.inject(CutBody(after=10), on="contents")
     task = run_operator(destination=str(destination))
     tried = complete(task)
     assert tried.state == "success"

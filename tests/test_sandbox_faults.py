@@ -9,6 +9,7 @@ import requests
 
 from airflow_reportrun.sandbox import (
     AtOnce,
+    CutBody,
     Dropped,
     RateLimited,
     Redirected,
@@ -145,7 +146,7 @@ def test_short_contents_show_in_the_size_only(sandbox: StripeSandbox) -> None:
 def test_download_breaks_off_in_the_middle(sandbox: StripeSandbox) -> None:
     """The connection closes before all the bytes that were promised came."""
     file = create(sandbox).json()["result"]
-    sandbox.inject(ShortContents(100, announced=False))
+    sandbox.inject(CutBody(after=100), on="contents")
 
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="100 bytes read"):
         get(sandbox, file["url"])

@@ -197,11 +197,12 @@ def test_other_processes_have_controls_too(stripe_sandbox: StripeSandbox) -> Non
 
 def test_controls_answer_to_this_machine_only() -> None:
     """A client elsewhere is refused, whatever it says about where it comes from."""
-    state = State(Settings(ManualClock(), AtOnce(), 0, None), livemode=False, seed=None)
+    state = State(Settings(ManualClock(), AtOnce(), 0), seed=None)
     application = Application(
         current=lambda: state,
         reset=lambda: None,
-        hang_up=lambda scope: None,
+        connection_of=lambda scope: None,
+        refuse=lambda seconds: None,
         api_key=lambda: "sk_test_sandbox",
         on_request=None,
     )

@@ -10,58 +10,82 @@ Start one in a test, and point a client at it::
 or use the fixture ``stripe_sandbox`` of `airflow_reportrun.sandbox.pytest_plugin`, or run
 ``python -m airflow_reportrun.sandbox``.
 
-It does: create, retrieve and list report runs; list and retrieve report types (`balance.summary.1`,
-`balance_change_from_activity.itemized.3` and `.7`, `.summary.1` and `.2`); retrieve and download files;
-Stripe's authentication, request validation, error bodies and idempotency; the CSV of a fictional shop whose
-books are a pure function of time; faults on request; a log of what it was asked.
+It does: create, retrieve and list report runs; list and retrieve report types; retrieve and download files, whole
+or in part; list and retrieve events; Stripe's authentication, permissions, modes, accounts, request validation,
+error bodies, rate limits and idempotency; the CSV of a fictional shop whose books are a pure function of time;
+faults on request, in the application and on the wire; a log of what it was asked.
 
-It does not: keep data of its own for each connected account (``Stripe-Account`` separates runs, the shop is
-the same), know restricted keys and their permissions, send events, limit rates by itself, answer ranges of a
-file, ``expand``, take `decimal_separator` or `compress_file`, offer report types beyond the five, let files
-or keys expire (but idempotency keys do, after 24 hours), or break below HTTP other than by closing a
-connection. Where Stripe's behaviour is not public it chooses, and says so: for refusals all in `errors`,
-for the CSV in `reports`, for names of report types in `catalogue`.
+It does not: send webhooks, ``expand``, or answer any other call of Stripe's API. Where Stripe's behaviour is not
+public it chooses, and docs/sandbox.md lists what.
 """
 
 from __future__ import annotations
 
+from .app import PERMISSIONS
 from .clock import Clock, ManualClock
 from .faults import (
+    ANY,
     OPERATIONS,
     DataLate,
     Dropped,
+    EndsAtOnce,
     Fault,
+    IgnoresRange,
     KeyExpired,
+    KeyInUse,
+    LockTimeout,
+    OtherRange,
+    ProxyPage,
     RateLimited,
     Redirected,
+    Refused,
     RequestFault,
     RunFails,
     RunFault,
     RunNeverEnds,
     ServerError,
+    SharesFile,
     ShortContents,
     Slow,
     Unavailable,
     UnknownStatus,
     WrongSize,
 )
+from .limits import RateLimits
 from .messages import RequestRecord
 from .runs import AfterReads, AfterSeconds, AtOnce, RunRecord, Transition
 from .server import StripeSandbox
+from .wire import CutBody, CutHeaders, Drips, Framed, Garbage, Gzipped, Stalls, WireFault, WrongLength
 
 __all__ = [
+    "ANY",
     "OPERATIONS",
+    "PERMISSIONS",
     "AfterReads",
     "AfterSeconds",
     "AtOnce",
     "Clock",
+    "CutBody",
+    "CutHeaders",
     "DataLate",
+    "Drips",
     "Dropped",
+    "EndsAtOnce",
     "Fault",
+    "Framed",
+    "Garbage",
+    "Gzipped",
+    "IgnoresRange",
     "KeyExpired",
+    "KeyInUse",
+    "LockTimeout",
     "ManualClock",
+    "OtherRange",
+    "ProxyPage",
     "RateLimited",
+    "RateLimits",
     "Redirected",
+    "Refused",
     "RequestFault",
     "RequestRecord",
     "RunFails",
@@ -69,11 +93,15 @@ __all__ = [
     "RunNeverEnds",
     "RunRecord",
     "ServerError",
+    "SharesFile",
     "ShortContents",
     "Slow",
+    "Stalls",
     "StripeSandbox",
     "Transition",
     "Unavailable",
     "UnknownStatus",
+    "WireFault",
+    "WrongLength",
     "WrongSize",
 ]

@@ -6,35 +6,59 @@ import base64
 import binascii
 import dataclasses
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from . import endpoints, errors
-from .downloads import HangUp, HungUp, download
-from .endpoints import RUNS_PATH, TYPES_PATH
+from .endpoints import API_VERSION, EVENTS_PATH, RUNS_PATH, TYPES_PATH
 from .errors import ApiError
-from .faults import Dropped, KeyExpired, RateLimited, RequestFault, ServerError, Unavailable
-from .messages import Answer, Call, RequestRecord
+from .faults import (
+    Dropped,
+    KeyExpired,
+    KeyInUse,
+    LockTimeout,
+    ProxyPage,
+    RateLimited,
+    Redirected,
+    Refused,
+    RequestFault,
+    ServerError,
+    Unavailable,
+)
+from .messages import Answer, Call, Contents, RequestRecord
 from .parameters import decode
 from .state import State
+from .wire import ConnectionOf, CutHeaders, Garbage, Whole, WireFault, Written
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-Handler = Callable[[State, Call, RequestFault | None], Awaitable[Answer | Response]]
+Handler = Callable[[State, Call, RequestFault | None], Awaitable[Answer | Contents]]
 
-_LOGGED_HEADERS = ("accept", "content-type", "host", "stripe-version", "user-agent")
+ACCOUNT = "acct_sandbox"
+"""The account that the sandbox's keys belong to."""
+
+PERMISSIONS = ("report_runs_and_report_types_read", "file_read", "event_read")
+"""What a restricted key can be given here. The first one creates runs, too."""
+
+_REPORTS, _FILES, _EVENTS = PERMISSIONS
+_LOGGED_HEADERS = ("accept", "content-type", "host", "if-range", "range", "stripe-version", "user-agent")
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?(;.*)?", re.ASCII)
+_PAGE = b"<!doctype html><title>Sign in</title><p>Your session on this network has ended."
 
 
 class Application:
     """Stripe's endpoints and the sandbox's own, over whatever state is current.
 
     ``current`` answers the state: a reset puts a new one in its place, and requests under way finish with
-    the old one. ``hang_up`` closes the connection of a request. ``on_request`` sees each line of the log.
+    the old one. ``connection_of`` finds the connection of a request, ``refuse`` turns new ones away for some
+    seconds. ``on_request`` sees each line of the log.
     """
 
     def __init__(
@@ -42,13 +66,15 @@ class Application:
         *,
         current: Callable[[], State],
         reset: Callable[[], None],
-        hang_up: HangUp,
+        connection_of: ConnectionOf,
+        refuse: Callable[[float], None],
         api_key: Callable[[], str],
         on_request: Callable[[RequestRecord], None] | None,
     ) -> None:
         self._current = current
         self._reset = reset
-        self._hang_up = hang_up
+        self._connection_of = connection_of
+        self._refuse = refuse
         self._api_key = api_key
         self._on_request = on_request
 
@@ -56,81 +82,90 @@ class Application:
         """Build the application to serve."""
         return Starlette(
             routes=[
-                self._route("POST", RUNS_PATH, "create", endpoints.create),
-                self._route("GET", RUNS_PATH, "list", endpoints.list_runs),
-                self._route("GET", f"{RUNS_PATH}/{{id}}", "retrieve", endpoints.retrieve),
-                self._route("GET", TYPES_PATH, "list_types", endpoints.list_types),
-                self._route("GET", f"{TYPES_PATH}/{{id}}", "retrieve_type", endpoints.retrieve_type),
-                self._route("GET", "/v1/files/{id}", "retrieve_file", endpoints.retrieve_file),
-                self._route("GET", "/v1/files/{id}/contents", "contents", self._contents),
+                self._route("POST", RUNS_PATH, "create", endpoints.create, _REPORTS),
+                self._route("GET", RUNS_PATH, "list", endpoints.list_runs, _REPORTS),
+                self._route("GET", f"{RUNS_PATH}/{{id}}", "retrieve", endpoints.retrieve, _REPORTS),
+                self._route("GET", TYPES_PATH, "list_types", endpoints.list_types, _REPORTS),
+                self._route("GET", f"{TYPES_PATH}/{{id}}", "retrieve_type", endpoints.retrieve_type, _REPORTS),
+                self._route("GET", "/v1/files/{id}", "retrieve_file", endpoints.retrieve_file, _FILES),
+                self._route("GET", "/v1/files/{id}/contents", "contents", endpoints.contents, _FILES),
+                self._route("GET", EVENTS_PATH, "list_events", endpoints.list_events, _EVENTS),
+                self._route("GET", f"{EVENTS_PATH}/{{id}}", "retrieve_event", endpoints.retrieve_event, _EVENTS),
                 # Not Stripe: for tests in another process.
                 Route("/_sandbox/requests", self._show_requests, methods=["GET"]),
                 Route("/_sandbox/report_runs", self._show_runs, methods=["GET"]),
                 Route("/_sandbox/reset", self._do_reset, methods=["POST"]),
                 *(
-                    self._route(method, "/{path:path}", "unrecognized", endpoints.unrecognized)
+                    self._route(method, "/{path:path}", "unrecognized", endpoints.unrecognized, None)
                     for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
                 ),
             ]
         )
 
-    def _route(self, method: str, path: str, operation: str, handler: Handler) -> Route:
+    def _route(self, method: str, path: str, operation: str, handler: Handler, permission: str | None) -> Route:
         async def endpoint(request: Request) -> Response:
             state = self._current()
             call = await _read(state, operation, request)
+            fault: RequestFault | None = None
+            answer: Answer | Contents
             try:
-                self._authenticate(call)
-                answer = await self._handle(state, call, handler)
+                self._let_in(state, call, permission)
+                with state.lock:
+                    fault = state.request_faults.take(call.operation, call.method, call.path)
+                with state.limiter.admit(call, state.settings.rate_limits):
+                    answer = await _handle(state, call, handler, fault)
             except ApiError as error:
                 answer = error.answer
-            self._log(state, call, answer)
-            response = (
-                answer
-                if isinstance(answer, Response)
-                else Response(answer.body, answer.status, answer.headers, "application/json")
-            )
-            response.headers["Request-Id"] = call.request_id
+            response = self._respond(state, call, answer, fault)
+            self._log(state, call, answer, fault)
             return response
 
         return Route(path, endpoint, methods=[method])
 
-    def _authenticate(self, call: Call) -> None:
-        key = _api_key(call)
-        if not key:
+    def _let_in(self, state: State, call: Call, permission: str | None) -> None:
+        """Refuse a request before anything else is looked at."""
+        if not call.api_key:
             raise errors.no_api_key()
-        if key != self._api_key():
-            raise errors.invalid_api_key(_redacted(key))
+        keys = {self._api_key(): None, **state.settings.keys}
+        if call.api_key not in keys:
+            raise errors.invalid_api_key(_redacted(call.api_key))
+        if call.account is not None and not state.knows_account(call.account):
+            raise errors.account_invalid(_redacted(call.api_key), call.account)
+        permissions = keys[call.api_key]
+        if permissions is not None and permission is not None and permission not in permissions:
+            raise errors.permission_denied(_redacted(call.api_key), call.account or ACCOUNT, permission)
+        version = call.headers.get("stripe-version", API_VERSION)
+        if not _VERSION.fullmatch(version):
+            raise errors.invalid_version(version)
 
-    async def _handle(self, state: State, call: Call, handler: Handler) -> Answer | Response:
-        with state.lock:
-            fault = state.request_faults.take(call.operation, call.method, call.path)
-        match fault:
-            case RateLimited(reason):
-                raise errors.rate_limited(reason)
-            case KeyExpired():
-                raise errors.expired_api_key(_redacted(_api_key(call)))
-            case Unavailable():
-                raise errors.unavailable()
-            case Dropped(committed=False):
-                return HungUp(self._hang_up)
-            case ServerError() if call.operation != "create":
-                raise errors.server_error()
-        try:
-            answer = await handler(state, call, fault)
-        except ApiError as error:
-            answer = error.answer
-        if call.operation != "create":  # which pauses itself, while its idempotency key is in use
-            await endpoints.pause(state, fault)
-        return HungUp(self._hang_up) if isinstance(fault, Dropped) else answer
+    def _respond(
+        self, state: State, call: Call, answer: Answer | Contents, fault: RequestFault | None
+    ) -> Response:
+        if isinstance(answer, Answer):
+            headers, chunks, size = dict(answer.headers), iter((answer.body,)), len(answer.body)
+            headers["Content-Type"] = answer.content_type
+        else:
+            headers, chunks, size = dict(answer.headers), answer.chunks(), answer.stop - answer.start
+        if not (isinstance(answer, Answer) and answer.anonymous):
+            headers["Request-Id"] = call.request_id
+        headers["Stripe-Version"] = call.headers.get("stripe-version", API_VERSION)
+        if isinstance(fault, Dropped | Refused):
+            if isinstance(fault, Refused):
+                self._refuse(fault.seconds)
+            reset = isinstance(fault, Dropped) and fault.reset
+            return Written(iter(()), self._connection_of, _no_sleep, reset=reset)
+        if isinstance(fault, WireFault):
+            whole = Whole(answer.status, headers, chunks, size)
+            return Written(fault.script(whole), self._connection_of, partial(endpoints.wait, state))
+        if isinstance(answer, Answer):
+            return Response(answer.body, answer.status, headers)
+        return StreamingResponse(chunks, answer.status, {**headers, "Content-Length": str(size)})
 
-    async def _contents(self, state: State, call: Call, fault: RequestFault | None) -> Response:
-        return download(state.find_file(call), fault, self._hang_up)
-
-    def _log(self, state: State, call: Call, answer: Answer | Response) -> None:
+    def _log(self, state: State, call: Call, answer: Answer | Contents, fault: RequestFault | None) -> None:
         headers = {name: call.headers[name] for name in _LOGGED_HEADERS if name in call.headers}
-        if key := _api_key(call):
+        if call.api_key:
             scheme = call.headers["authorization"].partition(" ")[0]
-            headers["authorization"] = f"{scheme} {_redacted(key)}"
+            headers["authorization"] = f"{scheme} {_redacted(call.api_key)}"
         record = RequestRecord(
             operation=call.operation,
             method=call.method,
@@ -141,8 +176,9 @@ class Application:
             account=call.account,
             idempotency_key=call.idempotency_key,
             request_id=call.request_id,
-            status=_status(answer),
+            status=None if isinstance(fault, Dropped | Refused | CutHeaders | Garbage) else answer.status,
             replayed=isinstance(answer, Answer) and answer.replayed,
+            fault=None if fault is None else repr(fault),
             at=call.at,
         )
         with state.lock:
@@ -180,15 +216,51 @@ async def _read(state: State, operation: str, request: Request) -> Call:
         query=decode(request.url.query),
         form=decode((await request.body()).decode("utf-8", "replace")),
         headers=request.headers,
+        api_key=_api_key(request.headers),
         base_url=str(request.base_url).rstrip("/"),
         request_id=state.new_id("req_", 14),
         at=state.now(),
     )
 
 
-def _api_key(call: Call) -> str:
+async def _handle(state: State, call: Call, handler: Handler, fault: RequestFault | None) -> Answer | Contents:
+    """Answer a request that was let in; the faults that are about what is answered happen here."""
+    match fault:
+        case RateLimited(reason):
+            raise errors.rate_limited(reason)
+        case LockTimeout():
+            raise errors.lock_timeout()
+        case KeyInUse():
+            raise errors.idempotency_key_in_use(call.idempotency_key or "")
+        case KeyExpired():
+            raise errors.expired_api_key(_redacted(call.api_key))
+        case Unavailable():
+            raise errors.unavailable()
+        case Dropped(committed=False) | Refused():
+            return Answer(503, b"")  # which nobody hears
+        case ProxyPage(status):
+            return Answer(status, _PAGE, content_type="text/html", anonymous=True)
+        case Redirected(location):
+            return Answer(302, b"", {"Location": location}, anonymous=True)
+        case ServerError() if call.operation != "create":
+            raise errors.server_error()
+    answer: Answer | Contents
+    try:
+        answer = await handler(state, call, fault)
+    except ApiError as error:
+        answer = error.answer
+    if call.operation != "create":  # which pauses itself, while its idempotency key is in use
+        await endpoints.pause(state, fault)
+    return answer
+
+
+async def _no_sleep(seconds: float) -> None:
+    """Stand in where a script has no pauses."""
+
+
+def _api_key(headers: Mapping[str, str]) -> str:
     """Read the key from a Bearer token or the user of Basic credentials; empty if there is none."""
-    scheme, _, credentials = call.headers.get("authorization", "").partition(" ")
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip()
     if scheme.lower() == "basic":
@@ -203,13 +275,6 @@ def _redacted(key: str) -> str:
     """Show the kind of a key and its last four characters, as Stripe does."""
     kind, _, secret = key.rpartition("_")
     return f"{kind}_****{secret[-4:]}" if kind and len(secret) > 4 else "****"
-
-
-def _status(answer: Answer | Response) -> int | None:
-    if isinstance(answer, Answer):
-        return answer.status
-    # A download that breaks off was answered; its status line went out.
-    return None if isinstance(answer, HungUp) and not answer.answers else answer.status_code
 
 
 def _for_neighbours(request: Request, body: Mapping[str, object]) -> Response:

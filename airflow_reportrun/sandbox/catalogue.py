@@ -28,6 +28,8 @@ class ReportType:
     default_columns: tuple[str, ...]
     optional: frozenset[str]
     metadata: bool = False
+    live_only: bool = False
+    has_data: bool = True
 
     def has_column(self, name: str) -> bool:
         """Tell whether ``name`` may be asked for."""

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
 from . import errors
-from .catalogue import CATALOGUE
+from .downloads import contents_of
 from .errors import ApiError
+from .events import MOST_TYPES
 from .faults import DataLate, RequestFault, ServerError, Slow
-from .messages import Answer, Call, Json
-from .parameters import Form, check_availability, integer, read_run_request, string
+from .messages import Answer, Call, Contents, Json
+from .parameters import Form, check_availability, find_type, integer, read_run_request, string, strings
 
 if TYPE_CHECKING:
+    from .events import Event
     from .runs import ReportRun
     from .state import State
 
 RUNS_PATH = "/v1/reporting/report_runs"
 TYPES_PATH = "/v1/reporting/report_types"
+EVENTS_PATH = "/v1/events"
+
+API_VERSION = "2026-10-28.endive"
+"""The account's own, for a client that names none."""
+
+_PAGING = ("created", "ending_before", "limit", "starting_after")
 
 LIST_DEFAULT = 10
 LIST_MOST = 100
@@ -34,13 +42,35 @@ _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
 }
 
 
+class Listed(Protocol):
+    """What a list can be paged through and filtered by."""
+
+    @property
+    def id(self) -> str:
+        """Return the id, which a cursor names."""
+        ...
+
+    @property
+    def created(self) -> int:
+        """Return when it came to be, in Unix seconds."""
+        ...
+
+
+ListedT = TypeVar("ListedT", bound=Listed)
+
+
+async def wait(state: State, seconds: float) -> None:
+    """Keep the client waiting, but no stop or reset."""
+    slices = math.ceil(seconds / 0.05)
+    for _ in range(slices):
+        if not state.over:
+            await asyncio.sleep(seconds / slices)
+
+
 async def pause(state: State, fault: RequestFault | None) -> None:
-    """Keep the client waiting if that is the fault, but no stop or reset."""
+    """Keep the client waiting if that is the fault."""
     if isinstance(fault, Slow):
-        slices = math.ceil(fault.seconds / 0.05)
-        for _ in range(slices):
-            if not state.over:
-                await asyncio.sleep(fault.seconds / slices)
+        await wait(state, fault.seconds)
 
 
 async def create(state: State, call: Call, fault: RequestFault | None) -> Answer:
@@ -72,7 +102,7 @@ async def create(state: State, call: Call, fault: RequestFault | None) -> Answer
 
 
 async def _execute_create(state: State, call: Call, fault: RequestFault | None) -> Answer:
-    request = read_run_request(call.form)
+    request = read_run_request(call.form, state.report_types(call.scope), livemode=call.scope.livemode)
     if isinstance(fault, ServerError) and not fault.committed:
         raise errors.server_error()
     if isinstance(fault, DataLate):
@@ -96,27 +126,25 @@ async def retrieve(state: State, call: Call, fault: RequestFault | None) -> Answ
 
 async def list_runs(state: State, call: Call, fault: RequestFault | None) -> Answer:
     """Show a page of runs, newest first."""
-    _refuse_unknown(call.query, ("created", "ending_before", "limit", "starting_after"))
-    page, has_more = _page(call.query, state.runs_of(call.account))
+    _refuse_unknown(call.query, _PAGING)
+    page, has_more = _page(call.query, state.runs_of(call.scope), "report run")
     data = [await _as_it_is_now(state, call, run) for run in page]
     return _list_object(RUNS_PATH, data, has_more=has_more)
 
 
 async def list_types(state: State, call: Call, fault: RequestFault | None) -> Answer:
-    """Show the whole catalogue; Stripe does not page it."""
+    """Show all types on offer; Stripe does not page them."""
     _refuse_unknown(call.query)
-    available = state.availability()
-    data = [report_type.body(available, livemode=state.livemode) for report_type in CATALOGUE.values()]
+    available, types = state.availability(), state.report_types(call.scope).values()
+    data = [report_type.body(available, livemode=call.scope.livemode) for report_type in types]
     return _list_object(TYPES_PATH, data, has_more=False)
 
 
 async def retrieve_type(state: State, call: Call, fault: RequestFault | None) -> Answer:
     """Show a report type."""
     _refuse_unknown(call.query)
-    report_type = CATALOGUE.get(call.id)
-    if report_type is None:
-        raise errors.no_such("report type", call.id)
-    return Answer.of(report_type.body(state.availability(), livemode=state.livemode))
+    report_type = find_type(call.id, state.report_types(call.scope), livemode=call.scope.livemode, param="id")
+    return Answer.of(report_type.body(state.availability(), livemode=call.scope.livemode))
 
 
 async def retrieve_file(state: State, call: Call, fault: RequestFault | None) -> Answer:
@@ -125,15 +153,65 @@ async def retrieve_file(state: State, call: Call, fault: RequestFault | None) ->
     return Answer.of(state.find_file(call).body(call.base_url))
 
 
+async def contents(state: State, call: Call, fault: RequestFault | None) -> Contents:
+    """Send a file's contents."""
+    return contents_of(state.find_file(call), call, fault)
+
+
+async def list_events(state: State, call: Call, fault: RequestFault | None) -> Answer:
+    """Show a page of events, newest first."""
+    _refuse_unknown(call.query, (*_PAGING, "type", "types"))
+    wanted = _event_types(call.query)
+    events = [event for event in await _events(state, call) if not wanted or event.type in wanted]
+    page, has_more = _page(call.query, events, "event")
+    return _list_object(EVENTS_PATH, [_shown(event, call) for event in page], has_more=has_more)
+
+
+async def retrieve_event(state: State, call: Call, fault: RequestFault | None) -> Answer:
+    """Show an event."""
+    _refuse_unknown(call.query)
+    for event in await _events(state, call):
+        if event.id == call.id:
+            return Answer.of(_shown(event, call))
+    raise errors.no_such("event", call.id)
+
+
 async def unrecognized(state: State, call: Call, fault: RequestFault | None) -> Answer:
     """Answer an address that is none of the others."""
     raise errors.unrecognized_url(call.method, call.path)
 
 
+async def _events(state: State, call: Call) -> list[Event]:
+    """List what happened; a run that is due by the clock has ended, though nobody looked at it."""
+    for run in state.runs_of(call.scope):
+        await _end_if_due(state, run)
+    return state.events_of(call.scope)
+
+
+def _shown(event: Event, call: Call) -> Json:
+    return event.body(call.base_url, call.headers.get("stripe-version", API_VERSION))
+
+
+def _event_types(query: Form) -> list[str]:
+    """Read which types of events are asked for."""
+    if "type" in query and "types" in query:
+        raise errors.type_and_types()
+    if "type" in query:
+        return [string(query["type"], "type")]
+    types = strings(query["types"], "types") if "types" in query else []
+    if len(types) > MOST_TYPES:
+        raise errors.too_many_types(MOST_TYPES)
+    return types
+
+
 async def _as_it_is_now(state: State, call: Call, run: ReportRun) -> Json:
+    await _end_if_due(state, run)
+    return run.body(call.base_url)
+
+
+async def _end_if_due(state: State, run: ReportRun) -> None:
     if run.is_due(state.now()):
         await run_in_threadpool(state.end, run)
-    return run.body(call.base_url)
 
 
 def _refuse_unknown(form: Form, known: Collection[str] = (), label: str = "{}") -> None:
@@ -142,16 +220,16 @@ def _refuse_unknown(form: Form, known: Collection[str] = (), label: str = "{}") 
         raise errors.unknown_parameters(unknown)
 
 
-def _page(query: Form, runs: list[ReportRun]) -> tuple[list[ReportRun], bool]:
-    """Cut a page out of ``runs``, and tell whether there are more in its direction."""
+def _page(query: Form, listed: Sequence[ListedT], noun: str) -> tuple[Sequence[ListedT], bool]:
+    """Cut a page out of what is listed, and tell whether there are more in its direction."""
     limit, matches = _limit(query), _created_filter(query)
     if "starting_after" in query and "ending_before" in query:
         raise errors.both_cursors()
     if "ending_before" in query:
-        newer = list(filter(matches, runs[: _position(query, "ending_before", runs)]))
+        newer = list(filter(matches, listed[: _position(query, "ending_before", listed, noun)]))
         return newer[-limit:], len(newer) > limit
-    first = _position(query, "starting_after", runs) + 1 if "starting_after" in query else 0
-    older = list(filter(matches, runs[first:]))
+    first = _position(query, "starting_after", listed, noun) + 1 if "starting_after" in query else 0
+    older = list(filter(matches, listed[first:]))
     return older[:limit], len(older) > limit
 
 
@@ -164,22 +242,22 @@ def _limit(query: Form) -> int:
     return limit
 
 
-def _created_filter(query: Form) -> Callable[[ReportRun], bool]:
+def _created_filter(query: Form) -> Callable[[Listed], bool]:
     wanted = query.get("created", {})
     if not isinstance(wanted, dict):
         second = integer(wanted, "created")
-        return lambda run: run.created == second
+        return lambda one: one.created == second
     _refuse_unknown(wanted, _COMPARISONS, "created[{}]")
     bounds = [(_COMPARISONS[name], integer(bound, f"created[{name}]")) for name, bound in wanted.items()]
-    return lambda run: all(holds(run.created, bound) for holds, bound in bounds)
+    return lambda one: all(holds(one.created, bound) for holds, bound in bounds)
 
 
-def _position(query: Form, name: str, runs: list[ReportRun]) -> int:
-    run_id = string(query[name], name)
-    for position, run in enumerate(runs):
-        if run.id == run_id:
+def _position(query: Form, name: str, listed: Sequence[Listed], noun: str) -> int:
+    wanted = string(query[name], name)
+    for position, one in enumerate(listed):
+        if one.id == wanted:
             return position
-    raise errors.no_such("report run", run_id, param=name, status=400)
+    raise errors.no_such(noun, wanted, param=name, status=400)
 
 
 def _list_object(path: str, data: list[Json], *, has_more: bool) -> Answer:

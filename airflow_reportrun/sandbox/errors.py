@@ -8,6 +8,7 @@ types and HTTP statuses beside it follow Stripe's general conventions. Clients s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -22,7 +23,7 @@ class ApiError(Exception):
     """A refusal.
 
     ``executed`` says that the request had begun to run, hence that its answer is kept under its
-    idempotency key.
+    idempotency key; ``anonymous`` that the answer carries no request id.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class ApiError(Exception):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
         executed: bool = False,
+        anonymous: bool = False,
     ) -> None:
         super().__init__(message)
         error: dict[str, object] = {"message": message, "type": error_type}
@@ -43,7 +45,7 @@ class ApiError(Exception):
             error["doc_url"] = f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
         if param is not None:
             error["param"] = param
-        self.answer = Answer.of({"error": error}, status, headers)
+        self.answer = replace(Answer.of({"error": error}, status, headers), anonymous=anonymous)
         self.executed = executed
 
 
@@ -70,6 +72,30 @@ def expired_api_key(redacted: str) -> ApiError:
     return ApiError(401, f"Expired API Key provided: {redacted}", code="api_key_expired")
 
 
+def permission_denied(redacted: str, account: str, permission: str) -> ApiError:
+    """Answer a restricted key that may not do this."""
+    return ApiError(
+        403,
+        f"The provided key '{redacted}' does not have the required permissions for this endpoint on account "
+        f"'{account}'. Having the 'rak_{permission}' permission would allow this request to continue.",
+    )
+
+
+def account_invalid(redacted: str, account: str) -> ApiError:
+    """Answer an account that is not connected."""
+    return ApiError(
+        403,
+        f"The provided key '{redacted}' does not have access to account '{account}' (or that account does not "
+        "exist). Application access may have been revoked.",
+        code="account_invalid",
+    )
+
+
+def invalid_version(version: str) -> ApiError:
+    """Answer an API version that can't be one."""
+    return ApiError(400, f"Invalid Stripe API version: {version}")
+
+
 def unrecognized_url(method: str, path: str) -> ApiError:
     """Answer a path or a method that leads nowhere."""
     return ApiError(
@@ -77,20 +103,25 @@ def unrecognized_url(method: str, path: str) -> ApiError:
     )
 
 
-def no_such(noun: str, identifier: str, *, param: str = "id", status: int = 404) -> ApiError:
+def no_such(noun: str, identifier: str, *, param: str = "id", status: int = 404, elsewhere: str = "") -> ApiError:
     """Answer an id that names nothing (the nouns are our words).
 
     Stripe answers 404 where the id is the address and 400 where it is a parameter.
+
+    :param elsewhere: ``live`` or ``test`` where the id names something in that other mode.
     """
-    return ApiError(status, f"No such {noun}: '{identifier}'", code="resource_missing", param=param)
+    hint = ""
+    if elsewhere:
+        used = "test" if elsewhere == "live" else "live"
+        hint = (
+            f"; a similar object exists in {elsewhere} mode, but a {used} mode key was used to make this request."
+        )
+    return ApiError(status, f"No such {noun}: '{identifier}'{hint}", code="resource_missing", param=param)
 
 
-def no_such_report_type(identifier: str) -> ApiError:
-    """Answer a create with an unknown type (our words).
-
-    404 although the id is a parameter: so does Stripe where a type is offered to live keys only.
-    """
-    return no_such("report type", identifier, param="report_type")
+def live_only() -> ApiError:
+    """Answer a test key about a report type that there is no test data for."""
+    return ApiError(404, "This report type is only available for live data and requires a live mode key.")
 
 
 # The shape of a form
@@ -145,6 +176,21 @@ def invalid_shape(name: str, wanted: Literal["array", "object", "string"]) -> Ap
 def both_cursors() -> ApiError:
     """Answer a list request that pages in both directions (our words)."""
     return ApiError(400, "You cannot parameterize both starting_after and ending_before.", param="ending_before")
+
+
+def type_and_types() -> ApiError:
+    """Answer a list of events by type in both spellings (our words)."""
+    return ApiError(400, "You may only specify one of these parameters: type, types.", param="types")
+
+
+def too_many_types(most: int) -> ApiError:
+    """Answer a list of events by more types than may be named (our words)."""
+    return ApiError(400, f"Array types exceeded maximum {most} allowed elements.", param="types")
+
+
+def range_not_satisfiable(size: int) -> ApiError:
+    """Answer a part of a file that lies beyond its end (our words)."""
+    return ApiError(416, "The requested range is not satisfiable.", headers={"Content-Range": f"bytes */{size}"})
 
 
 # The parameters of a run
@@ -255,6 +301,17 @@ def rate_limited(reason: str) -> ApiError:
         "Request rate limit exceeded. Learn more about rate limits here https://stripe.com/docs/rate-limits.",
         code="rate_limit",
         headers={"Stripe-Rate-Limited-Reason": reason},
+    )
+
+
+def lock_timeout() -> ApiError:
+    """Answer a request about an object that another one holds."""
+    return ApiError(
+        429,
+        "This object cannot be accessed right now because another API request or Stripe process is currently "
+        "accessing it.",
+        code="lock_timeout",
+        anonymous=True,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from . import errors
 
 if TYPE_CHECKING:
-    from .messages import Answer, Call
+    from .messages import Answer, Call, Scope
 
 KEPT_SECONDS = 24 * 3600
 LONGEST_KEY = 255
@@ -24,13 +24,13 @@ class _Entry:
 
 
 class IdempotencyKeys:
-    """The answers kept, by account and key, for 24 hours from the first request.
+    """The answers kept, by account, mode and key, for 24 hours from the first request.
 
     Not thread-safe: the caller holds a lock.
     """
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[str | None, str], _Entry] = {}
+        self._entries: dict[tuple[Scope, str], _Entry] = {}
 
     def begin(self, call: Call, key: str) -> Answer | None:
         """Answer with what was kept, or None when the request is the first and shall be executed.
@@ -40,10 +40,10 @@ class IdempotencyKeys:
         """
         if len(key) > LONGEST_KEY:
             raise errors.idempotency_key_too_long(key)
-        entry = self._entries.get((call.account, key))
+        entry = self._entries.get((call.scope, key))
         fingerprint = (call.method, call.path, call.form)
         if entry is None or (entry.answer is not None and call.at - entry.at >= KEPT_SECONDS):
-            self._entries[call.account, key] = _Entry(fingerprint, call.request_id, call.at)
+            self._entries[call.scope, key] = _Entry(fingerprint, call.request_id, call.at)
             return None
         if entry.fingerprint != fingerprint:
             raise errors.idempotency_key_reused(key)
@@ -55,12 +55,12 @@ class IdempotencyKeys:
     def keep(self, call: Call, key: str, answer: Answer) -> Answer:
         """Keep the answer of an executed request, with the headers that a first POST carries."""
         answer = replace(answer, headers={**answer.headers, **_first_post(call, key)})
-        self._entries[call.account, key].answer = answer
+        self._entries[call.scope, key].answer = answer
         return answer
 
     def forget(self, call: Call, key: str) -> None:
         """Drop a request that was refused before it executed; the key is free again."""
-        del self._entries[call.account, key]
+        del self._entries[call.scope, key]
 
 
 def _first_post(call: Call, key: str) -> Mapping[str, str]:

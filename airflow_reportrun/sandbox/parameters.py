@@ -83,7 +83,7 @@ class RunRequest:
     parameters: RunParameters
 
 
-def read_run_request(form: Form) -> RunRequest:
+def read_run_request(form: Form, offered: Mapping[str, ReportType], *, livemode: bool) -> RunRequest:
     """Check everything about a create that can be told without looking at the data."""
     raw = form.get("parameters", {})
     if not isinstance(raw, dict):
@@ -97,13 +97,11 @@ def read_run_request(form: Form) -> RunRequest:
     type_id = string(form["report_type"], "report_type")
 
     integers = {name: integer(raw[name], _label(name)) for name in _INTEGERS if name in raw}
-    strings = {name: string(raw[name], _label(name)) for name in _STRINGS if name in raw}
-    columns = {"columns": _strings(raw["columns"], _label("columns"))} if "columns" in raw else {}
+    texts = {name: string(raw[name], _label(name)) for name in _STRINGS if name in raw}
+    columns = {"columns": strings(raw["columns"], _label("columns"))} if "columns" in raw else {}
 
-    report_type = CATALOGUE.get(type_id)
-    if report_type is None:
-        raise errors.no_such_report_type(type_id)
-    for name in (*strings, *columns):
+    report_type = find_type(type_id, offered, livemode=livemode, param="report_type")
+    for name in (*texts, *columns):
         if name not in report_type.optional:
             raise errors.unsupported_parameter(name, report_type.id)
     for name in _INTEGERS:
@@ -112,12 +110,24 @@ def read_run_request(form: Form) -> RunRequest:
     parameters = RunParameters(
         **integers,
         columns=tuple(columns["columns"]) if columns else None,
-        currency=strings.get("currency"),
-        reporting_category=strings.get("reporting_category"),
-        timezone=strings.get("timezone", "Etc/UTC"),
+        currency=texts.get("currency"),
+        reporting_category=texts.get("reporting_category"),
+        timezone=texts.get("timezone", "Etc/UTC"),
     )
     _check_values(report_type, parameters)
-    return RunRequest(report_type, {**columns, **integers, **strings}, parameters)
+    return RunRequest(report_type, {**columns, **integers, **texts}, parameters)
+
+
+def find_type(type_id: str, offered: Mapping[str, ReportType], *, livemode: bool, param: str) -> ReportType:
+    """Look up a report type among those on offer.
+
+    404 also where the id is a parameter: so does Stripe where a type is offered to live keys only.
+    """
+    if type_id in offered:
+        return offered[type_id]
+    if not livemode and type_id in CATALOGUE and CATALOGUE[type_id].live_only:
+        raise errors.live_only()
+    raise errors.no_such("report type", type_id, param=param)
 
 
 def check_availability(request: RunRequest, available: Availability) -> None:
@@ -164,7 +174,8 @@ def integer(value: Value, name: str) -> int:
     return int(text)
 
 
-def _strings(value: Value, name: str) -> list[str]:
+def strings(value: Value, name: str) -> list[str]:
+    """Read a list of texts."""
     if not isinstance(value, list):
         raise errors.invalid_shape(name, "array")
     return [string(item, f"{name}[{index}]") for index, item in enumerate(value)]

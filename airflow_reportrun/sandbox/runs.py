@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .faults import RunFails, RunFault, RunNeverEnds, UnknownStatus, WrongSize
+from .faults import EndsAtOnce, RunFails, RunFault, RunNeverEnds, UnknownStatus
 
 if TYPE_CHECKING:
-    from .messages import Json
+    from .messages import Json, Scope
     from .parameters import RunParameter, RunRequest
-
-YEAR = 365 * 86_400
 
 
 class Transition(Protocol):
@@ -22,6 +20,10 @@ class Transition(Protocol):
 
     def is_due(self, *, reads: int, age: float) -> bool:
         """Tell by how often the run was retrieved, this time included, and its age in seconds."""
+        ...
+
+    def age_at_end(self, age: float) -> float:
+        """Tell how old the run was when it ended, by its age when that is first seen."""
         ...
 
 
@@ -32,6 +34,10 @@ class AtOnce:
     def is_due(self, *, reads: int, age: float) -> bool:
         """Tell that it is."""
         return True
+
+    def age_at_end(self, age: float) -> float:
+        """Tell that it has none."""
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,10 @@ class AfterReads:
         """Tell by the retrieves."""
         return reads > self.reads
 
+    def age_at_end(self, age: float) -> float:
+        """Tell that it ends when it is seen."""
+        return age
+
 
 @dataclass(frozen=True, slots=True)
 class AfterSeconds:
@@ -55,17 +65,30 @@ class AfterSeconds:
         """Tell by the age."""
         return age >= self.seconds
 
+    def age_at_end(self, age: float) -> float:
+        """Tell the seconds, whenever it is seen."""
+        return self.seconds
+
 
 @dataclass(frozen=True, slots=True)
 class ResultFile:
-    """The file of a run: ``contents`` in memory, or the path of a file on disk that stands in for it."""
+    """The file of a run: ``contents`` in memory, or the path of a file on disk that stands in for it.
+
+    ``created`` and ``expires_at`` are in Unix seconds.
+    """
 
     id: str
     run_id: str
     created: int
+    expires_at: int
     contents: bytes | Path
     size: int
     announced_size: int
+
+    @property
+    def etag(self) -> str:
+        """Name this version of the contents."""
+        return f'"{self.id}-{self.size}"'
 
     def body(self, base_url: str) -> Json:
         """Show the file as Stripe does; its URL leads to the address that the client used."""
@@ -73,7 +96,7 @@ class ResultFile:
             "id": self.id,
             "object": "file",
             "created": self.created,
-            "expires_at": self.created + YEAR,
+            "expires_at": self.expires_at,
             "filename": f"{self.run_id}.csv",
             "links": {
                 "object": "list",
@@ -116,8 +139,7 @@ class ReportRun:
         request: RunRequest,
         *,
         now: float,
-        livemode: bool,
-        account: str | None,
+        scope: Scope,
         idempotency_key: str | None,
         transition: Transition,
         fault: RunFault | None,
@@ -125,44 +147,45 @@ class ReportRun:
         self.id = run_id
         self.request = request
         self.created = int(now)
-        self.account = account
+        self.scope = scope
         self.reads = 0
         self.status = "pending"
         self.error: str | None = None
         self.succeeded_at: int | None = None
         self.file: ResultFile | None = None
+        self.fault = fault
         self._began = now
-        self._livemode = livemode
         self._idempotency_key = idempotency_key
-        self._transition = transition
-        self._fault = fault
+        self._transition = AtOnce() if isinstance(fault, EndsAtOnce) else transition
         self._lock = threading.Lock()
 
     def is_due(self, now: float) -> bool:
         """Tell whether the run is still shown as pending but has come to its end."""
         return (
             self.status == "pending"
-            and not isinstance(self._fault, RunNeverEnds)
+            and not isinstance(self.fault, RunNeverEnds)
             and self._transition.is_due(reads=self.reads, age=now - self._began)
         )
 
-    def end(self, now: float, generate: Callable[[], bytes | Path], new_file_id: Callable[[], str]) -> None:
-        """Bring the run to its end; generating the report may take seconds, hence not on the event loop."""
+    def end(self, now: float, make_file: Callable[[int], ResultFile]) -> int | None:
+        """Bring the run to its end, and tell when that was, or None if it had ended before.
+
+        Making the file, given the second it was created in, may take seconds: hence not on the event loop.
+        """
         with self._lock:
             if self.status != "pending":
-                return
-            if isinstance(self._fault, RunFails):
-                self.error = self._fault.error
+                return None
+            ended = int(self._began + self._transition.age_at_end(now - self._began))
+            if isinstance(self.fault, RunFails):
+                self.error = self.fault.error
                 self.status = "failed"
-            elif isinstance(self._fault, UnknownStatus):
-                self.status = self._fault.status
+            elif isinstance(self.fault, UnknownStatus):
+                self.status = self.fault.status
             else:
-                contents = generate()
-                size = contents.stat().st_size if isinstance(contents, Path) else len(contents)
-                wrong_by = self._fault.by if isinstance(self._fault, WrongSize) else 0
-                self.succeeded_at = int(now)
-                self.file = ResultFile(new_file_id(), self.id, int(now), contents, size, size + wrong_by)
+                self.file = make_file(ended)
+                self.succeeded_at = ended
                 self.status = "succeeded"
+            return ended
 
     def body(self, base_url: str) -> Json:
         """Show the run as Stripe does."""
@@ -171,7 +194,7 @@ class ReportRun:
             "object": "reporting.report_run",
             "created": self.created,
             "error": self.error,
-            "livemode": self._livemode,
+            "livemode": self.scope.livemode,
             "parameters": dict(self.request.sent),
             "report_type": self.request.report_type.id,
             "result": self.file.body(base_url) if self.file else None,
@@ -187,7 +210,7 @@ class ReportRun:
             dict(self.request.sent),
             self.status,
             self.created,
-            self.account,
+            self.scope.account,
             self._idempotency_key,
             self.reads,
         )

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .app import Application
-from .faults import Fault, RequestFault, RunFault, check
+from .app import PERMISSIONS, Application
+from .faults import Fault, RunFault, check
 from .runs import AfterReads, RunRecord, Transition
-from .state import Settings, State
+from .state import FILE_LIFETIME, Settings, State
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
     from .clock import Clock
+    from .limits import RateLimits
     from .messages import RequestRecord
 
 DATA_AVAILABLE_START = 1_640_995_200  # 2022-01-01 00:00:00 UTC
 START_TIMEOUT_SECONDS = 10.0
+
+
+class Changes(TypedDict, total=False):
+    """What `StripeSandbox.configure` can change; `StripeSandbox` says what each means."""
+
+    connected_accounts: Sequence[str] | None
+    report_types: Sequence[str] | None
+    rate_limits: RateLimits | None
+    clock: Clock
+    transition: Transition
+    data_available_start: int
+    data_available_end: int | None
+    file_lifetime: int
 
 
 class StripeSandbox:
@@ -37,13 +53,20 @@ class StripeSandbox:
 
     :param host: the address to bind.
     :param port: the port to bind; 0 takes a free one.
-    :param api_key: the only key that is let in, until another is assigned to ``api_key``; one that contains
-        ``_live_`` makes everything live mode.
+    :param api_key: the secret key, until another is assigned to ``api_key``. What a key sees is live where it
+        contains ``_live_``, and test data otherwise.
+    :param keys: further keys that are let in, each with what it may do: None is everything, as a secret key may;
+        a restricted key (``rk_…``) has some of `PERMISSIONS`.
+    :param connected_accounts: the accounts (``acct_…``) that ``Stripe-Account`` may name; None lets any in. Each
+        has a business of its own.
+    :param report_types: the ids of the types on offer; None is all of the catalogue.
+    :param rate_limits: see `RateLimits`; None is no limit.
     :param clock: tells the time in Unix seconds; see `ManualClock`.
     :param transition: when a pending run ends: `AtOnce`, `AfterReads` or `AfterSeconds`.
     :param data_available_start: where the data, and the business, begins, in Unix seconds.
     :param data_available_end: where the data ends, in Unix seconds; None follows the clock, and is the last
         00:00 or 12:00 UTC at least 12 hours back.
+    :param file_lifetime: seconds until a file expires; a year.
     :param seed: makes the ids the same after every reset; None makes them unlike those of any other sandbox.
     :param on_request: called on the server's thread with each line of the request log.
     """
@@ -54,21 +77,37 @@ class StripeSandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: str = "sk_test_sandbox",
+        keys: Mapping[str, Collection[str] | None] | None = None,
+        connected_accounts: Sequence[str] | None = None,
+        report_types: Sequence[str] | None = None,
+        rate_limits: RateLimits | None = None,
         clock: Clock = time.time,
         transition: Transition = AfterReads(1),  # noqa: B008 - frozen
         data_available_start: int = DATA_AVAILABLE_START,
         data_available_end: int | None = None,
+        file_lifetime: int = FILE_LIFETIME,
         seed: int | None = None,
         on_request: Callable[[RequestRecord], None] | None = None,
     ) -> None:
         self.api_key = api_key
         self._address = (host, port)
-        self._initial = Settings(clock, transition, data_available_start, data_available_end)
+        self._initial = Settings(
+            clock=clock,
+            transition=transition,
+            data_available_start=data_available_start,
+            data_available_end=data_available_end,
+            keys=_checked(keys or {}),
+            connected_accounts=connected_accounts,
+            report_types=report_types,
+            rate_limits=rate_limits,
+            file_lifetime=file_lifetime,
+        )
         self._seed = seed
         self._application = Application(
             current=lambda: self._state,
             reset=self.reset,
-            hang_up=self._hang_up,
+            connection_of=self._connection_of,
+            refuse=self._refuse,
             api_key=lambda: self.api_key,
             on_request=on_request,
         )
@@ -146,13 +185,27 @@ class StripeSandbox:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
 
-    def _hang_up(self, scope: Scope) -> None:
-        """Close the connection of a request, flushing what was sent; runs on the server's event loop."""
-        if self._server is None:
-            return
-        for connection in list(self._server.server_state.connections):
+    def _connection_of(self, scope: Scope) -> H11Protocol | None:
+        """Find the connection that a request came by; runs on the server's event loop."""
+        for connection in self._server.server_state.connections if self._server else ():
             if isinstance(connection, H11Protocol) and connection.client == scope["client"]:
-                connection.transport.close()
+                return connection
+        return None
+
+    def _refuse(self, seconds: float) -> None:
+        """Stop listening, and listen again some seconds later; runs on the server's event loop."""
+        server = self._server
+        if server is None or not server.servers:
+            return
+        while server.servers:
+            server.servers.pop().close()
+
+        async def listen_again() -> None:
+            await asyncio.sleep(seconds)
+            create = partial(H11Protocol, config=server.config, server_state=server.server_state, app_state={})
+            server.servers.append(await asyncio.get_running_loop().create_server(create, sock=self._bind()))
+
+        self._outage = asyncio.ensure_future(listen_again())
 
     # Its controls
 
@@ -161,27 +214,16 @@ class StripeSandbox:
         self._state.over = True
         self._state = self._fresh_state()
 
-    def configure(
-        self,
-        *,
-        clock: Clock | None = None,
-        transition: Transition | None = None,
-        data_available_start: int | None = None,
-        data_available_end: int | None = None,
-    ) -> None:
+    def configure(self, **settings: Unpack[Changes]) -> None:
         """Change what the constructor set, until the next reset; runs that exist keep their transition."""
-        state = self._state
-        with state.lock:
-            was = state.settings
-            state.settings = replace(
-                was,
-                clock=clock or was.clock,
-                transition=transition or was.transition,
-                data_available_start=(
-                    was.data_available_start if data_available_start is None else data_available_start
-                ),
-                data_available_end=(was.data_available_end if data_available_end is None else data_available_end),
-            )
+        with self._state.lock:
+            self._state.settings = replace(self._state.settings, **settings)
+
+    def add_key(self, api_key: str, permissions: Collection[str] | None = None) -> None:
+        """Let in another key until the next reset; ``permissions`` are those of a restricted one."""
+        with self._state.lock:
+            keys = {**self._state.settings.keys, **_checked({api_key: permissions})}
+            self._state.settings = replace(self._state.settings, keys=keys)
 
     def serve_file(self, path: Path | str) -> None:
         """Serve this file's bytes as the contents of every run that ends from now on, until the next reset.
@@ -195,21 +237,33 @@ class StripeSandbox:
         with state.lock:
             state.settings = replace(state.settings, served_file=path)
 
-    def inject(self, fault: Fault, *, times: int = 1, on: str | None = None) -> None:
-        """Let something go wrong the next ``times`` times; faults happen in the order they were injected.
+    def inject(
+        self,
+        fault: Fault,
+        *,
+        times: int = 1,
+        on: str | None = None,
+        skip: int = 0,
+        chance: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        """Let something go wrong ``times`` times; faults happen in the order they were injected.
 
-        ``on`` is an operation (`OPERATIONS`) or a method and a path, with ``*`` for any text, such as
-        ``"GET /v1/files/*"``; left out, it is the fault's own: "contents" for downloads, otherwise "create".
-        A request uses up one request fault, a run one run fault. Requests without the key use up none.
+        A request uses up one request fault, a run one run fault. Requests without a valid key use up none.
+
+        :param on: an operation (`OPERATIONS`), ``"any"`` of them, or a method and a path, with ``*`` for any text,
+            such as ``"GET /v1/files/*"``; left out, it is the fault's own: "contents" for downloads, otherwise
+            "create".
+        :param skip: how many of these requests, or runs, go well before.
+        :param chance: the probability, in (0, 1], that it happens to one of them.
+        :param seed: makes chance the same again.
         """
         on = on or fault.on
-        check(fault, on=on, times=times)
+        check(fault, on=on, times=times, skip=skip, chance=chance)
         state = self._state
+        script = state.run_faults if isinstance(fault, RunFault) else state.request_faults
         with state.lock:
-            if isinstance(fault, RunFault):
-                state.run_faults.add(fault, on=on, times=times)
-            elif isinstance(fault, RequestFault):
-                state.request_faults.add(fault, on=on, times=times)
+            script.add(fault, on=on, times=times, skip=skip, chance=chance, seed=seed)  # type: ignore[arg-type]
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -228,4 +282,12 @@ class StripeSandbox:
             return [run.record() for run in self._state.runs.values()]
 
     def _fresh_state(self) -> State:
-        return State(self._initial, livemode="_live_" in self.api_key, seed=self._seed)
+        return State(self._initial, seed=self._seed)
+
+
+def _checked(keys: Mapping[str, Collection[str] | None]) -> dict[str, frozenset[str] | None]:
+    """Refuse a permission that would never be asked for."""
+    for permissions in keys.values():
+        if unknown := sorted(set(permissions or ()) - set(PERMISSIONS)):
+            raise ValueError(f"{', '.join(unknown)} is no permission here; {', '.join(PERMISSIONS)} are")
+    return {key: None if permissions is None else frozenset(permissions) for key, permissions in keys.items()}

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import re
 import string
 import threading
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import errors
 from .business import Business
-from .catalogue import Availability, data_available_end_at
-from .faults import RequestFault, RunFault, Script
+from .catalogue import CATALOGUE, HALF_DAY, Availability, ReportType, data_available_end_at
+from .events import KEPT_SECONDS, Event
+from .faults import RequestFault, RunFault, Script, SharesFile, WrongSize
 from .idempotency import IdempotencyKeys
+from .limits import Limiter, RateLimits
 from .reports import write_report
 from .runs import ReportRun, ResultFile, Transition
 
 if TYPE_CHECKING:
     from .clock import Clock
-    from .messages import Call, RequestRecord
+    from .messages import Call, Json, RequestRecord, Scope
     from .parameters import RunRequest
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
+_ACCOUNT = re.compile(r"acct_\w+", re.ASCII)
+
+FILE_LIFETIME = 365 * 86_400
 
 # Sandboxes of one process share the books, and with them the days already made up.
 _business_since = lru_cache(maxsize=4)(Business)
@@ -31,20 +39,25 @@ _business_since = lru_cache(maxsize=4)(Business)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the sandbox behaves; the times are in Unix seconds.
+    """How the sandbox behaves; see `StripeSandbox`. Times are in Unix seconds, lengths of time in seconds.
 
-    A ``data_available_end`` of None follows the clock. ``served_file`` stands in for generated reports.
+    ``served_file`` stands in for generated reports.
     """
 
     clock: Clock
     transition: Transition
     data_available_start: int
-    data_available_end: int | None
+    data_available_end: int | None = None
+    keys: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    connected_accounts: Sequence[str] | None = None
+    report_types: Sequence[str] | None = None
+    rate_limits: RateLimits | None = None
+    file_lifetime: int = FILE_LIFETIME
     served_file: Path | None = None
 
 
 class State:
-    """Runs and their files, idempotency keys, faults and the request log.
+    """Runs, their files and events, idempotency keys, faults and the request log.
 
     ``over`` tells the requests that are being delayed to wait no longer.
 
@@ -52,17 +65,21 @@ class State:
     for `end`, which takes its time and must not hold it.
     """
 
-    def __init__(self, settings: Settings, *, livemode: bool, seed: int | None) -> None:
+    def __init__(self, settings: Settings, *, seed: int | None) -> None:
         self.settings = settings
         self.over = False
         self.lock = threading.RLock()
         self.runs: dict[str, ReportRun] = {}
         self.idempotency = IdempotencyKeys()
+        self.limiter = Limiter()
         self.request_faults: Script[RequestFault] = Script()
         self.run_faults: Script[RunFault] = Script()
         self.requests: list[RequestRecord] = []
-        self.livemode = livemode
+        self._files: dict[tuple[Scope, str], ResultFile] = {}
+        self._run_events: list[Event] = []
         self._rng = random.Random(seed)  # noqa: S311 - ids need to differ, not to be secret
+        # How far the data reached, and since when, ever since the sandbox began; see `_data_events`.
+        self._reach = [(self.now(), self.availability().end)]
 
     def now(self) -> float:
         """Read the clock."""
@@ -73,12 +90,30 @@ class State:
         with self.lock:
             return prefix + "".join(self._rng.choices(_ALPHANUMERIC, k=length))
 
+    # Whom it knows, and what it offers
+
+    def knows_account(self, account: str) -> bool:
+        """Tell whether an account is connected: any is, unless some are named."""
+        named = self.settings.connected_accounts
+        return _ACCOUNT.fullmatch(account) is not None if named is None else account in named
+
     def availability(self) -> Availability:
         """Answer how far the data reaches now."""
         end = self.settings.data_available_end
         return Availability(
             self.settings.data_available_start, data_available_end_at(self.now()) if end is None else end
         )
+
+    def report_types(self, scope: Scope) -> dict[str, ReportType]:
+        """Answer the types on offer, by id."""
+        named = self.settings.report_types
+        return {
+            report_type.id: report_type
+            for report_type in CATALOGUE.values()
+            if (named is None or report_type.id in named) and (scope.livemode or not report_type.live_only)
+        }
+
+    # Runs and their files
 
     def begin_run(self, call: Call, request: RunRequest) -> ReportRun:
         """Commit a new run."""
@@ -87,8 +122,7 @@ class State:
                 self.new_id("frr_", 24),
                 request,
                 now=call.at,
-                livemode=self.livemode,
-                account=call.account,
+                scope=call.scope,
                 idempotency_key=call.idempotency_key,
                 transition=self.settings.transition,
                 fault=self.run_faults.take("create"),
@@ -98,33 +132,106 @@ class State:
 
     def end(self, run: ReportRun) -> None:
         """Bring a run that is due to its end; this may generate a report, which blocks."""
-        with self.lock:
-            settings = self.settings
+        ended = run.end(self.now(), partial(self._make_file, run))
+        if ended is not None and run.status in ("succeeded", "failed"):
+            kind = f"reporting.report_run.{run.status}"
+            with self.lock:
+                self._run_events.append(Event(self.new_id("evt_", 24), kind, ended, run.scope, run.body))
 
-        def generate() -> bytes | Path:
-            if settings.served_file is not None:
-                return settings.served_file
-            business = _business_since(settings.data_available_start)
-            return write_report(business, run.request.report_type, run.request.parameters)
-
-        run.end(settings.clock(), generate, lambda: self.new_id("file_", 24))
-
-    def runs_of(self, account: str | None) -> list[ReportRun]:
+    def runs_of(self, scope: Scope) -> list[ReportRun]:
         """List an account's runs, newest first."""
         with self.lock:
-            return [run for run in reversed(self.runs.values()) if run.account == account]
+            return [run for run in reversed(self.runs.values()) if run.scope == scope]
 
     def find_run(self, call: Call) -> ReportRun:
-        """Look up the run that a request names, among those of its account."""
+        """Look up the run that a request names, among those of its account and mode."""
         with self.lock:
             run = self.runs.get(call.id)
-        if run is None or run.account != call.account:
+        if run is None or run.scope.account != call.account:
             raise errors.no_such("report run", call.id)
+        if run.scope != call.scope:
+            raise errors.no_such("report run", call.id, elsewhere="live" if run.scope.livemode else "test")
         return run
 
     def find_file(self, call: Call) -> ResultFile:
-        """Look up the file that a request names, among those of its account."""
-        for run in self.runs_of(call.account):
-            if run.file is not None and run.file.id == call.id:
-                return run.file
-        raise errors.no_such("file", call.id)
+        """Look up the file that a request names, among those of its account and mode, unless it has expired."""
+        with self.lock:
+            file = self._files.get((call.scope, call.id))
+        if file is None or self.now() >= file.expires_at:
+            raise errors.no_such("file", call.id)
+        return file
+
+    def _make_file(self, run: ReportRun, created: int) -> ResultFile:
+        run_id, settings = run.id, self.settings
+        if isinstance(run.fault, SharesFile):
+            if earlier := self._same_report(run):
+                return earlier
+            run_id, created = self.new_id("frr_", 24), run.created - 3600
+        contents: bytes | Path
+        if settings.served_file is not None:
+            contents, size = settings.served_file, settings.served_file.stat().st_size
+        else:
+            business = _business_since(settings.data_available_start)
+            contents = write_report(business, run.request.report_type, run.request.parameters)
+            size = len(contents)
+        file = ResultFile(
+            id=self.new_id("file_", 24),
+            run_id=run_id,
+            created=created,
+            expires_at=created + settings.file_lifetime,
+            contents=contents,
+            size=size,
+            announced_size=size + (run.fault.by if isinstance(run.fault, WrongSize) else 0),
+        )
+        with self.lock:
+            self._files[run.scope, file.id] = file
+        return file
+
+    def _same_report(self, run: ReportRun) -> ResultFile | None:
+        """Find the file of the account's last run that asked for the same."""
+        asked = (run.request.report_type.id, run.request.sent)
+        for earlier in self.runs_of(run.scope):
+            if earlier.file and (earlier.request.report_type.id, earlier.request.sent) == asked:
+                return earlier.file
+        return None
+
+    # Events
+
+    def events_of(self, scope: Scope) -> list[Event]:
+        """List what happened to an account within the last 30 days, newest first."""
+        since = self.now() - KEPT_SECONDS
+        with self.lock:
+            events = [event for event in self._run_events if event.scope == scope]
+        events += self._data_events(scope)
+        kept = [event for event in reversed(events) if event.created >= since]
+        return sorted(kept, key=lambda event: event.created, reverse=True)
+
+    def _data_events(self, scope: Scope) -> Iterator[Event]:
+        """Make the events of the data that moved on, one for each report type that has data.
+
+        Nobody hears of it before the list is asked for, so only then it is looked at what the clock has brought.
+        """
+        with self.lock:
+            now, end = self.now(), self.availability().end
+            if self.settings.data_available_end is None:
+                last = self._reach[-1][1]
+                self._reach += [(half + HALF_DAY, half) for half in range(last + HALF_DAY, end + 1, HALF_DAY)]
+            elif end != self._reach[-1][1]:
+                self._reach.append((now, end))
+            moves = self._reach[1:]
+        for at, reached in moves:
+            available = Availability(self.settings.data_available_start, reached)
+            for report_type in self.report_types(scope).values():
+                if report_type.has_data:
+                    seed = f"{report_type.id} {scope} {at} {reached}"
+                    yield Event(
+                        f"evt_{hashlib.sha256(seed.encode()).hexdigest()[:24]}",
+                        "reporting.report_type.updated",
+                        int(at),
+                        scope,
+                        partial(_shown, report_type, available, scope),
+                    )
+
+
+def _shown(report_type: ReportType, available: Availability, scope: Scope, base_url: str) -> Json:
+    return report_type.body(available, livemode=scope.livemode)
