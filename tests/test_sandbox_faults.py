@@ -8,9 +8,15 @@ import pytest
 import requests
 
 from airflow_reportrun.sandbox import (
+    AfterReads,
     AtOnce,
     CutBody,
     Dropped,
+    EndsAtOnce,
+    Fault,
+    IgnoresRange,
+    KeyInUse,
+    OtherRange,
     RateLimited,
     Redirected,
     RunFails,
@@ -194,13 +200,14 @@ def test_dropped_connection_does_not_break_the_others(sandbox: StripeSandbox) ->
     [
         (RunFails(), "retrieve", 1, "only 'create' begins"),
         (ShortContents(1), "create", 1, "happens to 'contents'"),
+        (KeyInUse(), "retrieve", 1, "happens to 'create'"),
         (RateLimited(), "creates", 1, "neither an operation"),
         (RateLimited(), None, 0, "at least once"),
     ],
 )
 def test_script_that_could_never_play_is_refused(
     sandbox: StripeSandbox,
-    fault: RunFails | ShortContents | RateLimited,
+    fault: Fault,
     on: str | None,
     times: int,
     message: str,
@@ -208,3 +215,74 @@ def test_script_that_could_never_play_is_refused(
     """A typing error shows at once instead of as a fault that does not happen."""
     with pytest.raises(ValueError, match=message):
         sandbox.inject(fault, on=on, times=times)
+
+
+def test_fault_lets_some_go_by(sandbox: StripeSandbox) -> None:
+    """The third request is the one."""
+    sandbox.inject(Unavailable(), skip=2)
+
+    assert [create(sandbox).status_code for _ in range(4)] == [200, 200, 503, 200]
+
+
+def test_chance_is_the_same_for_a_seed(sandbox: StripeSandbox) -> None:
+    """A storm can be played again."""
+    storms = []
+    for seed in (1, 1, 2):
+        sandbox.reset()
+        sandbox.inject(Unavailable(), times=100, chance=0.5, seed=seed, on="list_types")
+        url = f"{sandbox.url}/v1/reporting/report_types"
+        storms.append([get(sandbox, url).status_code for _ in range(20)])
+
+    assert storms[0] == storms[1] != storms[2]
+    assert set(storms[0]) == {200, 503}
+
+
+def test_fault_happens_to_any_operation(sandbox: StripeSandbox) -> None:
+    """Whichever comes next."""
+    sandbox.inject(Unavailable(), on="any")
+
+    assert get(sandbox, f"{sandbox.url}/v1/events").status_code == 503
+    assert create(sandbox).status_code == 200
+
+
+def test_key_can_seem_to_be_in_use(sandbox: StripeSandbox) -> None:
+    """Nothing was done, and the next request finds the key free."""
+    sandbox.inject(KeyInUse())
+
+    refused = create(sandbox)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_key_in_use")
+    assert create(sandbox).status_code == 200
+    assert len(sandbox.report_runs) == 1
+
+
+def test_run_can_have_ended_when_it_is_created(sandbox: StripeSandbox) -> None:
+    """Whatever the transition of the others."""
+    sandbox.configure(transition=AfterReads(3))
+    sandbox.inject(EndsAtOnce())
+
+    assert [create(sandbox).json()["status"] for _ in range(2)] == ["succeeded", "pending"]
+
+
+@pytest.mark.parametrize(("fault", "status", "start"), [(IgnoresRange(), 200, 0), (OtherRange(by=3), 206, 7)])
+def test_part_of_a_file_is_another(
+    sandbox: StripeSandbox, fault: IgnoresRange | OtherRange, status: int, start: int
+) -> None:
+    """The headers tell the truth about what comes."""
+    file = create(sandbox).json()["result"]
+    whole = get(sandbox, file["url"]).content
+    sandbox.inject(fault)
+
+    part = requests.get(file["url"], auth=(sandbox.api_key, ""), headers={"Range": "bytes=10-"}, timeout=10)
+
+    assert (part.status_code, part.content) == (status, whole[start:])
+    assert part.headers.get("Content-Range") == (f"bytes 7-{len(whole) - 1}/{len(whole)}" if start else None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"skip": -1}, "number of requests"), ({"chance": 0.0}, "above 0")]
+)
+def test_odds_that_are_none_are_refused(sandbox: StripeSandbox, change: dict[str, float], message: str) -> None:
+    """As a script that could never play."""
+    with pytest.raises(ValueError, match=message):
+        sandbox.inject(Unavailable(), **change)  # type: ignore[arg-type]

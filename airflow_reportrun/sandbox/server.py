@@ -216,14 +216,12 @@ class StripeSandbox:
 
     def configure(self, **settings: Unpack[Changes]) -> None:
         """Change what the constructor set, until the next reset; runs that exist keep their transition."""
-        with self._state.lock:
-            self._state.settings = replace(self._state.settings, **settings)
+        self._state.change(replace(self._state.settings, **settings))
 
     def add_key(self, api_key: str, permissions: Collection[str] | None = None) -> None:
         """Let in another key until the next reset; ``permissions`` are those of a restricted one."""
-        with self._state.lock:
-            keys = {**self._state.settings.keys, **_checked({api_key: permissions})}
-            self._state.settings = replace(self._state.settings, keys=keys)
+        keys = {**self._state.settings.keys, **_checked({api_key: permissions})}
+        self._state.change(replace(self._state.settings, keys=keys))
 
     def serve_file(self, path: Path | str) -> None:
         """Serve this file's bytes as the contents of every run that ends from now on, until the next reset.
@@ -233,9 +231,7 @@ class StripeSandbox:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"no file to serve at {path}")
-        state = self._state
-        with state.lock:
-            state.settings = replace(state.settings, served_file=path)
+        self._state.change(replace(self._state.settings, served_file=path))
 
     def inject(
         self,

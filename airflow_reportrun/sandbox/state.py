@@ -78,7 +78,18 @@ class State:
         self._files: dict[tuple[Scope, str], ResultFile] = {}
         self._run_events: list[Event] = []
         self._rng = random.Random(seed)  # noqa: S311 - ids need to differ, not to be secret
-        # How far the data reached, and since when, ever since the sandbox began; see `_data_events`.
+        self._begin_reach()
+
+    def change(self, settings: Settings) -> None:
+        """Behave otherwise from now on."""
+        with self.lock:
+            other_clock = settings.clock is not self.settings.clock
+            self.settings = settings
+            if other_clock:
+                self._begin_reach()
+
+    def _begin_reach(self) -> None:
+        # How far the data reached, and since when, ever since the clock began; see `_data_events`.
         self._reach = [(self.now(), self.availability().end)]
 
     def now(self) -> float:
