@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import tempfile
@@ -18,10 +17,8 @@ os.environ |= {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
 }
 
-import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-from airflow_reportrun.sandbox import StripeSandbox  # noqa: E402
 from tests.versions import AIRFLOW_2  # noqa: E402
 
 # Airflow 2 runs tasks in another way; a test sees the same of it.
@@ -34,11 +31,3 @@ pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin"]
 # A machine's load is no failure of ours.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
-
-
-@pytest.fixture
-def stripe_conn(stripe_sandbox: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> StripeSandbox:
-    """The sandbox, behind the Airflow connection ``stripe_default``."""
-    connection = {"conn_type": "stripe", "host": stripe_sandbox.url, "password": stripe_sandbox.api_key}
-    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
-    return stripe_sandbox

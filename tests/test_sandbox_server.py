@@ -18,8 +18,13 @@ import requests
 
 from airflow_reportrun.sandbox import (
     AfterReads,
+    AfterSeconds,
     AtOnce,
+    CutBody,
+    Drips,
     ManualClock,
+    RateLimited,
+    Redirected,
     RequestRecord,
     RunFails,
     Slow,
@@ -28,6 +33,7 @@ from airflow_reportrun.sandbox import (
 )
 from airflow_reportrun.sandbox.__main__ import main
 from airflow_reportrun.sandbox.app import Application
+from airflow_reportrun.sandbox.scripting import Scripted, parse
 from airflow_reportrun.sandbox.state import Settings, State
 
 if TYPE_CHECKING:
@@ -201,6 +207,8 @@ def test_controls_answer_to_this_machine_only() -> None:
     application = Application(
         current=lambda: state,
         reset=lambda: None,
+        script=lambda text: None,
+        advance=lambda seconds: None,
         connection_of=lambda scope: None,
         refuse=lambda seconds: None,
         api_key=lambda: "sk_test_sandbox",
@@ -263,5 +271,134 @@ def test_program_serves_until_it_is_stopped() -> None:
 
     assert connection["conn_type"] == "stripe"
     assert response.json()["status"] == "succeeded"
-    assert "200      POST /v1/reporting/report_runs  req_" in rest
+    assert "200     POST /v1/reporting/report_runs  req_" in rest
     assert (program.returncode, complaints) == (0, "")
+
+
+def control(sandbox: StripeSandbox, name: str, body: str) -> requests.Response:
+    return requests.post(f"{sandbox.url}/_sandbox/{name}", data=body, timeout=10)
+
+
+def test_other_processes_can_inject_faults_and_move_the_time(stripe_sandbox: StripeSandbox) -> None:
+    """Faults are text then, one a line; what can't be read is refused with a reason."""
+    stripe_sandbox.configure(transition=AfterSeconds(3600))
+
+    assert control(stripe_sandbox, "faults", "Unavailable*2\nRateLimited(reason='endpoint-rate')").ok
+    statuses = [create(stripe_sandbox).status_code for _ in range(4)]
+    control(stripe_sandbox, "advance", "3600")
+    runs = requests.get(stripe_sandbox.url + RUNS, auth=(stripe_sandbox.api_key, ""), timeout=10).json()["data"]
+
+    assert statuses == [503, 503, 429, 200]
+    assert [run["status"] for run in runs] == ["succeeded"]
+    for name, body, message in (
+        ("faults", "Unheard", "is no fault; there are"),
+        ("faults", "Slow(minutes=1)", "can't be read"),
+        ("faults", "Slow(open('x'))", "can't be read"),
+        ("faults", "Slow(1 2)", "can't be read"),
+        ("faults", "Unavailable@nowhere", "neither an operation"),
+        ("advance", "-1", "forward only"),
+        ("advance", "later", "could not convert"),
+    ):
+        refused = control(stripe_sandbox, name, body)
+        assert refused.status_code == 400
+        assert message in refused.json()["error"]
+
+
+def test_every_fault_can_be_written_as_the_log_shows_it() -> None:
+    """And comes back the same."""
+    for fault in (
+        RateLimited(),
+        Slow(0.5),
+        Drips(seconds=0.5, after=7),
+        CutBody(5, "chunked"),
+        RunFails('It\'s "over".'),
+        Redirected("https://elsewhere.example/"),
+    ):
+        assert parse(f"{fault!r}*3@GET /v1/files/*") == Scripted(fault, 3, "GET /v1/files/*")
+
+
+def test_time_can_be_moved_on_whatever_the_clock(stripe_sandbox: StripeSandbox) -> None:
+    """Forward only, until a reset."""
+    stripe_sandbox.configure(clock=ManualClock(1_772_452_800))
+
+    stripe_sandbox.advance(60)
+    moved = create(stripe_sandbox).json()["created"]
+    with pytest.raises(ValueError, match="forward only"):
+        stripe_sandbox.advance(-1)
+
+    assert moved == 1_772_452_860
+
+
+def lines_of(*options: str, until: str, then: Callable[[str], None]) -> list[str]:
+    """Run the program, use its address when it tells it, and return all that it printed."""
+    program = subprocess.Popen(
+        [sys.executable, "-m", "airflow_reportrun.sandbox", "--port", "0", "--pending-seconds", "0", *options],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    lines: list[str] = []
+    while not (lines and until in lines[-1]):
+        lines.append(program.stdout.readline())
+    then(lines[0].split()[3].rstrip(","))
+    program.send_signal(signal.SIGTERM)
+    rest, _ = program.communicate(timeout=10)
+    return rest.splitlines()
+
+
+def test_program_takes_options(tmp_path: Path) -> None:
+    """Keys, accounts, limits, faults, the time and the contents of the reports; the log says what went wrong."""
+    report = tmp_path / "report.csv"
+    report.write_text('"a"\n"1"\n')
+    answers: list[requests.Response] = []
+
+    def use(url: str) -> None:
+        def ask(key: str, **headers: str) -> requests.Response:
+            answers.append(requests.post(url + RUNS, data=FORM, auth=(key, ""), headers=headers, timeout=10))
+            return answers[-1]
+
+        ask("sk_test_sandbox")
+        ask("sk_live_other", **{"Stripe-Account": "acct_one"})
+        ask("rk_test_reader")
+        ask("sk_test_sandbox", **{"Stripe-Account": "acct_two"})
+        file = answers[1].json()["result"]
+        assert file["size"] == 8
+        assert answers[1].json()["created"] // 60 == 1_772_452_800 // 60
+
+    log = lines_of(
+        *("--key", "sk_live_other", "--key", "rk_test_reader=file_read,event_read"),
+        *("--connected-account", "acct_one", "--now", "2026-03-02T12:00", "--rate-limits"),
+        *("--fault", "Unavailable*1", "--serve-file", str(report)),
+        until="Ctrl-C",
+        then=use,
+    )
+
+    assert [answer.status_code for answer in answers] == [503, 200, 403, 403]
+    assert len(log) == 4
+    assert log[0].endswith("balance.summary.1  Unavailable()")
+    assert log[1].startswith("12:00:")
+    assert log[1].endswith("acct_one")
+
+
+@pytest.mark.parametrize(("option", "logged"), [("--json", 1), ("--quiet", 0)])
+def test_program_logs_as_it_is_told(option: str, logged: int) -> None:
+    """In JSON for machines, or nothing."""
+    log = lines_of(option, until="Ctrl-C", then=lambda url: requests.get(url, timeout=10).close())
+
+    assert [json.loads(line)["status"] for line in log] == [401] * logged
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--fault", "Nothing"], "is no fault"),
+        (["--key", "rk_test_x=all"], "is no permission"),
+        (["--serve-file", "/nowhere.csv"], "no file to serve"),
+    ],
+)
+def test_program_names_what_is_wrong(
+    options: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it listens."""
+    assert main(["--port", "0", *options]) == 1
+    assert complaint in capsys.readouterr().err

@@ -31,7 +31,7 @@ from .faults import (
     ServerError,
     Unavailable,
 )
-from .messages import Answer, Call, Contents, RequestRecord
+from .messages import Answer, Call, Contents, Json, RequestRecord
 from .parameters import decode
 from .state import State
 from .wire import ConnectionOf, CutHeaders, Garbage, Whole, WireFault, Written
@@ -57,8 +57,9 @@ class Application:
     """Stripe's endpoints and the sandbox's own, over whatever state is current.
 
     ``current`` answers the state: a reset puts a new one in its place, and requests under way finish with
-    the old one. ``connection_of`` finds the connection of a request, ``refuse`` turns new ones away for some
-    seconds. ``on_request`` sees each line of the log.
+    the old one. ``script`` injects a fault that is written as text, ``advance`` moves the time on by seconds.
+    ``connection_of`` finds the connection of a request, ``refuse`` turns new ones away for some seconds.
+    ``on_request`` sees each line of the log.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class Application:
         *,
         current: Callable[[], State],
         reset: Callable[[], None],
+        script: Callable[[str], None],
+        advance: Callable[[float], None],
         connection_of: ConnectionOf,
         refuse: Callable[[float], None],
         api_key: Callable[[], str],
@@ -73,6 +76,8 @@ class Application:
     ) -> None:
         self._current = current
         self._reset = reset
+        self._script = script
+        self._advance = advance
         self._connection_of = connection_of
         self._refuse = refuse
         self._api_key = api_key
@@ -92,9 +97,11 @@ class Application:
                 self._route("GET", EVENTS_PATH, "list_events", endpoints.list_events, _EVENTS),
                 self._route("GET", f"{EVENTS_PATH}/{{id}}", "retrieve_event", endpoints.retrieve_event, _EVENTS),
                 # Not Stripe: for tests in another process.
-                Route("/_sandbox/requests", self._show_requests, methods=["GET"]),
-                Route("/_sandbox/report_runs", self._show_runs, methods=["GET"]),
-                Route("/_sandbox/reset", self._do_reset, methods=["POST"]),
+                self._control("GET", "requests", self._show_requests),
+                self._control("GET", "report_runs", self._show_runs),
+                self._control("POST", "reset", self._do_reset),
+                self._control("POST", "faults", self._do_script),
+                self._control("POST", "advance", self._do_advance),
                 *(
                     self._route(method, "/{path:path}", "unrecognized", endpoints.unrecognized, None)
                     for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -188,23 +195,42 @@ class Application:
 
     # The control plane
 
-    async def _show_requests(self, request: Request) -> Response:
+    def _control(self, method: str, name: str, answer: Callable[[str], Json]) -> Route:
+        async def endpoint(request: Request) -> Response:
+            host = request.client.host if request.client else ""
+            if not ipaddress.ip_address(host).is_loopback:
+                return JSONResponse({"error": "the sandbox's controls answer to this machine only"}, 403)
+            try:
+                return JSONResponse(answer((await request.body()).decode()))
+            except ValueError as error:
+                return JSONResponse({"error": str(error)}, 400)
+
+        return Route(f"/_sandbox/{name}", endpoint, methods=[method])
+
+    def _show_requests(self, body: str) -> Json:
         state = self._current()
         with state.lock:
-            records = [dataclasses.asdict(record) for record in state.requests]
-        return _for_neighbours(request, {"requests": records})
+            return {"requests": [dataclasses.asdict(record) for record in state.requests]}
 
-    async def _show_runs(self, request: Request) -> Response:
+    def _show_runs(self, body: str) -> Json:
         state = self._current()
         with state.lock:
-            records = [dataclasses.asdict(run.record()) for run in state.runs.values()]
-        return _for_neighbours(request, {"report_runs": records})
+            return {"report_runs": [dataclasses.asdict(run.record()) for run in state.runs.values()]}
 
-    async def _do_reset(self, request: Request) -> Response:
-        response = _for_neighbours(request, {"reset": True})
-        if response.status_code == 200:
-            self._reset()
-        return response
+    def _do_reset(self, body: str) -> Json:
+        self._reset()
+        return {"reset": True}
+
+    def _do_script(self, body: str) -> Json:
+        """Inject the faults of a body, one a line."""
+        for line in body.splitlines():
+            self._script(line)
+        return {"faults": len(body.splitlines())}
+
+    def _do_advance(self, body: str) -> Json:
+        """Move the time on by the seconds of a body."""
+        self._advance(float(body))
+        return {"now": self._current().now()}
 
 
 async def _read(state: State, operation: str, request: Request) -> Call:
@@ -275,11 +301,3 @@ def _redacted(key: str) -> str:
     """Show the kind of a key and its last four characters, as Stripe does."""
     kind, _, secret = key.rpartition("_")
     return f"{kind}_****{secret[-4:]}" if kind and len(secret) > 4 else "****"
-
-
-def _for_neighbours(request: Request, body: Mapping[str, object]) -> Response:
-    """Answer a client on this machine and no other."""
-    host = request.client.host if request.client else ""
-    if not ipaddress.ip_address(host).is_loopback:
-        return JSONResponse({"error": "the sandbox's controls answer to this machine only"}, 403)
-    return JSONResponse(body)

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .app import PERMISSIONS, Application
 from .faults import Fault, RunFault, check
 from .runs import AfterReads, RunRecord, Transition
+from .scripting import parse
 from .state import FILE_LIFETIME, Settings, State
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class StripeSandbox:
         self._application = Application(
             current=lambda: self._state,
             reset=self.reset,
+            script=self.script,
+            advance=self.advance,
             connection_of=self._connection_of,
             refuse=self._refuse,
             api_key=lambda: self.api_key,
@@ -260,6 +263,18 @@ class StripeSandbox:
         script = state.run_faults if isinstance(fault, RunFault) else state.request_faults
         with state.lock:
             script.add(fault, on=on, times=times, skip=skip, chance=chance, seed=seed)  # type: ignore[arg-type]
+
+    def script(self, text: str) -> None:
+        """Inject a fault that is written as text, such as ``RateLimited*3@retrieve``; see `scripting`."""
+        scripted = parse(text)
+        self.inject(scripted.fault, times=scripted.times, on=scripted.on)
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's time forward, whatever its clock, until the next reset."""
+        if not seconds >= 0:  # so that "not a number" is refused, too
+            raise ValueError(f"time moves forward only, not by {seconds} seconds")
+        with self._state.lock:
+            self._state.ahead += seconds
 
     @property
     def requests(self) -> list[RequestRecord]:

@@ -59,7 +59,8 @@ class Settings:
 class State:
     """Runs, their files and events, idempotency keys, faults and the request log.
 
-    ``over`` tells the requests that are being delayed to wait no longer.
+    ``over`` tells the requests that are being delayed to wait no longer; ``ahead`` is how many seconds the time is
+    ahead of the clock.
 
     The event loop and the tests' threads both come here: whoever touches an attribute holds ``lock``, but
     for `end`, which takes its time and must not hold it.
@@ -68,6 +69,7 @@ class State:
     def __init__(self, settings: Settings, *, seed: int | None) -> None:
         self.settings = settings
         self.over = False
+        self.ahead = 0.0
         self.lock = threading.RLock()
         self.runs: dict[str, ReportRun] = {}
         self.idempotency = IdempotencyKeys()
@@ -93,8 +95,8 @@ class State:
         self._reach = [(self.now(), self.availability().end)]
 
     def now(self) -> float:
-        """Read the clock."""
-        return self.settings.clock()
+        """Tell the time."""
+        return self.settings.clock() + self.ahead
 
     def new_id(self, prefix: str, length: int) -> str:
         """Draw an id such as ``frr_`` and 24 letters and digits."""
