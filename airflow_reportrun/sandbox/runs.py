@@ -22,10 +22,6 @@ class Transition(Protocol):
         """Tell by how often the run was retrieved, this time included, and its age in seconds."""
         ...
 
-    def age_at_end(self, age: float) -> float:
-        """Tell how old the run was when it ended, by its age when that is first seen."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class AtOnce:
@@ -34,10 +30,6 @@ class AtOnce:
     def is_due(self, *, reads: int, age: float) -> bool:
         """Tell that it is."""
         return True
-
-    def age_at_end(self, age: float) -> float:
-        """Tell that it has none."""
-        return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +42,6 @@ class AfterReads:
         """Tell by the retrieves."""
         return reads > self.reads
 
-    def age_at_end(self, age: float) -> float:
-        """Tell that it ends when it is seen."""
-        return age
-
 
 @dataclass(frozen=True, slots=True)
 class AfterSeconds:
@@ -64,10 +52,6 @@ class AfterSeconds:
     def is_due(self, *, reads: int, age: float) -> bool:
         """Tell by the age."""
         return age >= self.seconds
-
-    def age_at_end(self, age: float) -> float:
-        """Tell the seconds, whenever it is seen."""
-        return self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +159,9 @@ class ReportRun:
         with self._lock:
             if self.status != "pending":
                 return None
-            ended = int(self._began + self._transition.age_at_end(now - self._began))
+            # By the clock it may have ended long before anybody looked.
+            how = self._transition
+            ended = int(self._began + how.seconds if isinstance(how, AfterSeconds) else now)
             if isinstance(self.fault, RunFails):
                 self.error = self.fault.error
                 self.status = "failed"
