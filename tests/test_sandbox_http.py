@@ -13,6 +13,7 @@ import requests
 from airflow_reportrun.sandbox import (
     AfterReads,
     AtOnce,
+    DataLate,
     Dropped,
     ManualClock,
     RateLimited,
@@ -403,3 +404,35 @@ def test_missing_file_cannot_be_served(sandbox: StripeSandbox, tmp_path: Path) -
     """The mistake shows where it is made."""
     with pytest.raises(FileNotFoundError, match="no file to serve"):
         sandbox.serve_file(tmp_path / "none.csv")
+
+
+def test_fault_of_the_server_strikes_a_replay_too(sandbox: StripeSandbox) -> None:
+    """The key keeps what it kept before."""
+    first = create(sandbox, key="k").json()
+    sandbox.inject(ServerError())
+
+    struck, again = create(sandbox, key="k"), create(sandbox, key="k")
+
+    assert struck.status_code == 500
+    assert again.json()["id"] == first["id"]
+
+
+def test_late_data_is_a_refusal_whatever_the_report_type_says(sandbox: StripeSandbox) -> None:
+    """Kept under its key, as every refusal of an interval."""
+    sandbox.inject(DataLate())
+
+    late = create(sandbox, key="k")
+
+    assert error(late)["param"] == "parameters.interval_end"
+    assert create(sandbox, key="k").headers["Idempotent-Replayed"] == "true"
+    assert create(sandbox, key="l").status_code == 200
+
+
+@pytest.mark.parametrize("authorization", ["Basic \xff", "Digest abc"])
+def test_credentials_that_can_not_be_read_are_none(sandbox: StripeSandbox, authorization: str) -> None:
+    """A 401 that says how to send a key."""
+    headers = {"Authorization": authorization.encode("latin-1")}
+    response = requests.get(f"{sandbox.url}/v1/reporting/report_types", headers=headers, timeout=10)
+
+    assert response.status_code == 401
+    assert "You did not provide an API key" in error(response)["message"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+import uvicorn
 
 from airflow_reportrun.sandbox import (
     AfterReads,
@@ -37,7 +39,7 @@ from airflow_reportrun.sandbox.scripting import Scripted, parse
 from airflow_reportrun.sandbox.state import Settings, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from starlette.types import Message
@@ -329,24 +331,36 @@ def test_time_can_be_moved_on_whatever_the_clock(stripe_sandbox: StripeSandbox) 
     assert moved == 1_772_452_860
 
 
-def lines_of(*options: str, until: str, then: Callable[[str], None]) -> list[str]:
-    """Run the program, use its address when it tells it, and return all that it printed."""
-    program = subprocess.Popen(
-        [sys.executable, "-m", "airflow_reportrun.sandbox", "--port", "0", "--pending-seconds", "0", *options],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert program.stdout is not None
-    lines: list[str] = []
-    while not (lines and until in lines[-1]):
-        lines.append(program.stdout.readline())
-    then(lines[0].split()[3].rstrip(","))
-    program.send_signal(signal.SIGTERM)
-    rest, _ = program.communicate(timeout=10)
-    return rest.splitlines()
+@pytest.fixture
+def run_program(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., list[str]]]:
+    """Runs the program in this process, uses its address, stops it by SIGTERM, and returns its log."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*options: str, use: Callable[[str], None]) -> list[str]:
+        printed: list[str] = []
+
+        def follow() -> None:
+            while "Ctrl-C" not in "".join(printed):
+                time.sleep(0.01)
+                printed.append(capsys.readouterr().out)
+            try:
+                use("".join(printed).split()[3].rstrip(","))
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with ThreadPoolExecutor(1) as pool:
+            followed = pool.submit(follow)
+            assert main(["--port", "0", "--pending-seconds", "0", *options]) == 0
+            followed.result()
+        log: list[str] = capsys.readouterr().out.splitlines()
+        return log
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
-def test_program_takes_options(tmp_path: Path) -> None:
+def test_program_takes_options(run_program: Callable[..., list[str]], tmp_path: Path) -> None:
     """Keys, accounts, limits, faults, the time and the contents of the reports; the log says what went wrong."""
     report = tmp_path / "report.csv"
     report.write_text('"a"\n"1"\n')
@@ -365,12 +379,11 @@ def test_program_takes_options(tmp_path: Path) -> None:
         assert file["size"] == 8
         assert answers[1].json()["created"] // 60 == 1_772_452_800 // 60
 
-    log = lines_of(
+    log = run_program(
         *("--key", "sk_live_other", "--key", "rk_test_reader=file_read,event_read"),
         *("--connected-account", "acct_one", "--now", "2026-03-02T12:00", "--rate-limits"),
         *("--fault", "Unavailable*1", "--serve-file", str(report)),
-        until="Ctrl-C",
-        then=use,
+        use=use,
     )
 
     assert [answer.status_code for answer in answers] == [503, 200, 403, 403]
@@ -381,9 +394,9 @@ def test_program_takes_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("option", "logged"), [("--json", 1), ("--quiet", 0)])
-def test_program_logs_as_it_is_told(option: str, logged: int) -> None:
+def test_program_logs_as_it_is_told(run_program: Callable[..., list[str]], option: str, logged: int) -> None:
     """In JSON for machines, or nothing."""
-    log = lines_of(option, until="Ctrl-C", then=lambda url: requests.get(url, timeout=10).close())
+    log = run_program(option, use=lambda url: requests.get(url, timeout=10).close())
 
     assert [json.loads(line)["status"] for line in log] == [401] * logged
 
@@ -402,3 +415,38 @@ def test_program_names_what_is_wrong(
     """Before it listens."""
     assert main(["--port", "0", *options]) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_server_that_does_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of handing out an address at which nobody listens; the port is free again."""
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    sandbox = StripeSandbox()
+
+    with pytest.raises(RuntimeError, match="did not start on http"):
+        sandbox.start()
+
+    assert is_free(int(sandbox.url.rpartition(":")[2]))
+
+
+def test_manual_clock_moves_forward_only() -> None:
+    """As time does."""
+    with pytest.raises(ValueError, match="forward only"):
+        ManualClock().advance(-1)
+
+
+def test_program_line_tells_a_broken_answer_and_a_replay(run_program: Callable[..., list[str]]) -> None:
+    """In words, since there is no status."""
+
+    def use(url: str) -> None:
+        def ask() -> requests.Response:
+            headers = {"Idempotency-Key": "k"}
+            return requests.post(url + RUNS, FORM, auth=("sk_test_sandbox", ""), headers=headers, timeout=10)
+
+        with pytest.raises(requests.ConnectionError):
+            ask()
+        ask()
+
+    broken, replayed = run_program("--fault", "Dropped(committed=True)", use=use)
+
+    assert "Z  broken  POST /v1/reporting/report_runs  req_" in broken
+    assert replayed.endswith("balance.summary.1  replayed")

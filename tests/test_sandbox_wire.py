@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
 import time
@@ -27,7 +28,7 @@ from airflow_reportrun.sandbox import (
     WireFault,
     WrongLength,
 )
-from airflow_reportrun.sandbox.wire import Framing, Whole
+from airflow_reportrun.sandbox.wire import Framing, Script, Whole, Written
 
 TYPES = "/v1/reporting/report_types"
 
@@ -51,12 +52,17 @@ class Received:
         return self.data.partition(b"\r\n\r\n")[2]
 
 
+def get(sandbox: StripeSandbox, path: str = TYPES) -> bytes:
+    authorization = f"Authorization: Bearer {sandbox.api_key}"
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}\r\n\r\n".encode()
+
+
 def ask(sandbox: StripeSandbox, path: str = TYPES) -> Received:
     """Send a GET as bytes and read as bytes, which no HTTP client can put right."""
     host, port = sandbox.url.removeprefix("http://").split(":")
     data, reset, started = b"", False, time.monotonic()
     with socket.create_connection((host, int(port)), timeout=10) as plug:
-        plug.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sandbox.api_key}\r\n\r\n".encode())
+        plug.sendall(get(sandbox, path))
         try:
             while piece := plug.recv(65536):
                 data += piece
@@ -220,6 +226,65 @@ def test_address_is_refused_for_a_while(sandbox: StripeSandbox) -> None:
     assert refused
     assert time.monotonic() - started >= 0.3
     assert [record.fault for record in sandbox.requests] == ["Refused(seconds=0.3)", None]
+
+
+def test_address_that_is_refused_can_not_be_refused_again(sandbox: StripeSandbox) -> None:
+    """Whoever is connected still is, and the first refusal counts."""
+    sandbox.inject(Refused(seconds=0.3), times=2, on="list_types")
+    with requests.Session() as one, requests.Session() as other:
+        for session in (one, other):
+            session.auth = (sandbox.api_key, "")
+            session.get(f"{sandbox.url}/v1/events", timeout=10)
+        for session in (one, other):
+            with pytest.raises(requests.ConnectionError):
+                session.get(sandbox.url + TYPES, timeout=10)
+    while not answers(sandbox):
+        time.sleep(0.02)
+    assert [record.status for record in sandbox.requests_to("list_types")] == [None, None, 200]
+
+
+def answers(sandbox: StripeSandbox) -> bool:
+    try:
+        return bool(whole(sandbox))
+    except requests.ConnectionError:
+        return False
+
+
+def test_client_that_leaves_ends_the_script(sandbox: StripeSandbox) -> None:
+    """A drip of hours does not go on for nobody."""
+    written: list[int] = []
+
+    @dataclass(frozen=True, slots=True)
+    class Endless(WireFault):
+        def script(self, answer: Whole) -> Script:
+            while True:
+                written.append(1)
+                yield b"x"
+                yield 0.01
+
+    sandbox.inject(Endless(), on="list_types")
+    host, port = sandbox.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as plug:
+        plug.sendall(
+            f"GET {TYPES} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sandbox.api_key}\r\n\r\n".encode()
+        )
+        assert plug.recv(1) == b"x"
+    before = -1
+    while before != len(written):
+        before = len(written)
+        time.sleep(0.2)
+    assert written
+
+
+def test_nothing_is_written_where_the_connection_is_gone() -> None:
+    """The client gave up while the answer was made."""
+
+    async def no_sleep(seconds: float) -> None:
+        pass
+
+    script = iter([b"never"])
+    asyncio.run(Written(script, lambda scope: None, no_sleep)({}, None, None))  # type: ignore[arg-type]
+    assert next(script) == b"never"
 
 
 def test_stop_ends_a_refusal() -> None:

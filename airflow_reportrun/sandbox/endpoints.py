@@ -63,8 +63,9 @@ async def wait(state: State, seconds: float) -> None:
     """Keep the client waiting, but no stop or reset."""
     slices = math.ceil(seconds / 0.05)
     for _ in range(slices):
-        if not state.over:
-            await asyncio.sleep(seconds / slices)
+        if state.over:
+            return
+        await asyncio.sleep(seconds / slices)
 
 
 async def pause(state: State, fault: RequestFault | None) -> None:

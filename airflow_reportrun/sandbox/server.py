@@ -153,6 +153,7 @@ class StripeSandbox:
         while not server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 self.stop()
+                listener.close()
                 raise RuntimeError(f"the sandbox did not start on {self.url}")
             time.sleep(0.005)
         return self

@@ -22,6 +22,7 @@ import random
 import socket
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -98,12 +99,12 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class WireFault(RequestFault):
+class WireFault(RequestFault, ABC):
     """Spoils the bytes of an answer; what it answers was done."""
 
+    @abstractmethod
     def script(self, answer: Whole) -> Script:
         """Write the answer in the way that is wrong."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
