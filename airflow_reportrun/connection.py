@@ -16,6 +16,7 @@ from airflow_reportrun.reporting.errors import ConfigurationError
 API_BASE_URL = "https://api.stripe.com"
 FILES_BASE_URL = "https://files.stripe.com"
 DEFAULT_TIMEOUT = 60.0
+LONGEST_TIMEOUT = 86400.0
 
 EXTRA_FIELDS = (*CONN_FIELDS, "proxies", "verify", "cert", "trust_env")
 """What the connection's extra may hold: the fields of the form, and what requests calls the same."""
@@ -45,7 +46,7 @@ class ConnectionSettings:
     :param stripe_account: the account to act as, ``acct_…``.
     :param stripe_version: the API version to ask for.
     :param idempotency_scope: part of the identity of each report run.
-    :param timeout: seconds.
+    :param timeout: seconds for an exchange with the API as a whole, and for each wait in a download.
     :param proxies: by scheme, as requests takes them.
     :param verify: whether to verify TLS certificates, or the path of a CA bundle.
     :param cert: client certificate, or certificate and key.
@@ -74,6 +75,7 @@ class ConnectionSettings:
         named = {"Stripe-Account": self.stripe_account, "Stripe-Version": self.stripe_version}
         return {
             "User-Agent": f"airflow-provider-reportrun/{__version__}",
+            "Accept-Encoding": "identity",
             **{name: value for name, value in named.items() if value},
         }
 
@@ -83,11 +85,16 @@ class ConnectionSettings:
         The key goes to the hosts of the API and of the files, nowhere else; a URL of Stripe's own files host is
         taken to the one that the connection names instead.
         """
-        parts = urlsplit(url)
-        origin = None if parts.username or parts.password else _normal(parts)
-        if origin == FILES_BASE_URL:
-            return self.files_base_url + url.removeprefix(f"{parts.scheme}://{parts.netloc}")
-        return url if origin in (self.api_base_url, self.files_base_url) else None
+        try:
+            parts = urlsplit(url)
+            origin = None if parts.username or parts.password else _normal(parts)
+        except ValueError:
+            return None
+        if origin not in (FILES_BASE_URL, self.api_base_url, self.files_base_url):
+            return None
+        base = self.files_base_url if origin == FILES_BASE_URL else origin
+        # Made of what was looked at: two parsers may see different hosts in the same text.
+        return f"{base}{parts.path}{parts.query and '?'}{parts.query}"
 
     @classmethod
     def from_connection(
@@ -112,8 +119,10 @@ class ConnectionSettings:
             timeout = float(given.get("timeout", DEFAULT_TIMEOUT))
         except (TypeError, ValueError):
             timeout = 0.0
-        if not 0 < timeout < float("inf"):
-            mistakes.append(f"timeout is a positive number of seconds, not {given.get('timeout')!r}")
+        if not 0 < timeout <= LONGEST_TIMEOUT:
+            mistakes.append(
+                f"timeout is a positive number of seconds, a day at most, not {given.get('timeout')!r}"
+            )
         proxies = given.get("proxies", {})
         if isinstance(proxies, str):
             proxies = {"http": proxies, "https": proxies}

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import aiohttp
-import requests
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.http.hooks.http import AsyncHttpSession, HttpAsyncHook, HttpHook, SessionConfig
 from requests.auth import AuthBase
@@ -24,16 +25,30 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_p
 from airflow_reportrun.connection import ConnectionSettings
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
-from airflow_reportrun.reporting.endpoints import Request, Response, require_success
-from airflow_reportrun.reporting.errors import APIConnectionError, ConfigurationError, ReportingError
+from airflow_reportrun.reporting.endpoints import Request, Response, require_short, require_success
+from airflow_reportrun.reporting.errors import (
+    APIConnectionError,
+    ConfigurationError,
+    DownloadError,
+    ReportingError,
+)
+from airflow_reportrun.transport import FAILURES, BoundedSession, pieces, reader_of
 
 if TYPE_CHECKING:
+    import requests
+
     from airflow_reportrun.reporting.models import File
 
 T = TypeVar("T")
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes; in smaller pieces a download takes more CPU."""
+
+BLOCK_SIZE = 64 * 1024
+"""Bytes in which the body of a call is read."""
+
+SLOWEST_DOWNLOAD = 16 * 1024
+"""Bytes a second: a download that is slower on the whole, its first ``timeout`` aside, is given up."""
 
 
 class BearerAuth(AuthBase):
@@ -89,13 +104,10 @@ class StripeReportingHook(ReportingClient, HttpHook):
 
     @cached_property
     def _session(self) -> requests.Session:
-        session = requests.Session()
+        session = BoundedSession(self.keep_alive_adapter)
         session.auth = BearerAuth(self.settings.api_key)
         session.headers.update(self.settings.headers())
         session.trust_env = self.settings.trust_env
-        if self.keep_alive_adapter:
-            session.mount("https://", self.keep_alive_adapter)
-            session.mount("http://", self.keep_alive_adapter)
         return session
 
     def get_conn(
@@ -116,27 +128,25 @@ class StripeReportingHook(ReportingClient, HttpHook):
     def exchange(self, request: Request[T]) -> Response:
         """Do one HTTP exchange; see :meth:`ReportingClient.exchange`."""
         fields = list(request.fields)
-        try:
-            response = self._request(
-                request.method,
-                self.settings.api_base_url + request.path,
-                params=fields if request.method == "GET" else None,
-                data=fields if request.method == "POST" else None,
-                headers=_request_headers(request),
-            )
-        except requests.RequestException as error:
-            # Raised below, without a context: these errors hold URLs, and theirs the headers.
-            reason = type(error).__name__
-        else:
-            return _response(response)
-        raise _no_answer(request.method, request.path, reason)
+        what = f"{request.method} {request.path}"
+        with self._request(
+            what,
+            request.method,
+            self.settings.api_base_url + request.path,
+            params=fields if request.method == "GET" else None,
+            data=fields if request.method == "POST" else None,
+            headers=_request_headers(request),
+        ) as response:
+            return _response(what, response)
 
     def read_file(self, file: File, consume: Callable[[Iterator[bytes]], T]) -> T:
         """Stream a file's contents, from the start again where that helps.
 
         :param file: the ``result`` of a succeeded report run.
-        :param consume: is given the bytes in chunks; called once a try.
+        :param consume: is given the bytes in chunks, as many of them as the file has or an error; called once a
+            try. The time that it takes does not count.
         :raises ConfigurationError: when Stripe points to a host that the key must not go to.
+        :raises DownloadError: when other than ``file.size`` bytes come; no more than these are read.
         """
         url = self.settings.file_url(file.url)
         if url is None:
@@ -145,28 +155,32 @@ class StripeReportingHook(ReportingClient, HttpHook):
                 f"set files_base_url in connection {self.stripe_conn_id!r}."
             )
 
+        what = f"GET /v1/files/{file.id}/contents"
+
         def once() -> T:
-            with self._open(f"/v1/files/{file.id}/contents", url) as chunks:
-                return consume(chunks)
+            with self._request(what, "GET", url) as response:
+                # The body of anything else is an error's.
+                error = response.status_code != 200
+                require_success(what, _response(what, response) if error else _head(response))
+                return consume(self._chunks(what, response, file.size))
 
         return self.retry(once)
 
-    @contextmanager
-    def _open(self, path: str, url: str) -> Iterator[Iterator[bytes]]:
-        try:
-            # A coded transfer would hide whether all bytes came.
-            response = self._request("GET", url, headers={"Accept-Encoding": "identity"}, stream=True)
-        except requests.RequestException as error:
-            reason = type(error).__name__
-        else:
-            with response:
-                if response.status_code != 200:
-                    require_success(f"GET {path}", _response(response))
-                yield _chunks(path, response)
-            return
-        raise _no_answer("GET", path, reason)
+    def _chunks(self, what: str, response: requests.Response, size: int) -> Iterator[bytes]:
+        reader = reader_of(response)
+        reader.deadline = time.monotonic() + self.settings.timeout + size / SLOWEST_DOWNLOAD
+        came = 0
+        for chunk in pieces(f"{what} of {size} bytes", response, CHUNK_SIZE):
+            came += len(chunk)
+            if came > size:
+                break
+            paused = time.monotonic()
+            yield chunk
+            reader.deadline += time.monotonic() - paused
+        if came != size:
+            raise DownloadError(f"{what} brought {came} bytes or more, and Stripe's file has {size}")
 
-    def _request(self, method: str, url: str, **options: Any) -> requests.Response:
+    def _request(self, what: str, method: str, url: str, **options: Any) -> requests.Response:
         try:
             return self._session.request(
                 method,
@@ -177,12 +191,15 @@ class StripeReportingHook(ReportingClient, HttpHook):
                 proxies=dict(self.settings.proxies),
                 verify=self.settings.verify,
                 cert=self.settings.cert,
+                stream=True,
                 **options,
             )
-        except requests.RequestException:
-            raise
+        except FAILURES as error:
+            # Raised below, without a context: these errors hold URLs, and theirs the headers.
+            reason = type(error).__name__
         except OSError as error:  # files that are not there, which requests looks for before it sends
             raise _unusable_tls(error) from None
+        raise _no_answer(what, reason)
 
     def test_connection(self) -> tuple[bool, str]:
         """Make the cheapest authenticated call, for the button in the connection form."""
@@ -277,9 +294,8 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
                     "check_response": False,
                     "proxy": _proxy(settings),
                     "ssl": _ssl(settings),
-                    "timeout": aiohttp.ClientTimeout(
-                        total=None, sock_connect=settings.timeout, sock_read=settings.timeout
-                    ),
+                    "timeout": aiohttp.ClientTimeout(total=settings.timeout),
+                    "auto_decompress": False,
                 },
             )
         return self._config
@@ -297,44 +313,49 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
             self._sessions[request.method] = await self._stack.enter_async_context(
                 self.session(method=request.method)
             )
+        what = f"{request.method} {request.path}"
         try:
             response = await self._sessions[request.method].run(
                 request.path,
                 data=dict(request.fields) or None,  # names are unique: lists are sent by index
                 headers=_request_headers(request),
             )
-            body = await response.read()
+            async with response:
+                body = bytearray()
+                async for piece in response.content.iter_any():
+                    body += piece
+                    require_short(what, len(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = type(error).__name__
         else:
-            return Response(response.status, _lower(response.headers.items()), body)
-        raise _no_answer(request.method, request.path, reason)
+            # As requests reads them, and not as UTF-8 with holes.
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
+            return Response(response.status, _lower(headers), bytes(body))
+        raise _no_answer(what, reason)
 
 
 def _request_headers(request: Request[T]) -> dict[str, str]:
     return {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
 
 
-def _response(response: requests.Response) -> Response:
-    return Response(response.status_code, _lower(response.headers.items()), response.content)
+def _head(response: requests.Response) -> Response:
+    return Response(response.status_code, _lower(response.headers.items()), b"")
+
+
+def _response(what: str, response: requests.Response) -> Response:
+    body = bytearray()
+    for piece in pieces(what, response, BLOCK_SIZE):
+        body += piece
+        require_short(what, len(body))
+    return replace(_head(response), body=bytes(body))
 
 
 def _lower(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers}
 
 
-def _chunks(path: str, response: requests.Response) -> Iterator[bytes]:
-    try:
-        yield from response.iter_content(CHUNK_SIZE)
-    except requests.RequestException as error:
-        reason = type(error).__name__
-    else:
-        return
-    raise _no_answer("GET", path, reason)
-
-
-def _no_answer(method: str, path: str, reason: str) -> APIConnectionError:
-    return APIConnectionError(f"{method} {path} got no whole answer ({reason})")
+def _no_answer(what: str, reason: str) -> APIConnectionError:
+    return APIConnectionError(f"{what} got no whole answer ({reason})")
 
 
 def _proxy(settings: ConnectionSettings) -> str | None:

@@ -374,7 +374,7 @@ def test_proxies_and_tls_are_the_same_in_both_colours(
     options = asyncio.run(StripeReportingAsyncHook().config()).extra_options or {}
     assert options["proxy"] == proxy
     assert bool(options["ssl"]) is verify
-    assert (options["timeout"].sock_read, options["allow_redirects"]) == (7.0, False)
+    assert (options["timeout"].total, options["allow_redirects"]) == (7.0, False)
 
 
 def ssl_of(monkeypatch: pytest.MonkeyPatch, verify: str) -> Any:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from airflow_reportrun.reporting.errors import (
@@ -28,6 +28,9 @@ T = TypeVar("T")
 REPORT_RUNS = "/v1/reporting/report_runs"
 REPORT_TYPES = "/v1/reporting/report_types"
 FILES = "/v1/files"
+
+LONGEST_BODY = 8 * 1024 * 1024
+"""Bytes of an answer, a file's contents aside. The longest real ones, lists of everything, have some 200 KiB."""
 
 
 @dataclass(frozen=True)
@@ -78,29 +81,47 @@ class Request(Generic[T]):
         :raises UnexpectedResponseError: when the answer is not what Stripe documents.
         """
         require_success(f"{self.method} {self.path}", response)
-        try:
-            body = json.loads(response.body)
-        except ValueError:
+        if (body := _json(response)) is _NO_JSON:
             raise UnexpectedResponseError(
                 f"{self.method} {self.path} was answered with something that is not JSON "
                 f"({response.headers.get('content-type', 'no content type')}); is there a proxy in between?"
-            ) from None
+            )
         return self.read(body, response)
 
 
+def require_short(what: str, length: int) -> None:
+    """Raise when an answer has grown too long to be Stripe's; called while it comes, so that memory is bounded.
+
+    :param what: method and path, for the error.
+    :param length: bytes that have come so far.
+    :raises UnexpectedResponseError: beyond :data:`LONGEST_BODY`.
+    """
+    if length > LONGEST_BODY:
+        raise UnexpectedResponseError(
+            f"{what} was answered with more than {LONGEST_BODY // 1024**2} MiB; is there a proxy in between?"
+        )
+
+
 def require_success(what: str, response: Response) -> None:
-    """Raise unless the answer is a 200.
+    """Raise unless the answer is a 200 whose body is not compressed, as each request asks for it.
+
+    Decoding it all the same would let a few bytes fill the memory, and hide whether all of them came.
 
     :param what: method and path, for the error.
     :raises APIError: when Stripe answered with an error.
-    :raises UnexpectedResponseError: for any other status.
+    :raises UnexpectedResponseError: for anything else.
     """
     if response.status >= 400:
         raise _api_error(response)
     if response.status != 200:
         raise UnexpectedResponseError(
-            f"{what} was answered with HTTP {response.status}; redirects are not followed with the key. "
+            f"{what} was answered with HTTP {response.status}"
+            f"{'; redirects are not followed with the key' if 300 <= response.status < 400 else ''}. "
             "Check the host of the connection and any proxy in between."
+        )
+    if (coding := response.headers.get("content-encoding", "").lower()) not in ("", "identity"):
+        raise UnexpectedResponseError(
+            f"{what} was answered in the coding {coding!r}, which was not asked for; is there a proxy in between?"
         )
 
 
@@ -181,20 +202,33 @@ def _path(collection: str, object_id: str, prefix: str = "") -> str:
     return f"{collection}/{quote(object_id, safe='')}"
 
 
-def _api_error(response: Response) -> APIError:
+_NO_JSON = object()
+
+
+def _json(response: Response) -> object:
+    """Return the parsed body: what is nested too deep, or has a number of too many digits, is not JSON either."""
     try:
-        error: Any = json.loads(response.body)["error"]
-        message = str(error["message"])
-    except (ValueError, TypeError, KeyError):
-        error, message = {}, "An error without Stripe's error body"
+        return json.loads(response.body)
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _api_error(response: Response) -> APIError:
+    body = _json(response)
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict) or "message" not in error:
+        error = {"message": "An error without Stripe's error body"}
+    # Half a character, which JSON can hold, stops a log.
+    known = {name: str(value).encode("utf-8", "replace").decode() for name, value in error.items() if value}
+    message = known.pop("message", "")
     if reason := response.headers.get("stripe-rate-limited-reason"):
         message = f"{message} [{reason}]"
-    return error_class(response.status, error.get("type"), error.get("param"))(
+    return error_class(response.status, known.get("type"), known.get("param"))(
         message,
         http_status=response.status,
-        type=error.get("type"),
-        code=error.get("code"),
-        param=error.get("param"),
+        type=known.get("type"),
+        code=known.get("code"),
+        param=known.get("param"),
         request_id=response.request_id,
         replayed=response.is_replay,
         # Stripe names the original request on each answer that it keeps under the key.
@@ -211,6 +245,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value)
     try:
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, wait.total_seconds())

@@ -8,6 +8,8 @@ is ignored. Source: https://docs.stripe.com/api/reporting.
 
 from __future__ import annotations
 
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
@@ -15,6 +17,12 @@ from typing import Any, ClassVar, TypeVar
 from airflow_reportrun.reporting.errors import UnexpectedResponseError
 
 T = TypeVar("T")
+
+LARGEST_NUMBER = 2**53
+"""What JSON can carry safely, and Stripe's instants and sizes are far below."""
+
+_UNPRINTABLE = re.compile("[\0\ud800-\udfff]")
+"""Half a character or a NUL, both of which JSON can hold: no file, log or database takes them."""
 
 
 class ReportRunStatus(str):
@@ -193,17 +201,23 @@ def _fields(body: object, kind: str) -> Mapping[str, Any]:
     if isinstance(body, dict) and body.get("object") == kind:
         return body
     seen = body.get("object") if isinstance(body, dict) else type(body).__name__
-    raise UnexpectedResponseError(f"Expected an object {kind!r} from Stripe and got {seen!r}")
+    raise UnexpectedResponseError(f"Expected an object {kind!r} from Stripe and got {reprlib.repr(seen)}")
 
 
 def _required(it: Mapping[str, Any], name: str, kind: type[T]) -> T:
     value = it.get(name)
     # JSON's true is an int for Python; type() keeps the two apart.
-    if type(value) is kind:
+    if type(value) is kind and _is_sane(value):
         return value
     raise UnexpectedResponseError(
-        f"Expected {kind.__name__} as {name!r} of Stripe's {it['object']!r} and got {value!r:.80}"
+        f"Expected {kind.__name__} as {name!r} of Stripe's {it['object']!r} and got {reprlib.repr(value)}"
     )
+
+
+def _is_sane(value: object) -> bool:
+    if isinstance(value, str):
+        return not _UNPRINTABLE.search(value)
+    return not isinstance(value, int) or 0 <= value < LARGEST_NUMBER
 
 
 def _optional(it: Mapping[str, Any], name: str, kind: type[T]) -> T | None:

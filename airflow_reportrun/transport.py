@@ -1,0 +1,172 @@
+"""Requests within limits: what a server can do to a session of requests is bounded in time and in memory.
+
+Requests bounds each wait for bytes and nothing else, so that a server which sends one now and then holds it for
+ever. Here a reader below ``http.client`` knows a deadline. Every byte of an answer comes through it (status line,
+headers, framing, body, and what a proxy says to a tunnel), and it takes no thread.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import time
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from airflow_reportrun.reporting.errors import APIConnectionError
+
+if TYPE_CHECKING:
+    import socket
+
+FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError)
+"""What a broken, late or senseless answer raises; requests lets some of urllib3's own errors through."""
+
+
+class BoundedSession(requests.Session):
+    """A session whose answers come in time, and that goes nowhere else.
+
+    A request's ``timeout``, which it has to have, is the number of seconds for all of it, headers and body. Only
+    connecting may add to that: each address of the host, and each handshake, is given as long again. Send with
+    ``stream=True`` and read with :func:`pieces`.
+
+    :param keep_alive_adapter: the adapter whose socket options to use.
+    """
+
+    def __init__(self, keep_alive_adapter: HTTPAdapter | None) -> None:
+        super().__init__()
+        adapter = _BoundedAdapter(getattr(keep_alive_adapter, "socket_options", None))
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Say that there is none: even one that is not followed is parsed, and its whole body read."""
+
+
+class _Reader(io.RawIOBase):
+    """Reads a socket until a deadline.
+
+    :param sock: waits at most as long as its time-out says now, for each read.
+    :param stream: the socket's own file, which is closed with this one.
+    """
+
+    def __init__(self, sock: socket.socket, stream: io.BufferedReader) -> None:
+        self._sock = sock
+        self._stream = stream
+        self._longest_wait = cast(float, sock.gettimeout())  # each request has one
+        self.deadline = time.monotonic() + self._longest_wait
+        self.received = 0
+        self.ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(min(left, self._longest_wait))
+        count = cast(io.RawIOBase, self._stream.raw).readinto(buffer)
+        self.received += count or 0
+        self.ended = count == 0
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _Stream(io.BufferedReader):
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Refuse to read without end, as ``http.client`` does for a chunk of the length -1."""
+        if size is None or size < 0:
+            raise http.client.HTTPException("a chunk of negative length")
+        return super().read(size)
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that is read until a deadline, at first the time-out of its socket from now on."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.reader = _Reader(sock, self.fp)
+        self.fp = _Stream(self.reader)
+
+    def begin(self) -> None:
+        """Read the headers: those of the answer itself, to their end, and only if they are well formed.
+
+        For ``http.client`` a 103 is the answer, so that the next request would get the one that follows. Headers
+        may end with the connection, or with a line that is none, and a wrong length is as good as no length.
+        """
+        super().begin()
+        while 100 < self.status < 200 and self.status != 101:
+            self.headers = self.msg = cast(Any, None)
+            super().begin()
+        length = self.headers.get("Content-Length", "0")
+        if self.reader.ended or self.headers.defects or self.headers.get_payload() or not length.strip().isdigit():
+            raise http.client.HTTPException("headers that are cut or wrong")
+
+
+class _BoundedAdapter(HTTPAdapter):
+    def __init__(self, socket_options: Any) -> None:
+        self._socket_options = socket_options
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **pool_kwargs: Any) -> None:
+        if self._socket_options:
+            pool_kwargs["socket_options"] = self._socket_options
+        super().init_poolmanager(*args, **pool_kwargs)
+        _bound(self.poolmanager)
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        seconds = kwargs["timeout"]
+        kwargs["timeout"] = urllib3.Timeout(total=seconds, connect=seconds, read=seconds)
+        return super().send(*args, **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        _bound(manager)
+        return manager
+
+
+def _bound(manager: urllib3.PoolManager) -> None:
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _bounded(pool) for scheme, pool in pools.items()}
+
+
+@cache
+def _bounded(pool: Any) -> Any:
+    """Return a class of pools, plain, TLS or SOCKS, whose connections read an :class:`_Answer`."""
+    if issubclass(pool.ConnectionCls.response_class, _Answer):
+        return pool
+    connection = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": _Answer})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+
+def reader_of(response: requests.Response) -> _Reader:
+    """Return what reads an answer: its ``deadline`` may be moved, ``received`` is the bytes on the wire so far."""
+    return cast(_Answer, response.raw._original_response).reader  # requests itself knows it by this name
+
+
+def pieces(what: str, response: requests.Response, size: int) -> Iterator[bytes]:
+    """Yield the body as it came, without its framing and not decoded.
+
+    :param what: method and path, for the error.
+    :param size: bytes of each piece but the last.
+    :raises APIConnectionError: when the body breaks off or does not come in time.
+    """
+    reader = reader_of(response)
+    while True:
+        try:
+            piece: bytes = response.raw.read(size, decode_content=False)
+        except FAILURES as error:
+            reason = type(error).__name__
+            break
+        if not piece:
+            return
+        yield piece
+    raise APIConnectionError(f"{what} got no whole answer ({reason} after {reader.received} bytes)")
