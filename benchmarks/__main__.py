@@ -16,13 +16,8 @@ from benchmarks.measuring import Record
 SUBJECTS = {"imports": imports.run, "calls": calls.run, "downloads": downloads.run, "sandbox": sandbox.run}
 RECORDS = Path(__file__).parent.parent / "build" / "bench.json"
 PACKAGES = (
-    "apache-airflow",
-    "apache-airflow-providers-http",
-    "requests",
-    "aiohttp",
-    "stripe",
-    "starlette",
-    "uvicorn",
+    *("apache-airflow", "apache-airflow-providers-http", "requests", "aiohttp"),
+    *("stripe", "starlette", "uvicorn", "h11", "uvloop"),  # the last one only where somebody has installed it
 )
 
 
@@ -47,7 +42,8 @@ def main() -> None:
 
 
 def _machine() -> str:
-    versions = [f"{name} {metadata.version(name)}" for name in PACKAGES]
+    installed = {distribution.name: distribution.version for distribution in metadata.distributions()}
+    versions = [f"{name} {installed.get(name, 'not installed')}" for name in PACKAGES]
     curl = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S607
     return "\n".join(
         (

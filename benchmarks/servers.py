@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -99,11 +98,10 @@ def bare_starlette(body: bytes) -> Iterator[str]:
     listener = socket.create_server((HOST, 0), backlog=128)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     application = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
-    config = uvicorn.Config(
-        application, http="h11", loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False
-    )
+    config = uvicorn.Config(application, http="h11", ws="none", lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
+    # The event loop is the one that uvicorn finds, as for the sandbox.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.005)
