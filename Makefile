@@ -32,7 +32,7 @@ check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: .venv/ready  ## measure what is claimed, side by side
+bench: .venv/ready  ## measure what is claimed, side by side: tables, and build/bench.json
 	.venv/bin/python -m benchmarks
 
 clean:  ## remove what the other targets made

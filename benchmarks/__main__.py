@@ -1,8 +1,58 @@
-"""``make bench``: run all benchmarks and print their tables."""
+"""``make bench``: run the subjects, print their tables and write ``build/bench.json``."""
 
 from __future__ import annotations
 
-from benchmarks import downloads, imports
+import argparse
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
 
-imports.main()
-downloads.main()
+from benchmarks import calls, downloads, imports, sandbox
+from benchmarks.measuring import Record
+
+SUBJECTS = {"imports": imports.run, "calls": calls.run, "downloads": downloads.run, "sandbox": sandbox.run}
+RECORDS = Path(__file__).parent.parent / "build" / "bench.json"
+PACKAGES = (
+    *("apache-airflow", "apache-airflow-providers-http", "requests", "aiohttp"),
+    *("stripe", "starlette", "uvicorn", "h11", "uvloop"),  # the last one only where somebody has installed it
+)
+
+
+def main() -> None:
+    """Run the subjects named, or all; the file holds the ones of this run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("subjects", nargs="*", metavar="subject", help=f"of {', '.join(SUBJECTS)}; all if none")
+    chosen = parser.parse_args().subjects or list(SUBJECTS)
+    if unknown := set(chosen) - set(SUBJECTS):
+        parser.error(f"no such subject: {', '.join(sorted(unknown))}")
+    # Airflow users run with byte code; without it each fresh process would compile everything again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    print(_machine())
+    records: list[Record] = []
+    for subject in chosen:
+        for comparison in SUBJECTS[subject]():
+            print(f"\n{comparison.table()}", flush=True)
+            records += comparison.records()
+    RECORDS.parent.mkdir(exist_ok=True)
+    RECORDS.write_text(json.dumps(records, indent=2) + "\n")
+    print(f"\n{len(records)} figures are in {RECORDS}")
+
+
+def _machine() -> str:
+    installed = {distribution.name: distribution.version for distribution in metadata.distributions()}
+    versions = [f"{name} {installed.get(name, 'not installed')}" for name in PACKAGES]
+    curl = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S607
+    return "\n".join(
+        (
+            f"{os.cpu_count()} cores, {platform.platform()}, load {os.getloadavg()[0]:.1f}",
+            f"Python {platform.python_version()}, {', '.join(versions)}",
+            " ".join(curl.split()[:4]),
+        )
+    )
+
+
+if __name__ == "__main__":  # children that are spawned import this module again
+    main()

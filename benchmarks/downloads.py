@@ -1,131 +1,147 @@
-"""A report's way to the disk, checked and hashed, beside ``curl -o`` of the same file."""
+"""A report's way to the disk, checked and hashed, beside ``curl -o`` and what else people download with."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
+import logging
 import os
-import resource
 import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-RUNS = 5
-SIZES = (64 << 20, 1 << 30)
+from benchmarks.measuring import Comparison, Figures, command, compare, cost, fresh, serving
+from benchmarks.servers import HOST, Stripe, file_server
 
-# The figures of the download alone: a task has Airflow imported anyway.
-PROGRAM = """
-import json, resource, sys, time
-from pathlib import Path
-from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.landing.files import land
-hook = StripeReportingHook()
-file = hook.retrieve_report_run(sys.argv[1]).result
-Path(sys.argv[2]).unlink()
-before = resource.getrusage(resource.RUSAGE_SELF)
-started = time.perf_counter()
-hook.read_file(file, lambda chunks: land(chunks, Path(sys.argv[2]), expected_size=file.size))
-wall = time.perf_counter() - started
-after = resource.getrusage(resource.RUSAGE_SELF)
-cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-print(json.dumps([cpu, wall, (after.ru_maxrss - before.ru_maxrss) / 1024]))
-"""
+RUNS = 3
+SMALL, LARGE = 64 << 20, 1 << 30
+CASES = ((SMALL, False), (SMALL, True), (LARGE, False))
+UNITS = {"cpu": "s", "wall": "s", "memory": "MiB"}
+CHUNK_SIZE = 1 << 20
+
+Client = Callable[[Stripe, Path], Callable[[], object]]
+"""Loads what a client needs and returns the download."""
 
 
-class Figures(NamedTuple):
-    """CPU and wall time in seconds, memory in MiB above what the process had before."""
-
-    cpu: float
-    wall: float
-    memory: float = 0.0
-
-
-def main() -> None:
-    """Print the medians of alternating runs."""
-    curl = shutil.which("curl")
-    if curl is None:
-        raise SystemExit("The comparison needs curl.")
-    for size in SIZES:
-        with tempfile.TemporaryDirectory() as folder:
-            _compare(curl, Path(folder), size)
+def run() -> Iterator[Comparison]:
+    """Measure downloads of two sizes, the smaller one with TLS too, to new files in the temporary folder."""
+    if not (shutil.which("curl") and shutil.which("openssl")):
+        raise SystemExit("The downloads are compared with curl, and openssl makes the certificate for TLS.")
+    for size, tls in CASES:
+        with tempfile.TemporaryDirectory() as name:
+            source, target = Path(name) / "source.csv", Path(name) / "target.csv"
+            write_report(source, size)
+            certificate = make_certificate(Path(name)) if tls else None
+            with serving(file_server, source, certificate) as server:
+                server.facts.connect()
+                yield _compare(server.facts, target, size)
 
 
-def _compare(curl: str, folder: Path, size: int) -> None:
-    source, target = folder / "source.csv", folder / "target.csv"
-    with source.open("wb") as file:
-        block = b'"txn_0123456789","2024-05-01 00:00:00","usd","12.34"\n' * 20_000
+def write_report(path: Path, size: int) -> None:
+    """Write lines like those of a report, ``size`` bytes of them."""
+    block = b'"txn_0123456789","2024-05-01 00:00:00","usd","12.34"\n' * 20_000
+    with path.open("wb") as file:
         for _ in range(size // len(block) + 1):
             file.write(block)
         file.truncate(size)
-    ours, pipe = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(source, pipe))
-    server.start()
-    run_id, file_url, connection = ours.recv()
-    os.environ["AIRFLOW_CONN_STRIPE_DEFAULT"] = json.dumps(connection)
-    url, key = file_url, connection["password"]
-    programs: dict[str, Callable[[], Figures]] = {
-        "curl -o": lambda: _curl(curl, url, key, target),
-        "curl -o, then sync": lambda: _curl(curl, url, key, target, then_sync=True),
-        "ours: size, sha256, fsync": lambda: _ours(run_id, target),
+        file.flush()
+        os.fsync(file.fileno())  # or the first downloads would share the disk with what is still to be written
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for this machine's loopback address, and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+        *("-days", "2", "-subj", "/CN=sandbox", "-addext", f"subjectAltName=IP:{HOST}"),
+        *("-keyout", str(key), "-out", str(certificate)),
+    )
+    return certificate, key
+
+
+def _compare(stripe: Stripe, target: Path, size: int) -> Comparison:
+    contenders: dict[str, Callable[[], Figures]] = {
+        "curl -o": partial(_twice, partial(_curl, stripe, target), target, children=True),
+        "curl -o, then sync": partial(_twice, partial(_curl, stripe, target, sync=True), target, children=True),
+        "ours: size, sha256, fsync": partial(fresh, _python, ours, stripe, target),
+        "requests by hand, 1 MiB chunks": partial(fresh, _python, by_hand, stripe, target),
     }
-    figures: dict[str, list[Figures]] = {name: [] for name in programs}
-    for _ in range(RUNS):
-        for name, program in programs.items():
-            # Each program twice, and the second run counts: the memory that the file before gives back costs
-            # more or less to take, depending on who wrote that one.
-            program()
-            figures[name].append(program())
-    server.terminate()
-    server.join()
-    print(f"\nDownload of {size >> 20} MiB to a new file, medians of {RUNS}")
-    baseline = statistics.median(figure.cpu for figure in figures["curl -o"])
-    for name, measured in figures.items():
-        cpu = statistics.median(figure.cpu for figure in measured)
-        wall = statistics.median(figure.wall for figure in measured)
-        memory = statistics.median(figure.memory for figure in measured)
-        print(
-            f"  {name:26} {cpu:5.2f} s CPU, {cpu / baseline:4.2f} of curl's  {wall:5.2f} s  "
-            f"{memory:5.1f} MiB above the start"
-        )
+    available, needed = _available_memory(), 4 * size  # the body is joined of its chunks
+    note = "Memory is what the download added to the peak."
+    if available > needed:
+        contenders["HttpHook.run, then write"] = partial(fresh, _python, http_hook, stripe, target)
+    else:
+        note = f"HttpHook.run has the body in memory: left out, as only {available >> 20} MiB are available."
+    title = f"download, {'TLS' if stripe.ca else 'plain'}, {size >> 20} MiB to a new file"
+    return compare(title, UNITS, contenders, runs=RUNS, note=note)
 
 
-def _curl(curl: str, url: str, api_key: str, target: Path, *, then_sync: bool = False) -> Figures:
+def _twice(download: Callable[[], object], target: Path, *, children: bool = False) -> Figures:
+    """Download two times, and the time of the second counts.
+
+    The memory that the file before gives back costs more or less to take, depending on who wrote that one. The
+    peak of our own is that of both.
+    """
     target.unlink(missing_ok=True)
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([curl, "-sf", "-H", f"Authorization: Bearer {api_key}", "-o", str(target), url], check=True)
-    if then_sync:
-        subprocess.run(["sync", str(target)], check=True)  # noqa: S607 - wherever the system has it
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Figures(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall)
+    first = cost(download, children=children)
+    target.unlink()
+    second = cost(download, children=children)
+    return second if children else {**second, "memory": first["memory"] + second["memory"]}
 
 
-def _ours(run_id: str, target: Path) -> Figures:
-    command = [sys.executable, "-c", PROGRAM, run_id, str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return Figures(*json.loads(done.stdout.splitlines()[-1]))
+def _python(client: Client, stripe: Stripe, target: Path) -> Figures:
+    logging.disable()  # the table is what to look at
+    return _twice(client(stripe, target), target)
 
 
-def _serve(source: Path, pipe: Connection) -> None:
+def _curl(stripe: Stripe, target: Path, *, sync: bool = False) -> None:
+    trust = ("--cacert", stripe.ca) if stripe.ca else ()
+    key = f"Authorization: Bearer {stripe.api_key}"
+    command("curl", "-sf", *trust, "-H", key, "-o", str(target), stripe.file_url)
+    if sync:
+        command("sync", str(target))
+
+
+def ours(stripe: Stripe, target: Path) -> Callable[[], object]:
+    """Fetch as the operators do once a run has succeeded."""
     from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.reporting.parameters import ReportParameters
-    from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+    from airflow_reportrun.outcomes import fetch
 
-    with StripeSandbox(transition=AtOnce()) as sandbox:
-        sandbox.serve_file(source)
-        connection = {"conn_type": "stripe", "host": sandbox.url, "password": sandbox.api_key}
-        os.environ["AIRFLOW_CONN_STRIPE_DEFAULT"] = json.dumps(connection)
-        parameters = ReportParameters(interval_start=1714521600, interval_end=1714608000)
-        run = StripeReportingHook().create_report_run("balance.summary.1", parameters)
-        pipe.send((run.id, run.result.url if run.result else "", connection))
-        pipe.recv_bytes()
+    hook = StripeReportingHook()
+    report_run = hook.retrieve_report_run(stripe.run_id)
+    return lambda: fetch(hook, report_run, target)
 
 
-if __name__ == "__main__":
-    main()
+def by_hand(stripe: Stripe, target: Path) -> Callable[[], object]:
+    """Stream in the chunks that are fast, and check nothing."""
+    import requests
+
+    def download() -> None:
+        headers = {"Authorization": f"Bearer {stripe.api_key}"}
+        with (
+            requests.get(stripe.file_url, headers=headers, verify=stripe.ca, stream=True, timeout=60) as response,
+            target.open("wb") as file,
+        ):
+            response.raise_for_status()
+            for chunk in response.iter_content(CHUNK_SIZE):
+                file.write(chunk)
+
+    return download
+
+
+def http_hook(stripe: Stripe, target: Path) -> Callable[[], object]:
+    """Take the whole body, then write the file: what one does with HttpOperator, and what HttpToS3 does."""
+    from airflow.providers.http.hooks.http import HttpHook
+
+    hook = HttpHook(method="GET")
+    endpoint = stripe.file_url.removeprefix(stripe.url)
+    return lambda: target.write_bytes(hook.run(endpoint).content)
+
+
+def _available_memory() -> int:
+    """Return the bytes that can be taken without swapping; without Linux's own word, those nobody uses."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except FileNotFoundError:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) << 10

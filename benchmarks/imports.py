@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-import os
-import statistics
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
 
-RUNS = 9
+from benchmarks.measuring import Comparison, Figures, compare
+
+RUNS = 5
 BASE = "from airflow.sdk import DAG, BaseOperator, BaseSensorOperator"
-OURS = "import airflow_reportrun.operators, airflow_reportrun.sensors, airflow_reportrun.triggers"
-THEIRS = "import airflow.providers.http.operators.http"
+MODULES = {
+    "HttpOperator": "airflow.providers.http.operators.http",
+    "ours: operators, sensors, triggers": (
+        "airflow_reportrun.operators, airflow_reportrun.sensors, airflow_reportrun.triggers"
+    ),
+}
 
 PROGRAM = f"""
 {BASE}
-import sys, time
-modules, started = len(sys.modules), time.perf_counter()
-{{statement}}
-print((time.perf_counter() - started) * 1000, len(sys.modules) - modules)
+import json, sys, time
+modules, cpu, started = len(sys.modules), time.process_time(), time.perf_counter()
+import {{modules}}
+wall = time.perf_counter() - started
+cpu = time.process_time() - cpu
+print(json.dumps({{{{"cpu": cpu * 1000, "wall": wall * 1000, "modules": len(sys.modules) - modules}}}}))
 """
 
 
-def main() -> None:
-    """Print the medians of alternating runs, byte code compiled beforehand."""
-    figures: dict[str, list[tuple[float, int]]] = {OURS: [], THEIRS: []}
-    for run in range(RUNS + 1):
-        for statement, measured in figures.items():
-            figure = _measure(statement)
-            if run:  # the first run compiles
-                measured.append(figure)
-    print(f"\nImport on top of `{BASE}`, medians of {RUNS}")
-    for statement, measured in figures.items():
-        milliseconds = statistics.median(figure[0] for figure in measured)
-        print(f"  {milliseconds:6.1f} ms  {measured[0][1]:4} modules  {statement}")
+def run() -> Iterator[Comparison]:
+    """Measure with byte code compiled: the first import of each is not counted."""
+    contenders = {name: partial(_import, modules) for name, modules in MODULES.items()}
+    for contender in contenders.values():
+        contender()
+    units = {"cpu": "ms", "wall": "ms", "modules": "count"}
+    yield compare("import on top of airflow.sdk", units, contenders, runs=RUNS)
 
 
-def _measure(statement: str) -> tuple[float, int]:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    command = [sys.executable, "-c", PROGRAM.format(statement=statement)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    milliseconds, modules = done.stdout.split()[-2:]
-    return float(milliseconds), int(modules)
-
-
-if __name__ == "__main__":
-    main()
+def _import(modules: str) -> Figures:
+    program = [sys.executable, "-c", PROGRAM.format(modules=modules)]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures

@@ -1,0 +1,154 @@
+"""What the clients talk to. Each is entered in a process of its own, by `measuring.serving`."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+HOST = "127.0.0.1"
+INTERVAL = {"parameters[interval_start]": 1_714_521_600, "parameters[interval_end]": 1_714_608_000}
+
+
+@dataclass(frozen=True)
+class Stripe:
+    """Where a server that speaks as Stripe does is, and a report run that it has.
+
+    ``ca`` is the certificate to trust, None where there is no TLS; ``file_url`` is empty while the run is pending.
+    """
+
+    url: str
+    api_key: str
+    run_id: str
+    file_url: str = ""
+    ca: str | None = None
+
+    def connect(self) -> None:
+        """Make it Airflow's connections ``stripe_default`` and ``http_default``, for the processes to come."""
+        extra = {} if self.ca is None else {"extra": {"verify": self.ca}}
+        stripe = {"conn_type": "stripe", "host": self.url, "password": self.api_key, **extra}
+        # As the user of Basic credentials; Stripe takes the key that way too.
+        http = {"conn_type": "http", "host": self.url, "login": self.api_key, **extra}
+        os.environ["AIRFLOW_CONN_STRIPE_DEFAULT"] = json.dumps(stripe)
+        os.environ["AIRFLOW_CONN_HTTP_DEFAULT"] = json.dumps(http)
+
+
+@contextmanager
+def stripe_sandbox(source: Path | None = None) -> Iterator[Stripe]:
+    """Serve the sandbox, with a run whose report is the file ``source``, or with one that stays pending."""
+    from airflow_reportrun.sandbox import AfterSeconds, AtOnce, StripeSandbox
+
+    with StripeSandbox(transition=AtOnce() if source else AfterSeconds(1e9)) as sandbox:
+        if source:
+            sandbox.serve_file(source)
+        run = _create(sandbox.url, sandbox.api_key)
+        yield Stripe(sandbox.url, sandbox.api_key, run["id"], run["result"]["url"] if source else "")
+
+
+@contextmanager
+def file_server(source: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[Stripe]:
+    """Serve a run that the sandbox made and the file ``source``, and nothing else.
+
+    It is as fast as Python sends, with TLS or without, so that the clients are what differs.
+
+    :param certificate: and its key, for TLS.
+    """
+    with stripe_sandbox(source) as sandbox:
+        request = _request(sandbox.url, sandbox.api_key, f"/{sandbox.run_id}")
+        with urllib.request.urlopen(request) as response:  # noqa: S310 - the sandbox
+            run = response.read()
+    server = _FileServer((HOST, 0), _FileHandler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    url = f"{'https' if certificate else 'http'}://{HOST}:{server.server_port}"
+    server.source, server.run = source, run.replace(sandbox.url.encode(), url.encode())
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    ca = str(certificate[0]) if certificate else None
+    yield Stripe(url, sandbox.api_key, sandbox.run_id, sandbox.file_url.replace(sandbox.url, url), ca)
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
+def bare_starlette(body: bytes) -> Iterator[str]:
+    """Starlette and uvicorn with one route, which answers with ``body``; yields the URL."""
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    async def answer(request: Request) -> Response:
+        await request.body()
+        return Response(body, media_type="application/json")
+
+    listener = socket.create_server((HOST, 0), backlog=128)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    application = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+    config = uvicorn.Config(application, http="h11", ws="none", lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    # The event loop is the one that uvicorn finds, as for the sandbox.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.005)
+    yield f"http://{HOST}:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def _create(url: str, api_key: str) -> Any:
+    form = urllib.parse.urlencode({"report_type": "balance.summary.1", **INTERVAL}).encode()
+    with urllib.request.urlopen(_request(url, api_key), form) as response:  # noqa: S310 - the sandbox
+        return json.load(response)
+
+
+def _request(url: str, api_key: str, path: str = "") -> urllib.request.Request:
+    headers = {"Authorization": f"Bearer {api_key}"}
+    return urllib.request.Request(f"{url}/v1/reporting/report_runs{path}", headers=headers)  # noqa: S310 - the sandbox
+
+
+class _FileServer(ThreadingHTTPServer):
+    source: Path
+    run: bytes
+
+
+class _FileHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # keeps connections alive
+    server: _FileServer
+
+    def do_GET(self) -> None:
+        """Answer with the file where its contents are asked for, otherwise with the run."""
+        if not self.path.endswith("/contents"):
+            self._head("application/json", len(self.server.run))
+            self.wfile.write(self.server.run)
+            return
+        self._head("text/csv", self.server.source.stat().st_size)
+        with self.server.source.open("rb") as file:
+            if isinstance(self.connection, ssl.SSLSocket):  # whose sendfile goes by 8 KiB
+                while block := file.read(256 * 1024):
+                    self.connection.sendall(block)
+            else:
+                self.connection.sendfile(file)
+
+    def _head(self, media_type: str, length: int) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Keep still."""
