@@ -79,11 +79,12 @@ class Request(Generic[T]):
         """
         require_success(f"{self.method} {self.path}", response)
         try:
-            body = json.loads(response.body)
+            body = _json(response)
         except ValueError:
+            content_type = _text(response.headers.get("content-type")) or "no content type"
             raise UnexpectedResponseError(
                 f"{self.method} {self.path} was answered with something that is not JSON "
-                f"({response.headers.get('content-type', 'no content type')}); is there a proxy in between?"
+                f"({content_type}); is there a proxy in between?"
             ) from None
         return self.read(body, response)
 
@@ -176,26 +177,47 @@ def _plain(read: Callable[[object], T]) -> Callable[[object, Response], T]:
 
 
 def _path(collection: str, object_id: str, prefix: str = "") -> str:
-    if not isinstance(object_id, str) or not object_id.strip() or not object_id.startswith(prefix):
+    if (
+        not isinstance(object_id, str)
+        or not object_id.strip()
+        or not object_id.isprintable()  # half a character would not even have a spelling in a URL
+        or not object_id.startswith(prefix)
+    ):
         raise InvalidParametersError(f"{object_id!r} is not the id of an object in {collection} ({prefix}…).")
     return f"{collection}/{quote(object_id, safe='')}"
 
 
+def _json(response: Response) -> Any:
+    """Return the body; a ValueError says that it is not JSON that anybody sends."""
+    try:
+        return json.loads(response.body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _text(value: object, most: int = 100) -> str | None:
+    """Return the beginning of a text that can be shown anywhere, None for what is no text."""
+    return value[:most].encode(errors="replace").decode() if isinstance(value, str) else None
+
+
 def _api_error(response: Response) -> APIError:
     try:
-        error: Any = json.loads(response.body)["error"]
-        message = str(error["message"])
+        error: Any = _json(response)["error"]
     except (ValueError, TypeError, KeyError):
-        error, message = {}, "An error without Stripe's error body"
-    if reason := response.headers.get("stripe-rate-limited-reason"):
+        error = None
+    words = error if isinstance(error, dict) else {}
+    # Whole pages have been seen as a message, and it ends up in logs, task states and mails.
+    message = _text(words.get("message"), most=1000) or "An error without Stripe's error body"
+    if reason := _text(response.headers.get("stripe-rate-limited-reason")):
         message = f"{message} [{reason}]"
-    return error_class(response.status, error.get("type"), error.get("param"))(
+    error_type, param = _text(words.get("type")), _text(words.get("param"))
+    return error_class(response.status, error_type, param)(
         message,
         http_status=response.status,
-        type=error.get("type"),
-        code=error.get("code"),
-        param=error.get("param"),
-        request_id=response.request_id,
+        type=error_type,
+        code=_text(words.get("code")),
+        param=param,
+        request_id=_text(response.request_id),
         replayed=response.is_replay,
         # Stripe names the original request on each answer that it keeps under the key.
         stored="original-request" in response.headers,
@@ -211,6 +233,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value)
     try:
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, wait.total_seconds())

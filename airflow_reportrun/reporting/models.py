@@ -8,13 +8,22 @@ is ignored. Source: https://docs.stripe.com/api/reporting.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from reprlib import Repr
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import quote
 
 from airflow_reportrun.reporting.errors import UnexpectedResponseError
 
 T = TypeVar("T")
+
+# Half a character, which JSON can spell and nothing can store.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_shown = Repr()
+_shown.maxstring = 80
 
 
 class ReportRunStatus(str):
@@ -71,11 +80,14 @@ class File:
     def from_api(cls, body: object) -> File:
         """Make a file from Stripe's JSON object ``file``."""
         it = _fields(body, "file")
+        file_id = _required(it, "id", str)
+        # Null is allowed; where the contents are is documented as well.
+        documented_url = f"https://files.stripe.com/v1/files/{quote(file_id, safe='')}/contents"
         return cls(
-            id=_required(it, "id", str),
+            id=file_id,
             created=_required(it, "created", int),
             size=_required(it, "size", int),
-            url=_required(it, "url", str),
+            url=_optional(it, "url", str) or documented_url,
             filename=_optional(it, "filename", str),
             expires_at=_optional(it, "expires_at", int),
             type=_optional(it, "type", str),
@@ -164,7 +176,10 @@ class ReportType:
             name=_required(it, "name", str),
             data_available_start=_required(it, "data_available_start", int),
             data_available_end=_required(it, "data_available_end", int),
-            default_columns=tuple(map(str, _optional(it, "default_columns", list) or ())),
+            default_columns=tuple(
+                _checked(it, "default_columns", column, str)
+                for column in _optional(it, "default_columns", list) or ()
+            ),
             livemode=_required(it, "livemode", bool),
             updated=_required(it, "updated", int),
             version=_required(it, "version", int),
@@ -193,17 +208,20 @@ def _fields(body: object, kind: str) -> Mapping[str, Any]:
     if isinstance(body, dict) and body.get("object") == kind:
         return body
     seen = body.get("object") if isinstance(body, dict) else type(body).__name__
-    raise UnexpectedResponseError(f"Expected an object {kind!r} from Stripe and got {seen!r}")
+    raise UnexpectedResponseError(f"Expected an object {kind!r} from Stripe and got {_shown.repr(seen)}")
+
+
+def _checked(it: Mapping[str, Any], name: str, value: object, kind: type[T]) -> T:
+    # JSON's true is an int for Python; type() keeps the two apart.
+    if type(value) is kind and not (isinstance(value, str) and _SURROGATE.search(value)):
+        return value
+    raise UnexpectedResponseError(
+        f"Expected {kind.__name__} as {name!r} of Stripe's {it['object']!r} and got {_shown.repr(value)}"
+    )
 
 
 def _required(it: Mapping[str, Any], name: str, kind: type[T]) -> T:
-    value = it.get(name)
-    # JSON's true is an int for Python; type() keeps the two apart.
-    if type(value) is kind:
-        return value
-    raise UnexpectedResponseError(
-        f"Expected {kind.__name__} as {name!r} of Stripe's {it['object']!r} and got {value!r:.80}"
-    )
+    return _checked(it, name, it.get(name), kind)
 
 
 def _optional(it: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
