@@ -335,7 +335,7 @@ def test_a_retry_after_beyond_patience_is_not_waited_for(ask: Callable[..., Any]
     ("body", "message"),
     [
         (b'{"error": "no"}', "An error without Stripe's error body"),
-        (b'{"error": {"code": "x"}}', "An error without Stripe's error body"),
+        (b'{"error": {"code": 1}}', "An error without Stripe's error body"),
         (b'{"error":' * 100_000, "An error without Stripe's error body"),
         (b'{"error": {"message": "half \\ud800", "type": [1], "code": {}, "param": null}}', "half ?"),
     ],

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from airflow_reportrun.reporting.errors import (
@@ -82,9 +82,10 @@ class Request(Generic[T]):
         """
         require_success(f"{self.method} {self.path}", response)
         if (body := _json(response)) is _NO_JSON:
+            content_type = _text(response.headers.get("content-type")) or "no content type"
             raise UnexpectedResponseError(
                 f"{self.method} {self.path} was answered with something that is not JSON "
-                f"({response.headers.get('content-type', 'no content type')}); is there a proxy in between?"
+                f"({content_type}); is there a proxy in between?"
             )
         return self.read(body, response)
 
@@ -197,7 +198,12 @@ def _plain(read: Callable[[object], T]) -> Callable[[object, Response], T]:
 
 
 def _path(collection: str, object_id: str, prefix: str = "") -> str:
-    if not isinstance(object_id, str) or not object_id.strip() or not object_id.startswith(prefix):
+    if (
+        not isinstance(object_id, str)
+        or not object_id.strip()
+        or not object_id.isprintable()  # half a character would not even have a spelling in a URL
+        or not object_id.startswith(prefix)
+    ):
         raise InvalidParametersError(f"{object_id!r} is not the id of an object in {collection} ({prefix}…).")
     return f"{collection}/{quote(object_id, safe='')}"
 
@@ -206,30 +212,37 @@ _NO_JSON = object()
 
 
 def _json(response: Response) -> object:
-    """Return the parsed body: what is nested too deep, or has a number of too many digits, is not JSON either."""
+    """Return the parsed body: what is nested too deep, or has a number of too many digits, is not JSON either.
+
+    A value says so and not an error, whose context would hold the body.
+    """
     try:
         return json.loads(response.body)
     except (ValueError, RecursionError):
         return _NO_JSON
 
 
+def _text(value: object, most: int = 100) -> str | None:
+    """Return the beginning of a text that can be shown anywhere, None for what is no text."""
+    return value[:most].encode(errors="replace").decode() if isinstance(value, str) else None
+
+
 def _api_error(response: Response) -> APIError:
     body = _json(response)
     error = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(error, dict) or "message" not in error:
-        error = {"message": "An error without Stripe's error body"}
-    # Half a character, which JSON can hold, stops a log.
-    known = {name: str(value).encode("utf-8", "replace").decode() for name, value in error.items() if value}
-    message = known.pop("message", "")
-    if reason := response.headers.get("stripe-rate-limited-reason"):
+    words: dict[str, Any] = error if isinstance(error, dict) else {}
+    # Whole pages have been seen as a message, and it ends up in logs, task states and mails.
+    message = _text(words.get("message"), most=1000) or "An error without Stripe's error body"
+    if reason := _text(response.headers.get("stripe-rate-limited-reason")):
         message = f"{message} [{reason}]"
-    return error_class(response.status, known.get("type"), known.get("param"))(
+    error_type, param = _text(words.get("type")), _text(words.get("param"))
+    return error_class(response.status, error_type, param)(
         message,
         http_status=response.status,
-        type=known.get("type"),
-        code=known.get("code"),
-        param=known.get("param"),
-        request_id=response.request_id,
+        type=error_type,
+        code=_text(words.get("code")),
+        param=param,
+        request_id=_text(response.request_id),
         replayed=response.is_replay,
         # Stripe names the original request on each answer that it keeps under the key.
         stored="original-request" in response.headers,

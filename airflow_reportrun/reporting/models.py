@@ -9,10 +9,11 @@ is ignored. Source: https://docs.stripe.com/api/reporting.
 from __future__ import annotations
 
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from reprlib import Repr
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import quote
 
 from airflow_reportrun.reporting.errors import UnexpectedResponseError
 
@@ -21,8 +22,11 @@ T = TypeVar("T")
 LARGEST_NUMBER = 2**53
 """What JSON can carry safely, and Stripe's instants and sizes are far below."""
 
+# Half a character or a NUL, both of which JSON can spell: no file, log or database takes them.
 _UNPRINTABLE = re.compile("[\0\ud800-\udfff]")
-"""Half a character or a NUL, both of which JSON can hold: no file, log or database takes them."""
+
+_shown = Repr()
+_shown.maxstring = 80
 
 
 class ReportRunStatus(str):
@@ -79,11 +83,14 @@ class File:
     def from_api(cls, body: object) -> File:
         """Make a file from Stripe's JSON object ``file``."""
         it = _fields(body, "file")
+        file_id = _required(it, "id", str)
+        # Null is allowed; where the contents are is documented as well.
+        documented_url = f"https://files.stripe.com/v1/files/{quote(file_id, safe='')}/contents"
         return cls(
-            id=_required(it, "id", str),
+            id=file_id,
             created=_required(it, "created", int),
             size=_required(it, "size", int),
-            url=_required(it, "url", str),
+            url=_optional(it, "url", str) or documented_url,
             filename=_optional(it, "filename", str),
             expires_at=_optional(it, "expires_at", int),
             type=_optional(it, "type", str),
@@ -172,7 +179,10 @@ class ReportType:
             name=_required(it, "name", str),
             data_available_start=_required(it, "data_available_start", int),
             data_available_end=_required(it, "data_available_end", int),
-            default_columns=tuple(map(str, _optional(it, "default_columns", list) or ())),
+            default_columns=tuple(
+                _checked(it, "default_columns", column, str)
+                for column in _optional(it, "default_columns", list) or ()
+            ),
             livemode=_required(it, "livemode", bool),
             updated=_required(it, "updated", int),
             version=_required(it, "version", int),
@@ -201,17 +211,20 @@ def _fields(body: object, kind: str) -> Mapping[str, Any]:
     if isinstance(body, dict) and body.get("object") == kind:
         return body
     seen = body.get("object") if isinstance(body, dict) else type(body).__name__
-    raise UnexpectedResponseError(f"Expected an object {kind!r} from Stripe and got {reprlib.repr(seen)}")
+    raise UnexpectedResponseError(f"Expected an object {kind!r} from Stripe and got {_shown.repr(seen)}")
 
 
-def _required(it: Mapping[str, Any], name: str, kind: type[T]) -> T:
-    value = it.get(name)
+def _checked(it: Mapping[str, Any], name: str, value: object, kind: type[T]) -> T:
     # JSON's true is an int for Python; type() keeps the two apart.
     if type(value) is kind and _is_sane(value):
         return value
     raise UnexpectedResponseError(
-        f"Expected {kind.__name__} as {name!r} of Stripe's {it['object']!r} and got {reprlib.repr(value)}"
+        f"Expected {kind.__name__} as {name!r} of Stripe's {it['object']!r} and got {_shown.repr(value)}"
     )
+
+
+def _required(it: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    return _checked(it, name, it.get(name), kind)
 
 
 def _is_sane(value: object) -> bool:

@@ -1,0 +1,343 @@
+"""Every fault of the sandbox in every call of the client, in both colours: what comes of it, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_reportrun import sandbox
+from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHook
+from airflow_reportrun.reporting.errors import (
+    APIConnectionError,
+    AuthenticationError,
+    ConflictError,
+    DataNotReadyError,
+    RateLimitError,
+    ReportingError,
+    ServerError,
+    UnexpectedResponseError,
+)
+from airflow_reportrun.reporting.models import File
+from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.sandbox import (
+    OPERATIONS,
+    AtOnce,
+    CutBody,
+    CutHeaders,
+    DataLate,
+    Drips,
+    Dropped,
+    Fault,
+    Framed,
+    Garbage,
+    Gzipped,
+    IgnoresRange,
+    KeyExpired,
+    KeyInUse,
+    LockTimeout,
+    OtherRange,
+    ProxyPage,
+    RateLimited,
+    Redirected,
+    Refused,
+    RequestFault,
+    ShortContents,
+    Slow,
+    Stalls,
+    StripeSandbox,
+    Unavailable,
+    WireFault,
+    WrongLength,
+)
+from airflow_reportrun.sandbox import ServerError as Broken
+from tests.docs_tables import hold, table
+
+TYPE = "balance.summary.1"
+PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
+TIMEOUT = 0.4
+"""Seconds, in the connection."""
+TRIES = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, and what a client makes of it.
+
+    :param error: what the call raises when the fault does not end; None where it doesn't disturb.
+    :param again: whether the call is sent again, so that a fault that happens once does no harm.
+    :param only: the operations it can happen to; empty is all.
+    """
+
+    fault: RequestFault
+    error: type[ReportingError] | None
+    again: bool = True
+    only: tuple[str, ...] = ()
+
+    def applies(self, operation: str) -> bool:
+        """Tell whether it can happen to an operation."""
+        return operation in self.only if self.only else True
+
+
+JSON = tuple(name for name in OPERATIONS if name not in ("contents", "list_events", "retrieve_event"))
+CREATE = ("create",)
+READ = tuple(name for name in JSON if name != "create")
+CONTENTS = ("contents",)
+
+CASES = (
+    Case(RateLimited("endpoint-rate"), RateLimitError),
+    Case(LockTimeout(), RateLimitError),
+    Case(KeyInUse(), ConflictError, only=CREATE),
+    Case(Unavailable(), ServerError),
+    Case(KeyExpired(), AuthenticationError, again=False),
+    Case(DataLate(), DataNotReadyError, again=False, only=CREATE),
+    Case(Broken(), ServerError, again=False, only=CREATE),
+    Case(Broken(committed=True), ServerError, again=False, only=CREATE),
+    Case(Broken(), ServerError, only=(*READ, *CONTENTS)),
+    Case(Dropped(), APIConnectionError),
+    Case(Dropped(reset=True), APIConnectionError),
+    Case(Dropped(committed=True), APIConnectionError),
+    Case(Slow(0.05), None),
+    Case(Slow(5.0), APIConnectionError),
+    Case(ProxyPage(200), UnexpectedResponseError),
+    Case(ProxyPage(502), ServerError),
+    Case(Redirected("https://elsewhere.example/"), UnexpectedResponseError),
+    Case(CutHeaders(20), APIConnectionError),
+    Case(CutBody(40, "length"), APIConnectionError),
+    Case(CutBody(40, "chunked"), APIConnectionError),
+    Case(CutBody(40, "close"), UnexpectedResponseError, only=JSON),
+    Case(Framed("chunked"), None),
+    Case(Framed("close"), None),
+    Case(WrongLength(10), APIConnectionError),
+    Case(WrongLength(-10), UnexpectedResponseError, only=JSON),
+    Case(Stalls(0.05, after=30), None),
+    Case(Stalls(5.0, after=30), APIConnectionError),
+    Case(Stalls(5.0, after=600), APIConnectionError),
+    Case(Drips(0.05), APIConnectionError),
+    Case(Drips(0.05, after=300), APIConnectionError),
+    Case(Gzipped(), None, only=JSON),
+    Case(Gzipped(cut=12), APIConnectionError, only=JSON),
+    Case(Garbage(), APIConnectionError),
+    Case(Garbage(after=17), APIConnectionError),
+)
+
+
+class Caller:
+    """A hook in one colour."""
+
+    def __init__(self, colour: str, tries: int) -> None:
+        self.colour = colour
+        self.policy = RetryPolicy(max_tries=tries)
+
+    def __call__(self, verb: str, *args: Any) -> Any:
+        """Call a verb, with these tries and without pauses."""
+        return self._sync(verb, *args) if self.colour == "sync" else asyncio.run(self._async(verb, *args))
+
+    def _sync(self, verb: str, *args: Any) -> Any:
+        hook = StripeReportingHook()
+        hook.retry_policy = self.policy
+        hook.sleep = lambda seconds: None
+        result = getattr(hook, verb)(*args)
+        return list(result) if verb == "list_report_runs" else result
+
+    async def _async(self, verb: str, *args: Any) -> Any:
+        async def no_sleep(seconds: float) -> None:
+            pass
+
+        async with StripeReportingAsyncHook() as hook:
+            hook.retry_policy = self.policy
+            hook.sleep_async = no_sleep
+            result = getattr(hook, f"{verb}_async")(*args)
+            return [run async for run in result] if verb == "list_report_runs" else await result
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def stripe(stripe_sandbox: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> StripeSandbox:
+    """The sandbox, behind a connection with a short time-out."""
+    connection = {"host": stripe_sandbox.url, "password": stripe_sandbox.api_key, "extra": {"timeout": TIMEOUT}}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps({"conn_type": "stripe", **connection}))
+    stripe_sandbox.configure(transition=AtOnce())
+    return stripe_sandbox
+
+
+@pytest.fixture
+def arguments(stripe: StripeSandbox) -> dict[str, tuple[str, tuple[Any, ...]]]:
+    """What to call for each operation, once a run is there."""
+    run = StripeReportingHook().create_report_run(TYPE, PARAMETERS)
+    assert run.result
+    return {
+        "create": ("create_report_run", (TYPE, PARAMETERS)),
+        "retrieve": ("retrieve_report_run", (run.id,)),
+        "list": ("list_report_runs", ()),
+        "list_types": ("list_report_types", ()),
+        "retrieve_type": ("retrieve_report_type", (TYPE,)),
+        "retrieve_file": ("retrieve_file", (run.result.id,)),
+    }
+
+
+Arguments = dict[str, tuple[str, tuple[Any, ...]]]
+
+CALLS = [(case, operation) for case in CASES for operation in JSON if case.applies(operation)]
+
+
+def in_calls(calls: list[tuple[Case, str]]) -> pytest.MarkDecorator:
+    named = [pytest.param(*call, id=f"{call[0].fault!r}-{call[1]}") for call in calls]
+    return pytest.mark.parametrize(("case", "operation"), named)
+
+
+@in_calls(CALLS)
+def test_a_fault_that_passes_does_no_harm(
+    stripe: StripeSandbox, arguments: Arguments, colour: str, case: Case, operation: str
+) -> None:
+    """The right result, after one more request; what must not be sent again is the right error, at once."""
+    verb, given = arguments[operation]
+    expected = None if operation == "create" else Caller("sync", 1)(verb, *given)
+    before, created = len(stripe.requests_to(operation)), len(stripe.report_runs)
+    stripe.inject(case.fault, on=operation)
+    call = Caller(colour, TRIES)
+    if case.error and not case.again:
+        with pytest.raises(case.error):
+            call(verb, *given)
+    else:
+        result = call(verb, *given)
+        assert expected in (None, result)
+    sent = stripe.requests_to(operation)[before:]
+    assert len(sent) == (2 if case.error and case.again else 1)
+    assert sent[0].fault == repr(case.fault)
+    if operation == "create":
+        wanted = 0 if case.error and not case.again else 1
+        committed = isinstance(case.fault, Broken) and case.fault.committed
+        assert len(stripe.report_runs) - created == wanted + committed
+        assert len({record.idempotency_key for record in sent}) == 1
+
+
+@in_calls([call for call in CALLS if call[0].error])
+def test_a_fault_that_stays_is_its_error(
+    stripe: StripeSandbox, arguments: Arguments, colour: str, case: Case, operation: str
+) -> None:
+    """The same class in both colours, in bounded time, after as many requests as are allowed."""
+    assert case.error
+    verb, given = arguments[operation]
+    before = len(stripe.requests_to(operation))
+    stripe.inject(case.fault, times=1000, on=operation)
+    started = time.monotonic()
+    with pytest.raises(case.error) as caught:
+        Caller(colour, TRIES)(verb, *given)
+    # On a connection that was kept alive, aiohttp itself sends a GET once more when it breaks.
+    sent = len(stripe.requests_to(operation)) - before
+    assert (TRIES if case.again else 1) <= sent <= 2 * TRIES
+    assert time.monotonic() - started < 2 * TRIES * TIMEOUT + 2
+    assert len(str(caught.value)) < 600
+    assert stripe.api_key not in repr(caught.value)
+
+
+def test_a_refused_connection_is_tried_again(stripe: StripeSandbox, colour: str) -> None:
+    """With the pauses of the policy, for as long as those last."""
+    stripe.inject(Refused(seconds=0.3), on="list_types")
+    if colour == "sync":
+        assert StripeReportingHook().list_report_types()
+    else:
+
+        async def ask() -> Any:
+            async with StripeReportingAsyncHook() as hook:
+                return await hook.list_report_types_async()
+
+        assert asyncio.run(ask())
+    assert len(stripe.requests_to("list_types")) == 2
+
+
+# Downloads
+
+DOWNLOADS = [case for case in CASES if case.applies("contents")]
+
+
+def download(file: File) -> bytes:
+    hook = StripeReportingHook()
+    hook.retry_policy = RetryPolicy(max_tries=TRIES)
+    hook.sleep = lambda seconds: None
+    return hook.read_file(file, b"".join)
+
+
+@pytest.fixture
+def file(stripe: StripeSandbox) -> File:
+    run = StripeReportingHook().create_report_run(TYPE, PARAMETERS)
+    assert run.result
+    return run.result
+
+
+@pytest.mark.parametrize("case", DOWNLOADS, ids=lambda case: repr(case.fault))
+def test_a_download_survives_a_fault_that_passes(stripe: StripeSandbox, file: File, case: Case) -> None:
+    """All bytes, and none of them twice."""
+    expected = download(file)
+    stripe.inject(case.fault, on="contents")
+    if case.error and not case.again:
+        with pytest.raises(case.error):
+            download(file)
+    else:
+        assert download(file) == expected
+    assert len(stripe.requests_to("contents")) == (3 if case.error and case.again else 2)
+
+
+@pytest.mark.parametrize("case", [case for case in DOWNLOADS if case.error], ids=lambda case: repr(case.fault))
+def test_a_download_gives_up_where_a_fault_stays(stripe: StripeSandbox, file: File, case: Case) -> None:
+    """With its error, and nothing that could be taken for a report."""
+    assert case.error
+    stripe.inject(case.fault, times=1000, on="contents")
+    with pytest.raises(case.error):
+        download(file)
+    assert len(stripe.requests_to("contents")) == (TRIES if case.again else 1)
+
+
+WRONG_BYTES = (ShortContents(kept=100), CutBody(100, "close"), WrongLength(-10), Gzipped(), Gzipped(cut=10))
+
+
+@pytest.mark.parametrize("fault", WRONG_BYTES, ids=repr)
+def test_bytes_that_are_not_the_file_are_none(stripe: StripeSandbox, file: File, fault: Fault) -> None:
+    """HTTP has nothing to say against them; the File has."""
+    expected = download(file)
+    stripe.inject(fault, on="contents")
+    assert download(file) == expected
+    stripe.inject(fault, times=1000, on="contents")
+    with pytest.raises(ReportingError) as caught:
+        download(file)
+    assert caught.value.is_transient
+
+
+# The table
+
+
+def test_no_fault_is_left_out() -> None:
+    """A new one needs a row, or a test of its own."""
+    elsewhere = {Refused, IgnoresRange, OtherRange, ShortContents}
+    tried = {type(case.fault) for case in CASES} | elsewhere
+    known = {
+        value for value in vars(sandbox).values() if isinstance(value, type) and issubclass(value, RequestFault)
+    }
+    assert known - {RequestFault, WireFault} == tried
+
+
+def test_the_docs_show_what_comes_of_each_fault() -> None:
+    """From the same rows."""
+    rows = [
+        (
+            f"`{case.fault!r}`",
+            ", ".join(case.only) if case.only else "any",
+            "sent again" if case.error and case.again else "the error" if case.error else "nothing",
+            f"`{case.error.__name__}`" if case.error else "",
+        )
+        for case in CASES
+    ]
+    header = ("Fault", "In", "Once", "For good")
+    hold(Path(__file__).parent.parent / "docs" / "sandbox.md", "faults by call", table(header, rows))
