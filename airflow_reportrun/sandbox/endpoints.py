@@ -72,13 +72,14 @@ async def create(state: State, call: Call, fault: RequestFault | None) -> Answer
 
 
 async def _execute_create(state: State, call: Call, fault: RequestFault | None) -> Answer:
-    request = read_run_request(call.form)
+    request = read_run_request(call.form, livemode=state.livemode)
     if isinstance(fault, ServerError) and not fault.committed:
         raise errors.server_error()
-    if isinstance(fault, DataLate):
-        start, end = request.parameters.interval_start, request.parameters.interval_end
-        raise errors.interval_after_data(request.report_type.id, start, end)
-    check_availability(request, state.availability())
+    start, end = request.parameters.interval_start, request.parameters.interval_end
+    if isinstance(fault, DataLate) and end is not None:
+        available = state.availability().start if start is None else start
+        raise errors.interval_after_data(request.report_type.id, available, end)
+    check_availability(request, state.availability(), state.books(call.account))
     run = state.begin_run(call, request)
     if isinstance(fault, ServerError):
         raise errors.server_error()
@@ -106,7 +107,11 @@ async def list_types(state: State, call: Call, fault: RequestFault | None) -> An
     """Show the whole catalogue; Stripe does not page it."""
     _refuse_unknown(call.query)
     available = state.availability()
-    data = [report_type.body(available, livemode=state.livemode) for report_type in CATALOGUE.values()]
+    data = [
+        report_type.body(available, livemode=state.livemode)
+        for report_type in CATALOGUE.values()
+        if state.livemode or not report_type.live_only
+    ]
     return _list_object(TYPES_PATH, data, has_more=False)
 
 
@@ -116,6 +121,8 @@ async def retrieve_type(state: State, call: Call, fault: RequestFault | None) ->
     report_type = CATALOGUE.get(call.id)
     if report_type is None:
         raise errors.no_such("report type", call.id)
+    if report_type.live_only and not state.livemode:
+        raise errors.live_mode_only()
     return Answer.of(report_type.body(state.availability(), livemode=state.livemode))
 
 

@@ -77,12 +77,16 @@ def unrecognized_url(method: str, path: str) -> ApiError:
     )
 
 
-def no_such(noun: str, identifier: str, *, param: str = "id", status: int = 404) -> ApiError:
+def no_such(
+    noun: str, identifier: str, *, param: str = "id", status: int = 404, executed: bool = False
+) -> ApiError:
     """Answer an id that names nothing (the nouns are our words).
 
     Stripe answers 404 where the id is the address and 400 where it is a parameter.
     """
-    return ApiError(status, f"No such {noun}: '{identifier}'", code="resource_missing", param=param)
+    return ApiError(
+        status, f"No such {noun}: '{identifier}'", code="resource_missing", param=param, executed=executed
+    )
 
 
 def no_such_report_type(identifier: str) -> ApiError:
@@ -175,6 +179,13 @@ def invalid_timezone(name: str) -> ApiError:
     )
 
 
+def invalid_decimal_separator(value: str) -> ApiError:
+    """Answer what is neither a point nor a comma (our words, and our values)."""
+    return ApiError(
+        400, f"Invalid decimal separator: {value}; it must be '.' or ','", param="parameters[decimal_separator]"
+    )
+
+
 def invalid_currency(name: str) -> ApiError:
     """Answer what cannot be a currency code (our words)."""
     return ApiError(400, f"Invalid currency: {name}", param="parameters[currency]")
@@ -190,13 +201,15 @@ def interval_not_ordered(start: int, end: int) -> ApiError:
     )
 
 
-def interval_before_data(report_type: str, available: int, requested: int) -> ApiError:
-    """Answer an interval that starts before the data does."""
+def interval_before_data(
+    report_type: str, available: int, requested: int, *, name: str = "interval_start"
+) -> ApiError:
+    """Answer an interval that starts, or an ``interval_end`` on its own that is, before the data."""
     return ApiError(
         400,
         f"Data for the report type {report_type} is only available starting at {_utc(available)}; "
-        f"you requested `interval_start` = {_utc(requested)}.",
-        param="parameters.interval_start",
+        f"you requested `{name}` = {_utc(requested)}.",
+        param=f"parameters.{name}",
         executed=True,
     )
 
@@ -209,6 +222,23 @@ def interval_after_data(report_type: str, available: int, requested: int) -> Api
         f"you requested `interval_end` = {_utc(requested)}.",
         param="parameters.interval_end",
         executed=True,
+    )
+
+
+def live_mode_only() -> ApiError:
+    """Answer a test key that names a type for live keys."""
+    return ApiError(404, "This report type is only available for live data and requires a live mode key.")
+
+
+def no_such_payout(identifier: str) -> ApiError:
+    """Answer a payout that the books do not know, or not yet (our choice of status and `param`)."""
+    return no_such("payout", identifier, param="parameters.payout", status=400, executed=True)
+
+
+def no_such_connected_account(identifier: str) -> ApiError:
+    """Answer an account that is not one of the platform's (our words)."""
+    return no_such(
+        "connected account", identifier, param="parameters.connected_account", status=400, executed=True
     )
 
 

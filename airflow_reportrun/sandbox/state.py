@@ -6,12 +6,11 @@ import random
 import string
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import errors
-from .business import Business
+from .business import Books
 from .catalogue import Availability, data_available_end_at
 from .faults import RequestFault, RunFault, Script
 from .idempotency import IdempotencyKeys
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from .parameters import RunRequest
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
-
-# Sandboxes of one process share the books, and with them the days already made up.
-_business_since = lru_cache(maxsize=4)(Business)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +76,10 @@ class State:
             self.settings.data_available_start, data_available_end_at(self.now()) if end is None else end
         )
 
+    def books(self, account: str | None) -> Books:
+        """Answer the books that an account can ask about."""
+        return Books(self.settings.data_available_start, account)
+
     def begin_run(self, call: Call, request: RunRequest) -> ReportRun:
         """Commit a new run."""
         with self.lock:
@@ -104,8 +104,8 @@ class State:
         def generate() -> bytes | Path:
             if settings.served_file is not None:
                 return settings.served_file
-            business = _business_since(settings.data_available_start)
-            return write_report(business, run.request.report_type, run.request.parameters)
+            books = self.books(run.account)
+            return b"".join(write_report(books, run.request.report_type, run.request.parameters))
 
         run.end(settings.clock(), generate, lambda: self.new_id("file_", 24))
 
