@@ -93,7 +93,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         "airflow_reportrun",
         f"airflow_provider_reportrun-{__version__}.dist-info",
     }
-    assert "airflow_reportrun/py.typed" in names
+    assert {"airflow_reportrun/py.typed", "airflow_reportrun/sandbox/report_types.json"} <= set(names)
 
 
 def test_airflow_knows_the_provider_and_tests_its_connection(airflow: Airflow) -> None:

@@ -1,11 +1,17 @@
-"""A fictional shop whose books are a pure function of time.
+"""Fictional shops whose books are a pure function of time: a platform's, and those of its connected accounts.
 
-Every day's transactions follow from the date alone, so that any two questions about the same seconds get
-the same rows, in any order, in any process. Money is in minor units (cents), times in whole Unix seconds.
+Every day's transactions follow from the account and the date alone, so that any two questions about the same
+seconds get the same rows, in any order, in any process. Money is in minor units (cents), times in whole Unix
+seconds.
 
 A charge carries its own fate: most stay, some are refunded after one or four days, a few are disputed
 after nine, and of those some are won back after sixteen. Once a day at 06:00 UTC each currency pays out all
 that happened the day before yesterday; hence a balance never needs more than the last three days.
+
+These are choices: a payout is announced (created) a day before the money leaves the balance and arrives, and is
+never late, returned or free of charge; a day that lost money is debited from the bank, as a payout below zero; a
+day without a transaction in a currency has no payout; no money moves between a platform and its connected
+accounts.
 """
 
 from __future__ import annotations
@@ -13,9 +19,10 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,6 +32,7 @@ PAYOUT_SECOND = 6 * 3600
 PAYOUT_LAG_DAYS = 2
 
 _CHARGES_A_DAY = 140
+_PAYOUT_ID = re.compile(r"po_([0-9]{5})[a-z]{3}[0-9a-f]{16}")
 _WEEK = (1.05, 1.0, 1.0, 1.05, 1.2, 0.9, 0.75)  # Monday first
 _DISPUTE_FEE = 1_500
 
@@ -119,6 +127,29 @@ def sum_of(parts: Iterable[Totals]) -> Totals:
     return Totals(*map(sum, zip(*parts, strict=True)))
 
 
+class Payout(NamedTuple):
+    """A transfer to the bank, of ``amount``: the net of all that happened on one day in one currency.
+
+    The money leaves the balance at ``effective_at``, when it arrives. The id says which day that is.
+    """
+
+    id: str
+    currency: str
+    amount: int
+    effective_at: int
+
+    @property
+    def created(self) -> int:
+        """When it became known."""
+        return self.effective_at - DAY
+
+    @property
+    def pays_for(self) -> tuple[int, int]:
+        """The day whose transactions it pays out, as a half-open interval."""
+        midnight = (self.effective_at // DAY - PAYOUT_LAG_DAYS) * DAY
+        return midnight, midnight + DAY
+
+
 class Balance(NamedTuple):
     """The money in one currency: all of it, and the part that could be paid out."""
 
@@ -151,14 +182,21 @@ ByCategory = dict[tuple[str, str], Totals]
 
 
 class Business:
-    """The books of the shop since it opened; ``opened`` is rounded down to a UTC day."""
+    """The books of a shop since it opened; ``opened`` is rounded down to a UTC day.
 
-    def __init__(self, opened: int) -> None:
+    ``account`` is None for the platform. A connected account's shop sells 5 to 25 % as much.
+    """
+
+    def __init__(self, opened: int, account: str | None = None) -> None:
+        self.account = account
         self._first_day = opened // DAY
+        self._seed = "" if account is None else f" of {account}"
+        self._charges_a_day = _CHARGES_A_DAY * (1 if account is None else 0.05 + _digest(account)[0] / 255 / 5)
         # A day is cheap to make again and heavy to keep, its sums are the opposite.
         self._day = lru_cache(maxsize=500)(self._make_day)
         self._day_totals = lru_cache(maxsize=None)(self._make_day_totals)
         self._charges = lru_cache(maxsize=64)(self._make_charges)
+        self._payout_id = lru_cache(maxsize=1000)(self._make_payout_id)
 
     def activity(self, start: int, end: int) -> Iterator[Transaction]:
         """Yield the transactions created in [start, end) but for payouts, oldest first."""
@@ -179,14 +217,40 @@ class Business:
         keys = {key for part in parts for key in part}
         return {key: sum_of(part[key] for part in parts if key in part) for key in keys}
 
-    def payouts(self, start: int, end: int) -> dict[str, int]:
-        """Sum up by currency what went to the bank in [start, end)."""
+    def payouts(self, start: int, end: int) -> Iterator[Payout]:
+        """Yield what left the balance for the bank in [start, end), oldest first."""
+        for day in range(_first_payout_from(start), _first_payout_from(end)):
+            net: dict[str, int] = {}
+            for (currency, _), totals in self._day_totals(day - PAYOUT_LAG_DAYS).items():
+                net[currency] = net.get(currency, 0) + totals.net
+            for currency, amount in sorted(net.items()):
+                yield Payout(self._payout_id(day, currency), currency, amount, day * DAY + PAYOUT_SECOND)
+
+    def payout(self, identifier: str) -> Payout | None:
+        """Look up a payout; None if there is, and will be, none of that id."""
+        match = _PAYOUT_ID.fullmatch(identifier)
+        if match is None:
+            return None
+        second = int(match[1]) * DAY + PAYOUT_SECOND
+        return next((payout for payout in self.payouts(second, second + 1) if payout.id == identifier), None)
+
+    def payout_of(self, transaction: Transaction) -> tuple[str, int]:
+        """Answer the id of the payout with this transaction's money, and when it is effective."""
+        day = transaction.created // DAY + PAYOUT_LAG_DAYS
+        return self._payout_id(day, transaction.currency), day * DAY + PAYOUT_SECOND
+
+    def paid_out(self, start: int, end: int) -> tuple[int, int]:
+        """Answer the interval whose activity is what the payouts of [start, end) are made of."""
         first, last = _first_payout_from(start), _first_payout_from(end)
-        return self._net((first - PAYOUT_LAG_DAYS) * DAY, (last - PAYOUT_LAG_DAYS) * DAY)
+        return (first - PAYOUT_LAG_DAYS) * DAY, (last - PAYOUT_LAG_DAYS) * DAY
+
+    def unpaid(self, at: int) -> tuple[int, int]:
+        """Answer the interval whose activity is the balance just before the second ``at``."""
+        return self.paid_out(at, at)[0], at
 
     def balance(self, at: int) -> dict[str, Balance]:
         """Answer the balance by currency just before the second ``at``."""
-        unpaid = (_first_payout_from(at) - PAYOUT_LAG_DAYS) * DAY
+        unpaid, _ = self.unpaid(at)
         total = self._net(unpaid, at)
         available = self._net(unpaid, max(unpaid, (at // DAY - PAYOUT_LAG_DAYS + 1) * DAY))
         return {currency: Balance(total[currency], available[currency]) for currency in CURRENCIES}
@@ -200,10 +264,10 @@ class Business:
     def _make_charges(self, day: int) -> tuple[Charge, ...]:
         if day < self._first_day:
             return ()
-        rng = random.Random(f"charges of day {day}")  # noqa: S311 - the books are fiction, not secrets
+        rng = random.Random(f"charges of day {day}{self._seed}")  # noqa: S311 - the books are fiction, not secrets
         weekday = (day + 3) % 7  # day 0 was a Thursday
         season = 1 + 0.12 * math.sin(day * 2 * math.pi / 365.25)
-        count = round(_CHARGES_A_DAY * _WEEK[weekday] * season * rng.uniform(0.9, 1.1))
+        count = round(self._charges_a_day * _WEEK[weekday] * season * rng.uniform(0.9, 1.1))
         return tuple(_charge(rng, day * DAY) for _ in range(count))
 
     def _make_day(self, day: int) -> tuple[Transaction, ...]:
@@ -229,13 +293,39 @@ class Business:
         screened = len(self._charges(day - 1))
         if screened:
             created = midnight + 2 * 3600 + day * 37 % 3600
-            token = hashlib.sha256(f"fee of day {day}".encode()).hexdigest()[:24]
+            token = _digest(f"fee of day {day}{self._seed}").hex()[:24]
             transactions.append(Transaction(created, token, "fee", "usd", -5 * screened, 0, None))
         transactions.sort(key=lambda transaction: transaction[:2])
         return tuple(transactions)
 
     def _make_day_totals(self, day: int) -> ByCategory:
         return _summed(self._day(day))
+
+    def _make_payout_id(self, day: int, currency: str) -> str:
+        return f"po_{day:05}{currency}" + _digest(f"{currency} payout of day {day}{self._seed}").hex()[:16]
+
+
+_business_of = lru_cache(maxsize=64)(Business)
+
+
+class Books:
+    """The books that an account can ask about: its own, and those of its connected accounts.
+
+    Books of one process share the shops, and with them the days already made up.
+    """
+
+    def __init__(self, opened: int, account: str | None = None, connected: Sequence[str] = ()) -> None:
+        self.connected = connected
+        self.own = _business_of(opened, account)
+        self._opened = opened
+
+    def of(self, account: str | None) -> Business:
+        """Answer the books of a connected account, or of the asking account itself for None."""
+        return self.own if account is None else _business_of(self._opened, account)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _charge(rng: random.Random, midnight: int) -> Charge:

@@ -1,9 +1,29 @@
-"""The report types on offer, and how far their data reaches."""
+"""The report types on offer, and how far their data reaches.
+
+The types are in ``report_types.json``. A column list is text, in which ``@name`` stands for one of the lists at
+the top of the file, and it leaves out what a rule says: a type that takes `timezone` has, beside each of its
+timestamps, a twin in UTC (``created_utc``), and a type that doesn't has most of its timestamps in UTC alone.
+
+Stripe's documentation, quoted in public, has gaps. Under ``decided`` a type names what the sandbox chose:
+
+* ``columns``: those of the family's nearest version that is documented; of a ``connected_account_*`` type those
+  of the platform's own type, and ``connected_account`` behind them if it is itemised; where a whole family is
+  unknown, the one column ``id``.
+* ``default_columns``: those of the family's nearest version that is documented; otherwise every column, but for
+  the UTC twins and the metadata. An itemised ``connected_account_*`` type has ``connected_account`` last.
+* ``optional``: the parameters of the family's nearest version that is documented; otherwise `columns` alone.
+
+Further choices: names, but for "Balance summary"; a type is for live keys only where Stripe was seen to say so,
+which is the ``all_fees`` family; all types reach as far as each other.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,29 +31,68 @@ if TYPE_CHECKING:
 
 HALF_DAY = 12 * 3600
 
-_METADATA_COLUMN = re.compile(r"(payment|refund|transfer)_metadata\[.+\]")
+_CONNECTED = "connected_account_"
+
+_FAMILIES_WITH_DATA = frozenset(
+    {
+        "all_fees.balance_transaction_created.itemized",
+        "all_fees.balance_transaction_created.summary",
+        "all_fees.incurred_at.itemized",
+        "balance.summary",
+        "balance_change_from_activity.itemized",
+        "balance_change_from_activity.summary",
+        "ending_balance_reconciliation.itemized",
+        "ending_balance_reconciliation.summary",
+        "payout_reconciliation.by_id.itemized",
+        "payout_reconciliation.by_id.summary",
+        "payout_reconciliation.itemized",
+        "payout_reconciliation.summary",
+        "payouts.itemized",
+        "payouts.summary",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ReportType:
-    """What Stripe documents about a type.
+    """What is known of a type.
 
-    ``optional`` are the parameters it takes besides the interval; ``metadata`` says whether columns such as
-    ``payment_metadata[order_id]`` may be asked for. Names are the sandbox's choice.
+    It takes the parameters in ``required`` and in ``optional``. ``metadata`` are the words before
+    ``_metadata[…]``: with ``payment`` among them, ``payment_metadata[order_id]`` may be asked for. ``decided``
+    names the fields that are the sandbox's choice.
     """
 
     id: str
     name: str
     columns: tuple[str, ...]
     default_columns: tuple[str, ...]
+    required: frozenset[str]
     optional: frozenset[str]
-    metadata: bool = False
+    metadata: tuple[str, ...] = ()
     live_only: bool = False
-    has_data: bool = True
+    decided: frozenset[str] = frozenset()
+
+    @property
+    def family(self) -> str:
+        """The id without its version, and without what says that it is about connected accounts."""
+        return self.id.rpartition(".")[0].removeprefix(_CONNECTED)
+
+    @property
+    def of_connected_accounts(self) -> bool:
+        """Tell whether the report is about a platform's connected accounts, not about itself."""
+        return self.id.startswith(_CONNECTED)
+
+    @property
+    def has_data(self) -> bool:
+        """Tell whether the books have anything to say; otherwise every report is a header alone."""
+        return self.family in _FAMILIES_WITH_DATA
 
     def has_column(self, name: str) -> bool:
         """Tell whether ``name`` may be asked for."""
-        return name in self.columns or (self.metadata and _METADATA_COLUMN.fullmatch(name) is not None)
+        if name in self.columns:
+            return True
+        match = re.fullmatch(r"(\w+)_metadata\[.+\]", name)
+        return match is not None and match[1] in self.metadata
 
     def body(self, available: Availability, *, livemode: bool) -> Json:
         """Show the type as Stripe does."""
@@ -66,101 +125,53 @@ def data_available_end_at(now: float) -> int:
     return (int(now) - HALF_DAY) // HALF_DAY * HALF_DAY
 
 
-def _with_utc_twins(names: tuple[str, ...]) -> tuple[str, ...]:
-    timestamps = ("created", "available_on", "charge_created", "automatic_payout_effective_at")
-    return tuple(twin for name in names for twin in ((name, f"{name}_utc") if name in timestamps else (name,)))
+_UTC_ALONE = frozenset({"available_on", "charge_created", "created", "effective_at"})
+_TIMESTAMPS = _UTC_ALONE | {"automatic_payout_effective_at", "payout_reversed_at"}
 
 
-def _address(prefix: str) -> tuple[str, ...]:
-    parts = ("line1", "line2", "city", "state", "postal_code", "country")
-    return tuple(f"{prefix}_address_{part}" for part in parts)
+def _load() -> dict[str, ReportType]:
+    data = json.loads(Path(__file__).with_name("report_types.json").read_text("utf-8"))
+    lists = {name: " ".join(lines) for name, lines in data["columns"].items()}
+    return {fields["id"]: _report_type(fields, lists) for fields in data["types"]}
 
 
-_ACTIVITY = (
-    "balance_transaction_id",
-    "created",
-    "available_on",
-    "currency",
-    "gross",
-    "fee",
-    "net",
-    "reporting_category",
-    "description",
-)
-_ACTIVITY_OPTIONAL = (
-    "source_id",
-    "charge_id",
-    "charge_created",
-    "payment_intent_id",
-    "payment_method_type",
-    "is_link",
-    "card_brand",
-    "card_funding",
-    "card_country",
-    *_address("card"),
-    "statement_descriptor",
-    "dispute_reason",
-    "customer_facing_amount",
-    "customer_facing_currency",
-    "customer_id",
-    "customer_name",
-    "customer_email",
-    "customer_description",
-    *_address("customer"),
-    *_address("customer_shipping"),
-    *_address("shipping"),
-    "invoice_id",
-    "invoice_number",
-    "subscription_id",
-    "automatic_payout_id",
-    "automatic_payout_effective_at",
-    "connected_account_id",
-    "connected_account_name",
-    "connected_account_country",
-    "connected_account_direct_charge_id",
-    "regulatory_tag",
-    "trace_id",
-    "trace_id_status",
-)
-_SUMMARY = ("reporting_category", "currency", "count", "gross", "fee", "net")
-_BALANCE = ("category", "description", "net_amount", "currency")
-
-
-def _itemized(version: int) -> ReportType:
+def _report_type(fields: Mapping[str, str], lists: Mapping[str, str]) -> ReportType:
+    optional = fields["optional"].split()
+    local = "timezone" in optional
+    everything = list(_expanded(fields["columns"], lists))
+    names = [name for name in everything if not name.endswith("[key]")]
+    defaults = list(_expanded(fields["default_columns"], lists)) if "default_columns" in fields else names
     return ReportType(
-        f"balance_change_from_activity.itemized.{version}",
-        "Itemized balance change from activity",
-        _with_utc_twins(_ACTIVITY + _ACTIVITY_OPTIONAL),
-        _ACTIVITY,
-        frozenset({"timezone", "currency", "reporting_category", "columns"}),
-        metadata=True,
+        fields["id"],
+        fields["name"],
+        columns=tuple(_with_utc_twins(names) if local else _in_utc(names)),
+        default_columns=tuple(defaults if local else _in_utc(defaults)),
+        required=frozenset(fields["required"].split()),
+        optional=frozenset(optional),
+        metadata=tuple(name.removesuffix("_metadata[key]") for name in everything if name not in names),
+        live_only="live_only" in fields,
+        decided=frozenset(fields.get("decided", "").split()),
     )
 
 
-def _summary(version: int) -> ReportType:
-    return ReportType(
-        f"balance_change_from_activity.summary.{version}",
-        "Balance change from activity summary",
-        _SUMMARY,
-        _SUMMARY,
-        frozenset({"timezone", "currency", "columns"}),
-    )
+def _expanded(text: str, lists: Mapping[str, str]) -> Iterator[str]:
+    for word in text.split():
+        if word.startswith("@"):
+            yield from _expanded(lists[word[1:]], lists)
+        else:
+            yield word
 
 
-CATALOGUE = {
-    report_type.id: report_type
-    for report_type in (
-        ReportType(
-            "balance.summary.1",
-            "Balance summary",
-            _BALANCE,
-            _BALANCE,
-            frozenset({"timezone", "currency", "columns"}),
-        ),
-        _itemized(3),
-        _itemized(7),
-        _summary(1),
-        _summary(2),
-    )
-}
+def _with_utc_twins(names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        yield name
+        if name in _TIMESTAMPS:
+            yield f"{name}_utc"
+
+
+def _in_utc(names: Sequence[str]) -> list[str]:
+    return [f"{name}_utc" if name in _UTC_ALONE else name for name in names]
+
+
+CATALOGUE = _load()
 """The report types by id, in the order they are listed."""

@@ -106,10 +106,14 @@ async def _execute_create(state: State, call: Call, fault: RequestFault | None) 
     request = read_run_request(call.form, state.report_types(call.scope), livemode=call.scope.livemode)
     if isinstance(fault, ServerError) and not fault.committed:
         raise errors.server_error()
-    if isinstance(fault, DataLate):
-        start, end = request.parameters.interval_start, request.parameters.interval_end
-        raise errors.interval_after_data(request.report_type.id, start, end)
-    check_availability(request, state.availability())
+    start, end = request.parameters.interval_start, request.parameters.interval_end
+    if isinstance(fault, DataLate) and end is not None:
+        available = state.availability().start if start is None else start
+        raise errors.interval_after_data(request.report_type.id, available, end)
+    for account in sorted(request.parameters.connected_accounts):
+        if not state.knows_account(account):
+            raise errors.no_such_connected_account(account)
+    check_availability(request, state.availability(), state.books(call.account))
     run = state.begin_run(call, request)
     if isinstance(fault, ServerError):
         raise errors.server_error()

@@ -103,7 +103,15 @@ def unrecognized_url(method: str, path: str) -> ApiError:
     )
 
 
-def no_such(noun: str, identifier: str, *, param: str = "id", status: int = 404, elsewhere: str = "") -> ApiError:
+def no_such(
+    noun: str,
+    identifier: str,
+    *,
+    param: str = "id",
+    status: int = 404,
+    elsewhere: str = "",
+    executed: bool = False,
+) -> ApiError:
     """Answer an id that names nothing (the nouns are our words).
 
     Stripe answers 404 where the id is the address and 400 where it is a parameter.
@@ -116,7 +124,8 @@ def no_such(noun: str, identifier: str, *, param: str = "id", status: int = 404,
         hint = (
             f"; a similar object exists in {elsewhere} mode, but a {used} mode key was used to make this request."
         )
-    return ApiError(status, f"No such {noun}: '{identifier}'{hint}", code="resource_missing", param=param)
+    message = f"No such {noun}: '{identifier}'{hint}"
+    return ApiError(status, message, code="resource_missing", param=param, executed=executed)
 
 
 def live_only() -> ApiError:
@@ -221,6 +230,13 @@ def invalid_timezone(name: str) -> ApiError:
     )
 
 
+def invalid_decimal_separator(value: str) -> ApiError:
+    """Answer what is neither a point nor a comma (our words, and our values)."""
+    return ApiError(
+        400, f"Invalid decimal separator: {value}; it must be '.' or ','", param="parameters[decimal_separator]"
+    )
+
+
 def invalid_currency(name: str) -> ApiError:
     """Answer what cannot be a currency code (our words)."""
     return ApiError(400, f"Invalid currency: {name}", param="parameters[currency]")
@@ -236,13 +252,15 @@ def interval_not_ordered(start: int, end: int) -> ApiError:
     )
 
 
-def interval_before_data(report_type: str, available: int, requested: int) -> ApiError:
-    """Answer an interval that starts before the data does."""
+def interval_before_data(
+    report_type: str, available: int, requested: int, *, name: str = "interval_start"
+) -> ApiError:
+    """Answer an interval that starts, or an ``interval_end`` on its own that is, before the data."""
     return ApiError(
         400,
         f"Data for the report type {report_type} is only available starting at {_utc(available)}; "
-        f"you requested `interval_start` = {_utc(requested)}.",
-        param="parameters.interval_start",
+        f"you requested `{name}` = {_utc(requested)}.",
+        param=f"parameters.{name}",
         executed=True,
     )
 
@@ -255,6 +273,18 @@ def interval_after_data(report_type: str, available: int, requested: int) -> Api
         f"you requested `interval_end` = {_utc(requested)}.",
         param="parameters.interval_end",
         executed=True,
+    )
+
+
+def no_such_payout(identifier: str) -> ApiError:
+    """Answer a payout that the books do not know, or not yet (our choice of status and `param`)."""
+    return no_such("payout", identifier, param="parameters.payout", status=400, executed=True)
+
+
+def no_such_connected_account(identifier: str) -> ApiError:
+    """Answer an account that is not one of the platform's (our words)."""
+    return no_such(
+        "connected account", identifier, param="parameters.connected_account", status=400, executed=True
     )
 
 

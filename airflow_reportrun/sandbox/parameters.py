@@ -1,7 +1,13 @@
 """What a request says: decoding its form, and checking the parameters of a run.
 
-The endpoint checks the shape first (unknown names, integers, what is missing), then what the report type
-takes, and last whether the data reaches that far. Only the last counts as executing the request.
+The endpoint checks the shape first (unknown names, integers), then what the report type takes and needs, and last
+whether the data reaches that far and knows the payout and the accounts. Only the last counts as executing the
+request.
+
+Choices: `decimal_separator` is ``.`` or ``,``; `connected_account` and `connected_accounts` together name all
+that either of them names; of `reporting_category`, `customer`, `invoice`, `invoice_line_item` and
+`decimal_format` every text is taken, and the last four change nothing, since the reports that have them are
+empty.
 """
 
 from __future__ import annotations
@@ -9,12 +15,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from . import errors
 from .catalogue import CATALOGUE, Availability, ReportType
+
+if TYPE_CHECKING:
+    from .business import Books
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value]"
 Form: TypeAlias = dict[str, Value]
@@ -27,7 +36,8 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _CURRENCY = re.compile(r"[a-z]{3}")
 
 _INTEGERS = ("interval_start", "interval_end")
-_STRINGS = ("connected_account", "currency", "payout", "reporting_category", "timezone")
+_LISTS = ("columns", "connected_accounts")
+_KNOWN = {name for report_type in CATALOGUE.values() for name in report_type.required | report_type.optional}
 
 
 def decode(encoded: str) -> Form:
@@ -64,12 +74,19 @@ def _with_lists(value: Value) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class RunParameters:
-    """The parameters of a run, checked; the interval is half open, in Unix seconds."""
+    """The parameters of a run, checked.
 
-    interval_start: int
-    interval_end: int
+    Depending on the type there is an interval, half open, in Unix seconds; its end alone; or a payout's id.
+    ``connected_accounts`` is empty if the run is about all of them.
+    """
+
+    interval_start: int | None = None
+    interval_end: int | None = None
     columns: tuple[str, ...] | None = None
+    connected_accounts: frozenset[str] = frozenset()
     currency: str | None = None
+    decimal_separator: str = "."
+    payout: str | None = None
     reporting_category: str | None = None
     timezone: str = "Etc/UTC"
 
@@ -84,38 +101,47 @@ class RunRequest:
 
 
 def read_run_request(form: Form, offered: Mapping[str, ReportType], *, livemode: bool) -> RunRequest:
-    """Check everything about a create that can be told without looking at the data."""
+    """Check everything about a create that can be told without looking at the data.
+
+    ``offered`` are the report types by id; ``livemode`` is the key's: some types are for live keys alone.
+    """
     raw = form.get("parameters", {})
     if not isinstance(raw, dict):
         raise errors.invalid_shape("parameters", "object")
     unknown = [name for name in form if name not in ("report_type", "parameters")]
-    unknown += [_label(name) for name in raw if name not in (*_INTEGERS, *_STRINGS, "columns")]
+    unknown += [_label(name) for name in raw if name not in _KNOWN]
     if unknown:
         raise errors.unknown_parameters(unknown)
     if "report_type" not in form:
         raise errors.missing_parameter("report_type")
     type_id = string(form["report_type"], "report_type")
 
+    lists = {name: strings(raw[name], _label(name)) for name in _LISTS if name in raw}
     integers = {name: integer(raw[name], _label(name)) for name in _INTEGERS if name in raw}
-    texts = {name: string(raw[name], _label(name)) for name in _STRINGS if name in raw}
-    columns = {"columns": strings(raw["columns"], _label("columns"))} if "columns" in raw else {}
+    texts = {name: string(raw[name], _label(name)) for name in raw if name not in (*_LISTS, *_INTEGERS)}
+    sent: dict[str, RunParameter] = {**lists, **integers, **texts}
 
     report_type = find_type(type_id, offered, livemode=livemode, param="report_type")
-    for name in (*texts, *columns):
-        if name not in report_type.optional:
+    for name in sent:
+        if name not in report_type.required | report_type.optional:
             raise errors.unsupported_parameter(name, report_type.id)
-    for name in _INTEGERS:
-        if name not in integers:
+    for name in ("connected_account", "payout", *_INTEGERS):
+        if name in report_type.required and name not in sent:
             raise errors.missing_parameter(_label(name))
+    accounts = [texts["connected_account"]] if "connected_account" in texts else []
     parameters = RunParameters(
-        **integers,
-        columns=tuple(columns["columns"]) if columns else None,
+        integers.get("interval_start"),
+        integers.get("interval_end"),
+        columns=tuple(lists["columns"]) if "columns" in lists else None,
+        connected_accounts=frozenset([*accounts, *lists.get("connected_accounts", [])]),
         currency=texts.get("currency"),
+        decimal_separator=texts.get("decimal_separator", "."),
+        payout=texts.get("payout"),
         reporting_category=texts.get("reporting_category"),
         timezone=texts.get("timezone", "Etc/UTC"),
     )
     _check_values(report_type, parameters)
-    return RunRequest(report_type, {**columns, **integers, **texts}, parameters)
+    return RunRequest(report_type, sent, parameters)
 
 
 def find_type(type_id: str, offered: Mapping[str, ReportType], *, livemode: bool, param: str) -> ReportType:
@@ -130,13 +156,22 @@ def find_type(type_id: str, offered: Mapping[str, ReportType], *, livemode: bool
     raise errors.no_such("report type", type_id, param=param)
 
 
-def check_availability(request: RunRequest, available: Availability) -> None:
-    """Refuse an interval that the data does not cover."""
-    start, end = request.parameters.interval_start, request.parameters.interval_end
-    if start < available.start:
-        raise errors.interval_before_data(request.report_type.id, available.start, start)
-    if end > available.end:
-        raise errors.interval_after_data(request.report_type.id, available.end, end)
+def check_availability(request: RunRequest, available: Availability, books: Books) -> None:
+    """Refuse an interval that the data does not cover, and a payout that the books do not know.
+
+    A payout is known once the data reaches the second in which it was created.
+    """
+    report_type, parameters = request.report_type, request.parameters
+    start, end = parameters.interval_start, parameters.interval_end
+    first, name = (end, "interval_end") if start is None else (start, "interval_start")
+    if first is not None and first < available.start:
+        raise errors.interval_before_data(report_type.id, available.start, first, name=name)
+    if end is not None and end > available.end:
+        raise errors.interval_after_data(report_type.id, available.end, end)
+    if parameters.payout is not None:
+        payout = books.of(next(iter(parameters.connected_accounts), None)).payout(parameters.payout)
+        if payout is None or payout.created > available.end:
+            raise errors.no_such_payout(parameters.payout)
 
 
 def _check_values(report_type: ReportType, parameters: RunParameters) -> None:
@@ -145,12 +180,15 @@ def _check_values(report_type: ReportType, parameters: RunParameters) -> None:
         raise errors.unknown_columns(unknown, report_type.id)
     if parameters.currency is not None and not _CURRENCY.fullmatch(parameters.currency):
         raise errors.invalid_currency(parameters.currency)
+    if parameters.decimal_separator not in (".", ","):
+        raise errors.invalid_decimal_separator(parameters.decimal_separator)
     try:
         ZoneInfo(parameters.timezone)
     except (KeyError, ValueError, OSError):  # unknown, not a relative path, a directory of zones
         raise errors.invalid_timezone(parameters.timezone) from None
-    if parameters.interval_start >= parameters.interval_end:
-        raise errors.interval_not_ordered(parameters.interval_start, parameters.interval_end)
+    start, end = parameters.interval_start, parameters.interval_end
+    if start is not None and end is not None and start >= end:
+        raise errors.interval_not_ordered(start, end)
 
 
 def _label(name: str) -> str:
