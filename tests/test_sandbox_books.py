@@ -432,6 +432,15 @@ def test_balance_dates_are_local_and_inclusive() -> None:
 def test_filters_keep_what_they_name() -> None:
     """`currency` and `reporting_category` leave the other rows out."""
     everything = itemized(JANUARY_2026, JANUARY_2026 + DAY)
+    payouts = rows("payouts.itemized.5", DAY_1)
+    balances = rows("balance.summary.1", DAY_1)
+
+    for report_type, both in (("payouts.itemized.5", payouts), ("balance.summary.1", balances)):
+        euros = rows(report_type, replace(DAY_1, currency="eur"))
+        assert 0 < len(euros) < len(both)
+        assert euros == [row for row in both if row["currency"] == "eur"]
+    assert rows("payouts.itemized.5", replace(DAY_1, reporting_category="payout")) == payouts
+    assert rows("payouts.itemized.5", replace(DAY_1, reporting_category="charge")) == []
 
     assert rows(ITEMIZED, replace(DAY_1, currency="eur")) == [
         row for row in everything if row["currency"] == "eur"

@@ -220,8 +220,13 @@ def test_test_keys_do_not_get_what_is_for_live_keys(sandbox: StripeSandbox, live
         ("connected_account_payouts.itemized.3",
          {"interval_start": MARCH_1, "interval_end": MARCH_2, "connected_account": "acct_nobody"},
          "No such connected account: 'acct_nobody'", "parameters.connected_account", "resource_missing"),
+        ("connected_account_payouts.itemized.3",
+         {"interval_start": MARCH_1, "interval_end": MARCH_2, "connected_accounts][": "acct_nobody"},
+         "No such connected account: 'acct_nobody'", "parameters.connected_account", "resource_missing"),
         ("payouts.itemized.1", {"interval_start": MARCH_1, "interval_end": MARCH_2, "timezone": "Asia/Tokyo"},
          ".* does not support the parameter `timezone`.", "parameters.timezone", None),
+        ("payouts.itemized.5", {"interval_start": MARCH_1, "interval_end": MARCH_2, "currency][": "eur"},
+         "Invalid string", "parameters[currency]", None),
         ("payouts.itemized.5", {"interval_start": MARCH_1, "interval_end": MARCH_2, "decimal_separator": ";"},
          "Invalid decimal separator: ;; .*", "parameters[decimal_separator]", None),
     ],
@@ -241,6 +246,14 @@ def test_create_refuses_what_the_type_does_not_take(
     assert re.fullmatch(message.replace("[", r"\["), error(response)["message"])
     assert (error(response)["param"], error(response).get("code")) == (param, code)
     assert sandbox.report_runs == []
+
+
+def test_unknown_type_is_not_found(sandbox: StripeSandbox) -> None:
+    """Also where the id is a parameter, as a type for live keys isn't."""
+    refused = create(sandbox, "payouts.itemized.99", {})
+
+    assert refused.status_code == 404
+    assert (error(refused)["param"], error(refused)["code"]) == ("report_type", "resource_missing")
 
 
 def test_payout_of_one_report_is_the_parameter_of_another(sandbox: StripeSandbox) -> None:

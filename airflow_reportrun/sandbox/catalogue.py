@@ -7,8 +7,8 @@ timestamps, a twin in UTC (``created_utc``), and a type that doesn't has most of
 Stripe's documentation, quoted in public, has gaps. Under ``decided`` a type names what the sandbox chose:
 
 * ``columns``: those of the family's nearest version that is documented; of a ``connected_account_*`` type those
-  of the platform's own type, and ``connected_account`` behind them if it is itemised; where a whole family is
-  unknown, the one column ``id``.
+  of the platform's own type, and ``connected_account`` behind them if it is itemised; of a financial account's
+  type the default ones of the balance's; where a whole family is unknown, the one column ``id``.
 * ``default_columns``: those of the family's nearest version that is documented; otherwise every column, but for
   the UTC twins and the metadata. An itemised ``connected_account_*`` type has ``connected_account`` last.
 * ``optional``: the parameters of the family's nearest version that is documented; otherwise `columns` alone.

@@ -255,7 +255,7 @@ def interval_not_ordered(start: int, end: int) -> ApiError:
 def interval_before_data(
     report_type: str, available: int, requested: int, *, name: str = "interval_start"
 ) -> ApiError:
-    """Answer an interval that starts, or an ``interval_end`` on its own that is, before the data."""
+    """Answer an interval that starts before the data; for an ``interval_end`` on its own these are our words."""
     return ApiError(
         400,
         f"Data for the report type {report_type} is only available starting at {_utc(available)}; "
