@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,8 @@ from tests.docs_tables import hold, table
 
 TYPE = "balance.summary.1"
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
-TIMEOUT = 0.4
-"""Seconds, in the connection."""
+TIMEOUT = 0.3
+"""Seconds, in the connection, where a fault is about them; elsewhere a busy machine may take its time."""
 TRIES = 2
 
 
@@ -70,15 +71,21 @@ TRIES = 2
 class Case:
     """A fault, and what a client makes of it.
 
-    :param error: what the call raises when the fault does not end; None where it doesn't disturb.
+    :param error: what the call raises when the fault does not end; None where it doesn't disturb. There are two
+        where a library may see what the other leaves to us.
     :param again: whether the call is sent again, so that a fault that happens once does no harm.
     :param only: the operations it can happen to; empty is all.
     """
 
     fault: RequestFault
-    error: type[ReportingError] | None
+    error: type[ReportingError] | tuple[type[ReportingError], ...] | None
     again: bool = True
     only: tuple[str, ...] = ()
+
+    @property
+    def timeout(self) -> float:
+        """What the connection says."""
+        return TIMEOUT if self.error and isinstance(self.fault, Slow | Stalls | Drips) else 10.0
 
     def applies(self, operation: str) -> bool:
         """Tell whether it can happen to an operation."""
@@ -104,8 +111,9 @@ CASES = (
     Case(Dropped(reset=True), APIConnectionError),
     Case(Dropped(committed=True), APIConnectionError),
     Case(Slow(0.05), None),
-    Case(Slow(5.0), APIConnectionError),
-    Case(ProxyPage(200), UnexpectedResponseError),
+    Case(Slow(0.5), APIConnectionError, only=(*READ, *CONTENTS)),
+    Case(Slow(0.5), (APIConnectionError, ConflictError), only=CREATE),
+    Case(ProxyPage(200), UnexpectedResponseError, only=JSON),
     Case(ProxyPage(502), ServerError),
     Case(Redirected("https://elsewhere.example/"), UnexpectedResponseError),
     Case(CutHeaders(20), APIConnectionError),
@@ -115,44 +123,38 @@ CASES = (
     Case(Framed("chunked"), None),
     Case(Framed("close"), None),
     Case(WrongLength(10), APIConnectionError),
-    Case(WrongLength(-10), UnexpectedResponseError, only=JSON),
+    Case(WrongLength(-10), (UnexpectedResponseError, APIConnectionError), only=JSON),
     Case(Stalls(0.05, after=30), None),
     Case(Stalls(5.0, after=30), APIConnectionError),
-    Case(Stalls(5.0, after=600), APIConnectionError),
+    Case(Stalls(5.0, after=400), APIConnectionError),
     Case(Drips(0.05), APIConnectionError),
     Case(Drips(0.05, after=300), APIConnectionError),
-    Case(Gzipped(), None, only=JSON),
-    Case(Gzipped(cut=12), APIConnectionError, only=JSON),
+    Case(Gzipped(), UnexpectedResponseError),
     Case(Garbage(), APIConnectionError),
     Case(Garbage(after=17), APIConnectionError),
 )
 
 
 class Caller:
-    """A hook in one colour."""
+    """A hook in one colour, with a policy about tries; given a number of them alone, it does not pause."""
 
-    def __init__(self, colour: str, tries: int) -> None:
-        self.colour = colour
-        self.policy = RetryPolicy(max_tries=tries)
+    def __init__(self, colour: str, policy: RetryPolicy | int) -> None:
+        self._colour = colour
+        self._policy = RetryPolicy(max_tries=policy, first_pause=0) if isinstance(policy, int) else policy
 
     def __call__(self, verb: str, *args: Any) -> Any:
-        """Call a verb, with these tries and without pauses."""
-        return self._sync(verb, *args) if self.colour == "sync" else asyncio.run(self._async(verb, *args))
+        """Call a verb."""
+        return self._sync(verb, *args) if self._colour == "sync" else asyncio.run(self._async(verb, *args))
 
     def _sync(self, verb: str, *args: Any) -> Any:
         hook = StripeReportingHook()
-        hook.retry_policy = self.policy
-        hook.sleep = lambda seconds: None
+        hook.retry_policy = self._policy
         result = getattr(hook, verb)(*args)
         return list(result) if verb == "list_report_runs" else result
 
     async def _async(self, verb: str, *args: Any) -> Any:
-        async def no_sleep(seconds: float) -> None:
-            pass
-
         async with StripeReportingAsyncHook() as hook:
-            hook.retry_policy = self.policy
-            hook.sleep_async = no_sleep
+            hook.retry_policy = self._policy
             result = getattr(hook, f"{verb}_async")(*args)
             return [run async for run in result] if verb == "list_report_runs" else await result
 
@@ -164,12 +166,16 @@ def colour(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def stripe(stripe_sandbox: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> StripeSandbox:
-    """The sandbox, behind a connection with a short time-out."""
-    connection = {"host": stripe_sandbox.url, "password": stripe_sandbox.api_key, "extra": {"timeout": TIMEOUT}}
-    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps({"conn_type": "stripe", **connection}))
-    stripe_sandbox.configure(transition=AtOnce())
-    return stripe_sandbox
+def stripe(
+    stripe_conn: StripeSandbox, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> StripeSandbox:
+    """The sandbox, behind a connection with the time-out of the case, if there is one."""
+    case = request.node.callspec.params.get("case")
+    connection = json.loads(os.environ["AIRFLOW_CONN_STRIPE_DEFAULT"])
+    extra = {"timeout": case.timeout if case else TIMEOUT}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps({**connection, "extra": extra}))
+    stripe_conn.configure(transition=AtOnce())
+    return stripe_conn
 
 
 @pytest.fixture
@@ -187,9 +193,18 @@ def arguments(stripe: StripeSandbox) -> dict[str, tuple[str, tuple[Any, ...]]]:
     }
 
 
+def logged(stripe: StripeSandbox, operation: str, wanted: int = 0) -> int:
+    """Return how many requests the log has; one that is answered slowly comes into it when it is answered."""
+    deadline = time.monotonic() + 3
+    while len(stripe.requests_to(operation)) < wanted and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return len(stripe.requests_to(operation))
+
+
 Arguments = dict[str, tuple[str, tuple[Any, ...]]]
 
 CALLS = [(case, operation) for case in CASES for operation in JSON if case.applies(operation)]
+PASSING = [call for call in CALLS if not (isinstance(call[0].fault, Slow) and call[0].only == CREATE)]
 
 
 def in_calls(calls: list[tuple[Case, str]]) -> pytest.MarkDecorator:
@@ -197,14 +212,14 @@ def in_calls(calls: list[tuple[Case, str]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("case", "operation"), named)
 
 
-@in_calls(CALLS)
+@in_calls(PASSING)
 def test_a_fault_that_passes_does_no_harm(
     stripe: StripeSandbox, arguments: Arguments, colour: str, case: Case, operation: str
 ) -> None:
     """The right result, after one more request; what must not be sent again is the right error, at once."""
     verb, given = arguments[operation]
     expected = None if operation == "create" else Caller("sync", 1)(verb, *given)
-    before, created = len(stripe.requests_to(operation)), len(stripe.report_runs)
+    before, created = logged(stripe, operation), len(stripe.report_runs)
     stripe.inject(case.fault, on=operation)
     call = Caller(colour, TRIES)
     if case.error and not case.again:
@@ -213,9 +228,11 @@ def test_a_fault_that_passes_does_no_harm(
     else:
         result = call(verb, *given)
         assert expected in (None, result)
+    wanted_requests = 2 if case.error and case.again else 1
+    logged(stripe, operation, before + wanted_requests)
     sent = stripe.requests_to(operation)[before:]
-    assert len(sent) == (2 if case.error and case.again else 1)
-    assert sent[0].fault == repr(case.fault)
+    assert len(sent) == wanted_requests
+    assert repr(case.fault) in [record.fault for record in sent]
     if operation == "create":
         wanted = 0 if case.error and not case.again else 1
         committed = isinstance(case.fault, Broken) and case.fault.committed
@@ -230,31 +247,33 @@ def test_a_fault_that_stays_is_its_error(
     """The same class in both colours, in bounded time, after as many requests as are allowed."""
     assert case.error
     verb, given = arguments[operation]
-    before = len(stripe.requests_to(operation))
+    before = logged(stripe, operation)
     stripe.inject(case.fault, times=1000, on=operation)
     started = time.monotonic()
     with pytest.raises(case.error) as caught:
         Caller(colour, TRIES)(verb, *given)
     # On a connection that was kept alive, aiohttp itself sends a GET once more when it breaks.
-    sent = len(stripe.requests_to(operation)) - before
-    assert (TRIES if case.again else 1) <= sent <= 2 * TRIES
+    least = TRIES if case.again else 1
+    assert least <= logged(stripe, operation, before + least) - before <= 2 * TRIES
     assert time.monotonic() - started < 2 * TRIES * TIMEOUT + 2
     assert len(str(caught.value)) < 600
     assert stripe.api_key not in repr(caught.value)
 
 
+def test_a_create_that_was_given_up_is_found_by_its_key(stripe: StripeSandbox, colour: str) -> None:
+    """While it still runs its key is in use, which is waited out; it is one run all the same."""
+    stripe.inject(Slow(0.5))
+    before = time.monotonic()
+    run = Caller(colour, RetryPolicy(first_pause=0.2))("create_report_run", TYPE, PARAMETERS)
+    assert time.monotonic() - before >= TIMEOUT
+    assert [it.id for it in stripe.report_runs] == [run.id]
+    assert 409 in [record.status for record in stripe.requests_to("create")]
+
+
 def test_a_refused_connection_is_tried_again(stripe: StripeSandbox, colour: str) -> None:
     """With the pauses of the policy, for as long as those last."""
     stripe.inject(Refused(seconds=0.3), on="list_types")
-    if colour == "sync":
-        assert StripeReportingHook().list_report_types()
-    else:
-
-        async def ask() -> Any:
-            async with StripeReportingAsyncHook() as hook:
-                return await hook.list_report_types_async()
-
-        assert asyncio.run(ask())
+    assert Caller(colour, RetryPolicy())("list_report_types")
     assert len(stripe.requests_to("list_types")) == 2
 
 
@@ -265,8 +284,7 @@ DOWNLOADS = [case for case in CASES if case.applies("contents")]
 
 def download(file: File) -> bytes:
     hook = StripeReportingHook()
-    hook.retry_policy = RetryPolicy(max_tries=TRIES)
-    hook.sleep = lambda seconds: None
+    hook.retry_policy = RetryPolicy(max_tries=TRIES, first_pause=0)
     return hook.read_file(file, b"".join)
 
 
@@ -287,7 +305,8 @@ def test_a_download_survives_a_fault_that_passes(stripe: StripeSandbox, file: Fi
             download(file)
     else:
         assert download(file) == expected
-    assert len(stripe.requests_to("contents")) == (3 if case.error and case.again else 2)
+    wanted = 3 if case.error and case.again else 2
+    assert logged(stripe, "contents", wanted) == wanted
 
 
 @pytest.mark.parametrize("case", [case for case in DOWNLOADS if case.error], ids=lambda case: repr(case.fault))
@@ -297,10 +316,11 @@ def test_a_download_gives_up_where_a_fault_stays(stripe: StripeSandbox, file: Fi
     stripe.inject(case.fault, times=1000, on="contents")
     with pytest.raises(case.error):
         download(file)
-    assert len(stripe.requests_to("contents")) == (TRIES if case.again else 1)
+    wanted = TRIES if case.again else 1
+    assert logged(stripe, "contents", wanted) == wanted
 
 
-WRONG_BYTES = (ShortContents(kept=100), CutBody(100, "close"), WrongLength(-10), Gzipped(), Gzipped(cut=10))
+WRONG_BYTES = (ShortContents(kept=100), CutBody(100, "close"), WrongLength(-10), ProxyPage(200))
 
 
 @pytest.mark.parametrize("fault", WRONG_BYTES, ids=repr)
@@ -328,6 +348,11 @@ def test_no_fault_is_left_out() -> None:
     assert known - {RequestFault, WireFault} == tried
 
 
+def named(error: type[ReportingError] | tuple[type[ReportingError], ...] | None) -> str:
+    errors = () if error is None else error if isinstance(error, tuple) else (error,)
+    return " or ".join(f"`{it.__name__}`" for it in errors)
+
+
 def test_the_docs_show_what_comes_of_each_fault() -> None:
     """From the same rows."""
     rows = [
@@ -335,7 +360,7 @@ def test_the_docs_show_what_comes_of_each_fault() -> None:
             f"`{case.fault!r}`",
             ", ".join(case.only) if case.only else "any",
             "sent again" if case.error and case.again else "the error" if case.error else "nothing",
-            f"`{case.error.__name__}`" if case.error else "",
+            named(case.error),
         )
         for case in CASES
     ]

@@ -18,6 +18,7 @@ from airflow_reportrun.sandbox.catalogue import CATALOGUE, Availability, ReportT
 from airflow_reportrun.sandbox.errors import ApiError
 from airflow_reportrun.sandbox.parameters import RunParameters, RunRequest, check_availability
 from airflow_reportrun.sandbox.reports import write_report
+from airflow_reportrun.sandbox.state import CONNECTED_ACCOUNTS
 
 OPENED = 1_640_995_200
 MARCH_1 = 1_772_323_200
@@ -55,6 +56,10 @@ def run(sandbox: StripeSandbox, report_type: str, parameters: Form) -> str:
     assert created.status_code == 200, created.text
     contents = requests.get(created.json()["result"]["url"], auth=(sandbox.api_key, ""), timeout=10)
     return contents.content.decode()
+
+
+def rows_of(sandbox: StripeSandbox, report_type: str, parameters: Form) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(run(sandbox, report_type, parameters))))
 
 
 def header(columns: tuple[str, ...] | list[str]) -> str:
@@ -240,6 +245,7 @@ def test_create_refuses_what_the_type_does_not_take(
     code: str | None,
 ) -> None:
     """An interval, its end alone or a payout: each type takes one of the three and says what else is wrong."""
+    sandbox.configure(connected_accounts=["acct_baker"])
     response = create(sandbox, report_type, parameters)
 
     assert response.status_code == 400
@@ -278,15 +284,31 @@ def test_payout_is_unknown_until_the_data_has_it() -> None:
         check_availability(request, Availability(OPENED, payout.created - 1), BOOKS)
 
 
-def test_accounts_are_those_of_the_platform() -> None:
-    """Known ones pass, one after the other; an unknown one is named."""
-    interval = RunParameters(MARCH_1, MARCH_2, connected_accounts=frozenset({"acct_baker", "acct_florist"}))
-    request = RunRequest(CATALOGUE["connected_account_payouts.itemized.3"], {}, interval)
-    stranger = replace(request, parameters=replace(interval, connected_accounts=frozenset({"acct_x"})))
+def test_connected_accounts_are_reported_on_together_and_alone(sandbox: StripeSandbox) -> None:
+    """All of the platform's, those that are named, or the account that a request acts for."""
+    interval = {"interval_start": str(MARCH_1), "interval_end": str(MARCH_2)}
+    sandbox.configure(connected_accounts=["acct_baker", "acct_florist"])
+    kind = "connected_account_balance_change_from_activity.itemized.3"
 
-    check_availability(request, Availability(OPENED, MARCH_2), BOOKS)
-    with pytest.raises(ApiError, match="acct_x"):
-        check_availability(stranger, Availability(OPENED, MARCH_2), BOOKS)
+    together = rows_of(sandbox, kind, interval)
+    alone = rows_of(sandbox, kind, {**interval, "connected_account": "acct_baker"})
+    both = rows_of(
+        sandbox, kind, {**interval, "connected_accounts][0": "acct_florist", "connected_accounts][1": "acct_baker"}
+    )
+
+    assert {row["connected_account"] for row in together} == {"acct_baker", "acct_florist"}
+    assert alone == [row for row in together if row["connected_account"] == "acct_baker"] != []
+    assert both == together
+
+
+def test_any_account_has_a_business_where_none_are_named(sandbox: StripeSandbox) -> None:
+    """And three have one when nobody is asked for."""
+    interval = {"interval_start": str(MARCH_1), "interval_end": str(MARCH_2)}
+    kind = "connected_account_balance_change_from_activity.itemized.3"
+
+    assert {row["connected_account"] for row in rows_of(sandbox, kind, interval)} == set(CONNECTED_ACCOUNTS)
+    named = rows_of(sandbox, kind, {**interval, "connected_account": "acct_any"})
+    assert {row["connected_account"] for row in named} == {"acct_any"}
 
 
 def test_decimal_separator_may_be_a_comma(sandbox: StripeSandbox) -> None:

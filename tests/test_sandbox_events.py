@@ -160,15 +160,11 @@ def at(text: str) -> int:
 def test_data_moves_on_twice_a_day_and_says_so(clock: ManualClock) -> None:
     """One event for each type that has data, at the second in which the data was ready."""
     with StripeSandbox(clock=clock) as sandbox:
-        updated = "type=reporting.report_type.updated&limit=100"
+        sandbox.configure(report_types=["balance.summary.1", "apps.install_events.1"])
+        updated = "type=reporting.report_type.updated"
         assert events(sandbox, updated) == []
         clock.advance(DAY)
-        found = [
-            event for event in events(sandbox, updated) if event["data"]["object"]["id"] == "balance.summary.1"
-        ]
-        again = [
-            event for event in events(sandbox, updated) if event["data"]["object"]["id"] == "balance.summary.1"
-        ]
+        found, again = events(sandbox, updated), events(sandbox, updated)
     assert [(event["created"], event["data"]["object"]["data_available_end"]) for event in found] == [
         (at("2026-03-03T12:00"), at("2026-03-03T00:00")),
         (at("2026-03-03T00:00"), at("2026-03-02T12:00")),

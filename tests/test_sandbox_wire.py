@@ -97,7 +97,11 @@ def test_a_head_is_never_cut_behind_its_end(sandbox: StripeSandbox) -> None:
 
 @pytest.mark.parametrize(
     ("framing", "header"),
-    [("length", b"content-length: "), ("chunked", b"transfer-encoding: chunked"), ("close", b"connection: close")],
+    [
+        ("length", b"content-length: "),
+        ("chunked", b"transfer-encoding: chunked"),
+        ("close", b"connection: close"),
+    ],
 )
 def test_body_is_cut_in_each_framing(sandbox: StripeSandbox, framing: Framing, header: bytes) -> None:
     """The head is right, and the body ends after so many bytes: in chunks, in the middle of one."""

@@ -79,7 +79,8 @@ class Whole:
     def head(self, **changes: str | None) -> bytes:
         """Write status line and headers, with these set (``_`` for ``-``) or, where None, left out."""
         named = {name.replace("_", "-"): value for name, value in changes.items()}
-        headers = {"content-length": str(self.size), **{k.lower(): v for k, v in self.headers.items()}, **named}
+        usual = {"connection": "close", "content-length": str(self.size)}
+        headers = {**usual, **{name.lower(): value for name, value in self.headers.items()}, **named}
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -91,7 +92,7 @@ class Whole:
             yield from (b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in self.chunks if chunk)
             yield b"0\r\n\r\n"
         elif framing == "close":
-            yield self.head(content_length=None, connection="close")
+            yield self.head(content_length=None)
             yield from self.chunks
         else:
             yield self.head()
