@@ -107,7 +107,7 @@ class _Answer(http.client.HTTPResponse):
             self.headers = self.msg = cast(Any, None)
             super().begin()
         length = self.headers.get("Content-Length", "0")
-        if self.reader.ended or self.headers.defects or self.headers.get_payload() or not length.strip().isdigit():
+        if self.reader.ended or self.headers.defects or not length.strip().isdigit():
             raise http.client.HTTPException("headers that are cut or wrong")
 
 
@@ -156,17 +156,13 @@ def pieces(what: str, response: requests.Response, size: int) -> Iterator[bytes]
     """Yield the body as it came, without its framing and not decoded.
 
     :param what: method and path, for the error.
-    :param size: bytes of each piece but the last.
+    :param size: the most bytes of a piece.
     :raises APIConnectionError: when the body breaks off or does not come in time.
     """
-    reader = reader_of(response)
-    while True:
-        try:
-            piece: bytes = response.raw.read(size, decode_content=False)
-        except FAILURES as error:
-            reason = type(error).__name__
-            break
-        if not piece:
-            return
-        yield piece
-    raise APIConnectionError(f"{what} got no whole answer ({reason} after {reader.received} bytes)")
+    try:
+        yield from response.raw.stream(size, decode_content=False)
+    except FAILURES as error:
+        reason = type(error).__name__
+    else:
+        return
+    raise APIConnectionError(f"{what} got no whole answer ({reason} after {reader_of(response).received} bytes)")

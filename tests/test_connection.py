@@ -65,6 +65,7 @@ def test_reads_the_host_as_people_write_it(fields: dict[str, Any], url: str) -> 
         ({}, {"timeout": "soon"}, "positive number of seconds"),
         ({}, {"timeout": -1}, "positive number of seconds"),
         ({}, {"timeout": "nan"}, "positive number of seconds"),
+        ({}, {"timeout": 1e300}, "a day at most"),
         ({}, {"stripe_account": "42"}, "acct_…"),
         ({}, {"stripe_account": "acct_1\r\nX-Evil: 1"}, "acct_…"),
         ({}, {"stripe_version": "new est"}, "an API version"),
@@ -175,3 +176,14 @@ def test_tls_options() -> None:
     """As requests takes them."""
     it = settings({"verify": "/etc/ca.pem", "cert": ["/c.pem", "/k.pem"], "proxies": {"https": "http://p:1"}})
     assert (it.verify, it.cert, it.proxies) == ("/etc/ca.pem", ("/c.pem", "/k.pem"), {"https": "http://p:1"})
+
+
+@pytest.mark.parametrize(
+    "url", ["HTTPS://Files.Stripe.com:443/v1/x?a=b#c", " https://files.stri\npe.com/v1/x?a=b"]
+)
+def test_a_file_is_fetched_from_what_was_looked_at(url: str) -> None:
+    """Another parser may see another host in the text of a URL that passes here."""
+    assert settings({"files_base_url": "https://files.test"}).file_url(url) == "https://files.test/v1/x?a=b"
+    assert settings({}).file_url(url) == "https://files.stripe.com/v1/x?a=b"
+    elsewhere = url.replace("files", "api").replace("Files", "Api")
+    assert settings({}).file_url(elsewhere) == "https://api.stripe.com/v1/x?a=b"

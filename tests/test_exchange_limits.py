@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import ssl
 import time
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from airflow_reportrun import hooks
 from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHook
@@ -162,6 +170,7 @@ NOT_WHOLE = {
     "a chunk size without end": forever(chunked(end=b""), b"1" * 65536),
     "cut in a chunk": says(chunked(end=b"ff\r\n" + BODY)),
     "cut between chunks": says(chunked(BODY, end=b"")),
+    "a trailer without end": forever(chunked(BODY, end=b"0\r\n"), b"A" * 65536),
     "trailers without end": forever(chunked(BODY, end=b"0\r\n"), b"A: b\r\n" * 1000),
     "hints without end": forever(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
 }
@@ -257,6 +266,54 @@ def test_a_handshake_that_does_not_end_is_given_up(
     assert len(wire.requests) == 1
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """What a server on this machine shows of itself over TLS."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    day = timedelta(days=1)
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
+    pem = tmp_path_factory.mktemp("tls") / "pem"
+    pem.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("pause", "script"),
+    [(0.0, drips(answer(), every=0.05)), (0.7 * TIMEOUT, says(0.7 * TIMEOUT, answer()))],
+    ids=["drips", "a slow handshake and a slow answer"],
+)
+def test_the_timeout_is_for_the_whole_exchange_over_tls(
+    ask: Callable[..., Any],
+    certificate: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    pause: float,
+    script: Script,
+) -> None:
+    """The handshake included."""
+    with Wire(script, tls=certificate, pause=pause) as wire:
+        connect(monkeypatch, wire.url, verify="false")
+        raised(ask, APIConnectionError)
+        assert len(wire.requests) == 1
+        wire.script = says(answer())
+        assert ask() == []
+
+
+def test_connections_are_kept_alive_as_the_http_provider_does(wire: Wire) -> None:
+    """A firewall forgets a connection on which nothing is said."""
+    hook = StripeReportingHook()
+    assert hook.keep_alive_adapter
+    adapter = hook.get_conn().get_adapter(wire.url)
+    options = adapter.poolmanager.connection_pool_kw["socket_options"]  # type: ignore[attr-defined]
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in options
+
+
 def test_the_retries_are_bounded_by_number_and_timeout(ask: Callable[..., Any], wire: Wire) -> None:
     """Tries times the limit of one, and the waits between them."""
     wire.script = says(60.0)
@@ -288,6 +345,19 @@ def test_a_body_without_end_is_given_up(ask: Callable[..., Any], wire: Wire, cas
         tracemalloc.stop()
     assert "more than 8 MiB" in str(error)
     assert peak < 4 * LONGEST_BODY
+
+
+@pytest.mark.parametrize("case", ["a chunk size without end", "a trailer without end", "a chunk to the end"])
+def test_framing_without_end_is_not_kept(ask: Callable[..., Any], wire: Wire, case: str) -> None:
+    """It is no body, so that the body's limit doesn't see it."""
+    wire.script = NOT_WHOLE[case]
+    tracemalloc.start()
+    try:
+        raised(ask, APIConnectionError)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**22
 
 
 def test_a_long_answer_is_read_to_the_limit(ask: Callable[..., Any], wire: Wire) -> None:
@@ -334,7 +404,7 @@ def test_a_retry_after_beyond_patience_is_not_waited_for(ask: Callable[..., Any]
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b'{"error": "no"}', "An error without Stripe's error body"),
+        (b'{"error": "a message"}', "An error without Stripe's error body"),
         (b'{"error": {"code": 1}}', "An error without Stripe's error body"),
         (b'{"error":' * 100_000, "An error without Stripe's error body"),
         (b'{"error": {"message": "half \\ud800", "type": [1], "code": {}, "param": null}}', "half ?"),
@@ -342,9 +412,9 @@ def test_a_retry_after_beyond_patience_is_not_waited_for(ask: Callable[..., Any]
 )
 def test_an_error_of_any_shape_is_told(ask: Callable[..., Any], wire: Wire, body: bytes, message: str) -> None:
     """Its words are text that every log takes."""
-    wire.script = says(answer(body, status=b"400 Bad Request"))
+    wire.script = says(answer(body, b"Request-Id: req_\xe4", status=b"400 Bad Request"))
     error = raised(ask, InvalidRequestError)
-    assert str(error).encode() == f"{message} (HTTP 400)".encode()
+    assert str(error).encode() == f"{message} (HTTP 400, request req_ä)".encode()
 
 
 def download(wire: Wire, size: int, consume: Callable[[Iterator[bytes]], Any] = b"".join) -> Any:
@@ -430,13 +500,21 @@ def test_a_download_is_whole_or_an_error(wire: Wire, said: bytes, kind: type[Rep
     raised(lambda: download(wire, 5), kind)
 
 
-@pytest.mark.parametrize("size", [b"-1", b"9007199254740992", b"1e400", b"true"])
-def test_a_size_that_is_none_is_refused(wire: Wire, size: bytes) -> None:
-    """The limits of a download follow from it."""
-    wire.script = says(
-        answer(b'{"object": "file", "id": "file_1", "created": 1, "url": "", "size": ' + size + b"}")
-    )
-    with pytest.raises(UnexpectedResponseError, match="Expected int as 'size'"):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("size", b"-1"),
+        ("size", b"9007199254740992"),
+        ("size", b"1e400"),
+        ("id", b'"file_\\ud800"'),
+        ("id", b'"\\u0000"'),
+    ],
+)
+def test_a_value_that_nothing_can_hold_is_refused(wire: Wire, name: str, value: bytes) -> None:
+    """The limits of a download follow from its size; half a character stops a log, and a NUL a database."""
+    fields = {"object": b'"file"', "id": b'"file_1"', "created": b"1", "size": b"1", "url": b'""', name: value}
+    wire.script = says(answer(b"{" + b",".join(b'"%b":%b' % (n.encode(), v) for n, v in fields.items()) + b"}"))
+    with pytest.raises(UnexpectedResponseError, match=f"Expected .* as '{name}'"):
         client().retrieve_file("file_1")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Event, Thread
 from typing import Any
 
@@ -31,10 +33,20 @@ class Wire:
     """A TCP server on this machine; each connection carries one answer.
 
     :param script: what it does; may be changed between requests.
+    :param tls: to speak TLS.
+    :param pause: seconds before the handshake.
     """
 
-    def __init__(self, script: Script = says()) -> None:  # noqa: B008 - has no state
+    def __init__(
+        self,
+        script: Script = says(),  # noqa: B008 - has no state
+        *,
+        tls: ssl.SSLContext | None = None,
+        pause: float = 0.0,
+    ) -> None:
         self.script = script
+        self._tls = tls
+        self._pause = pause
         self.requests: list[bytes] = []
         self._over = Event()
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -44,7 +56,7 @@ class Wire:
     @property
     def url(self) -> str:
         """Scheme, host and port."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Wire:
         return self
@@ -62,17 +74,22 @@ class Wire:
             Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                request = connection.recv(65536)
-                self.requests.append(request)
-                for step in self.script(request):
-                    if self._over.is_set():
-                        return
-                    if isinstance(step, bytes):
-                        connection.sendall(step)
-                    else:
-                        self._over.wait(step)
-            except OSError:  # the client has had enough
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._over.wait(self._pause)
+        with suppress(OSError), connection:  # the client has had enough
+            if self._tls:
+                with self._tls.wrap_socket(connection, server_side=True) as encrypted:
+                    self._play(encrypted)
+            else:
+                self._play(connection)
+
+    def _play(self, connection: socket.socket) -> None:
+        request = connection.recv(65536)
+        self.requests.append(request)
+        for step in self.script(request):
+            if self._over.is_set():
                 return
+            if isinstance(step, bytes):
+                connection.sendall(step)
+            else:
+                self._over.wait(step)

@@ -43,6 +43,9 @@ class RetryPolicy:
     The pause doubles with each try, is shortened by up to a half at random so that a thousand tasks don't
     come back in step, and is never shorter than a ``Retry-After``.
 
+    One call ends within ``max_tries`` times the limit of one exchange, which is the connection's ``timeout``, and
+    ``max_wait``: eight minutes by default. A download's limit grows with its file.
+
     :param max_tries: requests in all.
     :param max_wait: seconds of waiting in all; a pause that would exceed them is not begun.
     :param first_pause: seconds before the second try.
