@@ -305,6 +305,19 @@ def test_the_timeout_is_for_the_whole_exchange_over_tls(
         assert ask() == []
 
 
+def test_a_proxy_is_bounded_like_the_server(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that it is used."""
+    connect(monkeypatch, "http://127.0.0.1:1", proxies={"http": wire.url})
+    hook = client()
+    wire.script = says(answer())
+    assert hook.list_report_types() == hook.list_report_types() == []
+    wire.script = drips(answer(), every=0.05)
+    raised(hook.list_report_types, APIConnectionError)
+    assert [request.split()[1] for request in wire.requests] == [
+        b"http://127.0.0.1:1/v1/reporting/report_types"
+    ] * 3
+
+
 def test_connections_are_kept_alive_as_the_http_provider_does(wire: Wire) -> None:
     """A firewall forgets a connection on which nothing is said."""
     hook = StripeReportingHook()
