@@ -309,7 +309,7 @@ def test_a_proxy_is_bounded_like_the_server(wire: Wire, monkeypatch: pytest.Monk
     """Each time that it is used."""
     connect(monkeypatch, "http://127.0.0.1:1", proxies={"http": wire.url})
     hook = client()
-    wire.script = says(answer())
+    wire.script = says(answer(BODY, b"Connection: close"))
     assert hook.list_report_types() == hook.list_report_types() == []
     wire.script = drips(answer(), every=0.05)
     raised(hook.list_report_types, APIConnectionError)
@@ -488,7 +488,7 @@ def test_a_download_that_is_too_long_is_stopped(wire: Wire, head: bytes, monkeyp
 def test_a_download_that_is_too_short_is_an_error(wire: Wire, length: bytes) -> None:
     """Also where the end of the connection is the end of the body, which nobody else notices."""
     wire.script = says(answer(b"12345", length=length))
-    with pytest.raises(DownloadError, match="brought 5 bytes"):
+    with pytest.raises(DownloadError, match="brought 5 bytes, and Stripe's file has 6"):
         download(wire, 6)
 
 
