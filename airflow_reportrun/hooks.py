@@ -178,7 +178,8 @@ class StripeReportingHook(ReportingClient, HttpHook):
             yield chunk
             reader.deadline += time.monotonic() - paused
         if came != size:
-            raise DownloadError(f"{what} brought {came} bytes or more, and Stripe's file has {size}")
+            more = " or more" if came > size else ""
+            raise DownloadError(f"{what} brought {came} bytes{more}, and Stripe's file has {size}")
 
     def _request(self, what: str, method: str, url: str, **options: Any) -> requests.Response:
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
 
 from airflow_reportrun.reporting.errors import APIConnectionError
 
@@ -39,7 +40,9 @@ class BoundedSession(requests.Session):
 
     def __init__(self, keep_alive_adapter: HTTPAdapter | None) -> None:
         super().__init__()
-        adapter = _BoundedAdapter(getattr(keep_alive_adapter, "socket_options", None))
+        adapter = _BoundedAdapter(
+            getattr(keep_alive_adapter, "socket_options", HTTPConnection.default_socket_options)
+        )
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -117,9 +120,7 @@ class _BoundedAdapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **pool_kwargs: Any) -> None:
-        if self._socket_options:
-            pool_kwargs["socket_options"] = self._socket_options
-        super().init_poolmanager(*args, **pool_kwargs)
+        super().init_poolmanager(*args, socket_options=self._socket_options, **pool_kwargs)
         _bound(self.poolmanager)
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:

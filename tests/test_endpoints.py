@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_reportrun.reporting import endpoints
-from airflow_reportrun.reporting.client import ReportingClient
+from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.endpoints import Request, Response
 from airflow_reportrun.reporting.errors import (
     APIError,
@@ -150,3 +151,17 @@ def test_a_list_that_goes_in_circles_ends() -> None:
     """A server that repeats itself must not hold a worker for ever."""
     with pytest.raises(UnexpectedResponseError, match="does not move on after frr_1"):
         list(Scripted().list_report_runs())
+
+
+class ScriptedAsync(AsyncReportingClient):
+    """The same on an event loop."""
+
+    async def exchange_async(self, request: Request[Any]) -> Response:
+        """Answer."""
+        return Scripted().exchange(request)
+
+
+def test_a_client_without_a_connection_has_nothing_to_renew() -> None:
+    """What waits for hours asks each client, in both colours."""
+    assert Scripted().renew() is False
+    assert asyncio.run(ScriptedAsync().renew_async()) is False

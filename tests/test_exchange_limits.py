@@ -305,6 +305,19 @@ def test_the_timeout_is_for_the_whole_exchange_over_tls(
         assert ask() == []
 
 
+def test_a_proxy_is_bounded_like_the_server(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that it is used."""
+    connect(monkeypatch, "http://127.0.0.1:1", proxies={"http": wire.url})
+    hook = client()
+    wire.script = says(answer(BODY, b"Connection: close"))
+    assert hook.list_report_types() == hook.list_report_types() == []
+    wire.script = drips(answer(), every=0.05)
+    raised(hook.list_report_types, APIConnectionError)
+    assert [request.split()[1] for request in wire.requests] == [
+        b"http://127.0.0.1:1/v1/reporting/report_types"
+    ] * 3
+
+
 def test_connections_are_kept_alive_as_the_http_provider_does(wire: Wire) -> None:
     """A firewall forgets a connection on which nothing is said."""
     hook = StripeReportingHook()
@@ -475,7 +488,7 @@ def test_a_download_that_is_too_long_is_stopped(wire: Wire, head: bytes, monkeyp
 def test_a_download_that_is_too_short_is_an_error(wire: Wire, length: bytes) -> None:
     """Also where the end of the connection is the end of the body, which nobody else notices."""
     wire.script = says(answer(b"12345", length=length))
-    with pytest.raises(DownloadError, match="brought 5 bytes"):
+    with pytest.raises(DownloadError, match="brought 5 bytes, and Stripe's file has 6"):
         download(wire, 6)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_reportrun.reporting.errors import UnexpectedResponseError
+from airflow_reportrun.reporting.errors import ReportRunFailedError, UnexpectedResponseError
 from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportRunStatus, ReportType
 
 FILE: dict[str, Any] = {
@@ -39,6 +39,15 @@ def test_reads_a_report_run_with_its_file() -> None:
     assert run.result == File("file_1", 1680000100, 53075, FILE["url"], "frr_1.csv", 1711536100, "csv")
     assert (run.id, run.livemode, run.succeeded_at, run.error) == ("frr_1", True, 1680000200, None)
     assert run.parameters == {"interval_start": 1, "interval_end": 2}
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [("Too many rows.", "Too many rows."), (None, "Stripe gave no reason")]
+)
+def test_a_failed_run_says_why(said: str | None, reason: str) -> None:
+    """In Stripe's words, where there are any."""
+    run = ReportRun.from_api({**RUN, "status": "failed", "result": None, "error": said})
+    assert str(ReportRunFailedError(run)) == f"Report run frr_1 (balance.summary.1) failed: {reason}"
 
 
 def test_reads_a_pending_run_and_passes_over_what_stripe_adds() -> None:

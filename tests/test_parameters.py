@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Sequence
@@ -138,6 +139,8 @@ def test_shape_follows_the_prefix_of_the_report_type(report_type: str, shape: st
         ("interval", {**DAY, "timezone": "../etc/passwd"}, "IANA name"),
         ("interval", {**DAY, "connected_account": "42"}, "acct_…"),
         ("interval", {**DAY, "extra": {"currency": "eur"}}, "Pass currency by name"),
+        ("interval", {**DAY, "extra": ["novelty"]}, "a mapping of Stripe's names"),
+        ("interval", {**DAY, "currency": 978, "timezone": None}, "currency has to be a text"),
     ],
 )
 def test_refuses_what_stripe_would_refuse(shape: str, given: dict[str, Any], message: str) -> None:
@@ -172,3 +175,13 @@ def test_is_immutable() -> None:
     assert isinstance(ReportParameters.__dict__["__setattr__"], types.FunctionType)
     with pytest.raises(AttributeError):
         ReportParameters().currency = "eur"  # type: ignore[misc]
+
+
+def test_comes_back_from_json_as_it_went() -> None:
+    """A task instance remembers what it asked for, with what Stripe added later."""
+    given = ReportParameters(
+        **DAY, columns=("net", "fee"), extra={"novelty": {"a": ("b", types.MappingProxyType({}))}}
+    )
+    again = ReportParameters.from_dict(json.loads(json.dumps(given.as_dict())))
+    assert again.as_dict() == given.as_dict() == {**DAY, "columns": ["net", "fee"], "novelty": {"a": ["b", {}]}}
+    assert again.extra == {"novelty": {"a": ["b", {}]}}

@@ -44,7 +44,8 @@ class RetryPolicy:
     come back in step, and is never shorter than a ``Retry-After``.
 
     One call ends within ``max_tries`` times the limit of one exchange, which is the connection's ``timeout``, and
-    ``max_wait``: eight minutes by default. A download's limit grows with its file.
+    ``max_wait``: eight minutes by default, and longer only where requests can't connect to any of a host's many
+    addresses. A download's limit grows with its file.
 
     :param max_tries: requests in all.
     :param max_wait: seconds of waiting in all; a pause that would exceed them is not begun.
