@@ -233,16 +233,17 @@ class Application:
 
 
 async def _read(state: State, operation: str, request: Request) -> Call:
+    headers = request.headers
     return Call(
         operation=operation,
         method=request.method,
-        path=request.url.path,
+        path=request.scope["path"],
         id=request.path_params.get("id", ""),
-        query=decode(request.url.query),
+        query=decode(request.scope["query_string"].decode("utf-8", "replace")),
         form=decode((await request.body()).decode("utf-8", "replace")),
-        headers=request.headers,
-        api_key=_api_key(request.headers),
-        base_url=str(request.base_url).rstrip("/"),
+        headers=headers,
+        api_key=_api_key(headers),
+        base_url=f"http://{headers.get('host', '')}",
         request_id=state.new_id("req_", 14),
         at=state.now(),
     )

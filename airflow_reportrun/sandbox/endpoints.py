@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -231,10 +232,11 @@ def _page(query: Form, listed: Sequence[ListedT], noun: str) -> tuple[Sequence[L
     if "starting_after" in query and "ending_before" in query:
         raise errors.both_cursors()
     if "ending_before" in query:
-        newer = list(filter(matches, listed[: _position(query, "ending_before", listed, noun)]))
-        return newer[-limit:], len(newer) > limit
+        before = listed[: _position(query, "ending_before", listed, noun)]
+        newer = list(islice(filter(matches, reversed(before)), limit + 1))
+        return newer[:limit][::-1], len(newer) > limit
     first = _position(query, "starting_after", listed, noun) + 1 if "starting_after" in query else 0
-    older = list(filter(matches, listed[first:]))
+    older = list(islice(filter(matches, islice(listed, first, None)), limit + 1))
     return older[:limit], len(older) > limit
 
 

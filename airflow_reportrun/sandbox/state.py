@@ -7,6 +7,7 @@ import random
 import re
 import string
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,6 +78,7 @@ class State:
         self.request_faults: Script[RequestFault] = Script()
         self.run_faults: Script[RunFault] = Script()
         self.requests: list[RequestRecord] = []
+        self._runs_by_scope: defaultdict[Scope, list[ReportRun]] = defaultdict(list)
         self._files: dict[tuple[Scope, str], ResultFile] = {}
         self._run_events: list[Event] = []
         self._rng = random.Random(seed)  # noqa: S311 - ids need to differ, not to be secret
@@ -147,6 +149,7 @@ class State:
                 fault=self.run_faults.take("create"),
             )
             self.runs[run.id] = run
+            self._runs_by_scope[run.scope].append(run)
             return run
 
     def end(self, run: ReportRun) -> None:
@@ -160,7 +163,7 @@ class State:
     def runs_of(self, scope: Scope) -> list[ReportRun]:
         """List an account's runs, newest first."""
         with self.lock:
-            return [run for run in reversed(self.runs.values()) if run.scope == scope]
+            return self._runs_by_scope[scope][::-1]
 
     def find_run(self, call: Call) -> ReportRun:
         """Look up the run that a request names, among those of its account and mode."""
