@@ -18,6 +18,11 @@ from airflow_reportrun.sandbox import (
     StripeSandbox,
     UnknownStatus,
 )
+from airflow_reportrun.sandbox.catalogue import CATALOGUE
+from airflow_reportrun.sandbox.messages import Scope
+from airflow_reportrun.sandbox.parameters import RunParameters, RunRequest
+from airflow_reportrun.sandbox.runs import ReportRun
+from airflow_reportrun.sandbox.state import Settings, State
 
 MARCH_1 = 1_772_323_200
 DAY = 86_400
@@ -181,6 +186,32 @@ def test_data_that_a_test_moves_says_so_too(clock: ManualClock) -> None:
     assert {(event["created"], event["data"]["object"]["data_available_end"]) for event in found} == {
         (int(clock()), MARCH_1 + DAY)
     }
+
+
+def test_data_that_stands_still_says_nothing(clock: ManualClock) -> None:
+    """However often it is asked."""
+    with StripeSandbox(clock=clock, data_available_end=MARCH_1) as sandbox:
+        clock.advance(DAY)
+        assert events(sandbox, "type=reporting.report_type.updated") == []
+        assert events(sandbox, "type=reporting.report_type.updated") == []
+
+
+def test_run_ends_once() -> None:
+    """Whoever comes second finds that it has, and makes neither a file nor an event."""
+    state = State(Settings(ManualClock(), AtOnce(), 0), seed=1)
+    request = RunRequest(CATALOGUE["balance.summary.1"], {}, RunParameters(MARCH_1, MARCH_1 + DAY))
+    run = ReportRun(
+        "frr_1",
+        request,
+        now=0.0,
+        scope=Scope(None, False),
+        idempotency_key=None,
+        transition=AtOnce(),
+        fault=None,
+    )
+    for _ in range(2):
+        state.end(run)
+    assert len(state.events_of(run.scope)) == 1
 
 
 # Files

@@ -375,6 +375,7 @@ def test_program_takes_options(run_program: Callable[..., list[str]], tmp_path: 
         ask("sk_live_other", **{"Stripe-Account": "acct_one"})
         ask("rk_test_reader")
         ask("sk_test_sandbox", **{"Stripe-Account": "acct_two"})
+        requests.get(f"{url}/v1/reporting/report_types", auth=("sk_test_sandbox", ""), timeout=10)
         file = answers[1].json()["result"]
         assert file["size"] == 8
         assert answers[1].json()["created"] // 60 == 1_772_452_800 // 60
@@ -387,7 +388,7 @@ def test_program_takes_options(run_program: Callable[..., list[str]], tmp_path: 
     )
 
     assert [answer.status_code for answer in answers] == [503, 200, 403, 403]
-    assert len(log) == 4
+    assert len(log) == 5
     assert log[0].endswith("balance.summary.1  Unavailable()")
     assert log[1].startswith("12:00:")
     assert log[1].endswith("acct_one")
@@ -450,3 +451,13 @@ def test_program_line_tells_a_broken_answer_and_a_replay(run_program: Callable[.
 
     assert "Z  broken  POST /v1/reporting/report_runs  req_" in broken
     assert replayed.endswith("balance.summary.1  replayed")
+
+
+def test_request_of_a_server_that_is_gone_has_no_connection() -> None:
+    """Nothing to write to, and nothing to refuse."""
+    sandbox = StripeSandbox()
+    assert sandbox._connection_of({"client": ("127.0.0.1", 1)}) is None
+    sandbox._refuse(60)
+    with sandbox:
+        assert create(sandbox).ok
+        assert sandbox._connection_of({"client": ("127.0.0.1", 1)}) is None

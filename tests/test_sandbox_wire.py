@@ -7,11 +7,13 @@ import gzip
 import socket
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.types import Message
 
 from airflow_reportrun.sandbox import (
     CutBody,
@@ -289,6 +291,48 @@ def test_nothing_is_written_where_the_connection_is_gone() -> None:
     script = iter([b"never"])
     asyncio.run(Written(script, lambda scope: None, no_sleep)({}, None, None))  # type: ignore[arg-type]
     assert next(script) == b"never"
+
+
+class Plug:
+    """As much of a connection as is written to."""
+
+    def __init__(self) -> None:
+        self.transport: Any = self
+        self.flow: Any = self
+        self.written = b""
+        self.closed = False
+
+    def write(self, piece: bytes) -> None:
+        """Take bytes."""
+        self.written += piece
+
+    async def drain(self) -> None:
+        """Be ready for more."""
+
+    def is_closing(self) -> bool:
+        """Tell whether there is an end."""
+        return self.closed
+
+    def close(self) -> None:
+        """End it."""
+        self.closed = True
+
+
+def test_rest_of_a_request_is_waited_for_until_its_connection_is_gone() -> None:
+    """A server that is answered for would answer by itself."""
+    plug, told = Plug(), iter(["http.request", "http.disconnect"])
+
+    async def receive() -> Message:
+        return {"type": next(told)}
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    async def no_sleep(seconds: float) -> None:
+        pass
+
+    asyncio.run(Written(iter([b"a", b"b"]), lambda scope: plug, no_sleep)({}, receive, send))
+    assert (plug.written, plug.closed, list(told)) == (b"ab", True, [])
 
 
 def test_stop_ends_a_refusal() -> None:
