@@ -17,8 +17,8 @@ help:  ## show this menu
 demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEEP=1, STRIPE_API_KEY=…)
 	.venv/bin/python -m demo
 
-test: .venv/ready  ## run the tests
-	.venv/bin/python -m pytest --numprocesses=logical --dist=loadgroup --cov --cov-report=term:skip-covered
+test: .venv/ready  ## run the tests, a file at a time on each core
+	.venv/bin/python -m pytest --numprocesses=logical --dist=loadfile --cov --cov-report=term:skip-covered
 
 matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")
 	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)

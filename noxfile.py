@@ -23,4 +23,4 @@ def tests(session: nox.Session, airflow: str) -> None:
         session.install("--constraint", constraints, "setuptools")
         session.install("--constraint", constraints, "--no-build-isolation", "--editable", ".[dev]")
         ready.write_text(wanted)
-    session.run("python", "-m", "pytest", "--numprocesses=logical", "--dist=loadgroup", *session.posargs)
+    session.run("python", "-m", "pytest", "--numprocesses=logical", "--dist=loadfile", *session.posargs)

@@ -19,8 +19,6 @@ from tests.docs_tables import hold, table
 from tests.task_runner import START, in_dag
 from tests.workers import WORKERS, Killer, WorkerRunner
 
-pytestmark = pytest.mark.xdist_group("crashes")  # the table at the end needs them all in one process
-
 WORKERS.set_forkserver_preload([__name__])
 
 PAGE = Path(__file__).parent.parent / "docs" / "exactly-once.md"

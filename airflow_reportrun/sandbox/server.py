@@ -139,7 +139,7 @@ class StripeSandbox:
             log_level="error",
             access_log=False,
             server_header=False,
-            # The client's address must stay the socket's: `_hang_up` finds the connection by it.
+            # The client's address must stay the socket's: `_connection_of` goes by it.
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
