@@ -110,7 +110,7 @@ class _Answer(http.client.HTTPResponse):
             self.headers = self.msg = cast(Any, None)
             super().begin()
         length = self.headers.get("Content-Length", "0")
-        if self.reader.ended or self.headers.defects or not length.strip().isdigit():
+        if self.reader.ended or self.headers.defects or not length.strip().isdecimal():
             raise http.client.HTTPException("headers that are cut or wrong")
 
 

@@ -18,6 +18,7 @@ from airflow_reportrun.sandbox import (
     Dropped,
     Fault,
     KeyExpired,
+    LockTimeout,
     RateLimited,
     ServerError,
     StripeSandbox,
@@ -165,6 +166,7 @@ def test_a_replay_is_told_by_its_headers(world: World) -> None:
     [
         (KeyExpired(), stripe.AuthenticationError, 401, "api_key_expired"),
         (RateLimited("endpoint-rate"), stripe.RateLimitError, 429, "rate_limit"),
+        (LockTimeout(), stripe.RateLimitError, 429, "lock_timeout"),
         (ServerError(), stripe.APIError, 500, None),
         (Unavailable(), stripe.APIError, 503, None),
     ],
@@ -182,7 +184,18 @@ def test_a_fault_is_an_error_of_the_sdk(
     assert raised.value.http_status == status
     assert raised.value.error is not None
     assert raised.value.error.code == code
-    assert raised.value.request_id == exchange.headers["Request-Id"]
+    assert raised.value.request_id == exchange.headers.get("Request-Id")
+    assert_documented(world.wire.exchanges)
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_what_a_restricted_key_may_not_do_is_a_permission_error(world: World, name: str) -> None:
+    """With the permission that would help."""
+    it = id_of(world, name)
+    world.sandbox.add_key("rk_test_restricted", ())
+    with pytest.raises(stripe.PermissionError, match="Having the 'rak_") as raised:
+        CALLS[name](v1_of(world, "rk_test_restricted"), it, {})
+    assert raised.value.http_status == 403
     assert_documented(world.wire.exchanges)
 
 

@@ -230,6 +230,16 @@ def test_requests_under_way_are_limited(sandbox: StripeSandbox, limits: RateLimi
     assert call(sandbox, TYPES).status_code == 200
 
 
+def test_limited_request_leaves_the_fault_for_the_next(sandbox: StripeSandbox, clock: ManualClock) -> None:
+    """It was not let in, so nothing happened to it."""
+    sandbox.configure(rate_limits=RateLimits(test=1))
+    call(sandbox, TYPES)
+    sandbox.inject(LockTimeout(), on="list_types")
+    assert error(call(sandbox, TYPES))["code"] == "rate_limit"
+    clock.advance(1)
+    assert error(call(sandbox, TYPES))["code"] == "lock_timeout"
+
+
 def test_lock_time_out_is_a_429_of_another_kind(sandbox: StripeSandbox) -> None:
     """Neither a reason nor a request id."""
     sandbox.inject(LockTimeout(), on="list_types")

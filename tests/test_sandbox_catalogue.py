@@ -301,6 +301,21 @@ def test_connected_accounts_are_reported_on_together_and_alone(sandbox: StripeSa
     assert both == together
 
 
+def test_connected_account_does_not_see_the_others(sandbox: StripeSandbox) -> None:
+    """Only the platform reports on its accounts."""
+    form = {"report_type": "connected_account_balance.summary.1", "parameters[connected_account]": "acct_two"}
+    form |= {"parameters[interval_start]": str(MARCH_1), "parameters[interval_end]": str(MARCH_2)}
+    url = f"{sandbox.url}/v1/reporting/report_runs"
+
+    answers = [
+        requests.post(url, data=form, auth=(sandbox.api_key, ""), headers=headers, timeout=10)
+        for headers in ({}, {"Stripe-Account": "acct_one"})
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 400]
+    assert error(answers[1])["param"] == "parameters.connected_account"
+
+
 def test_any_account_has_a_business_where_none_are_named(sandbox: StripeSandbox) -> None:
     """And three have one when nobody is asked for."""
     interval = {"interval_start": str(MARCH_1), "interval_end": str(MARCH_2)}

@@ -181,10 +181,11 @@ def test_data_that_a_test_moves_says_so_too(clock: ManualClock) -> None:
     """At the time of the clock."""
     with StripeSandbox(clock=clock, data_available_end=MARCH_1) as sandbox:
         sandbox.configure(data_available_end=MARCH_1 + DAY)
+        moved = int(clock())
         clock.advance(5)
         found = events(sandbox, "type=reporting.report_type.updated")
     assert {(event["created"], event["data"]["object"]["data_available_end"]) for event in found} == {
-        (int(clock()), MARCH_1 + DAY)
+        (moved, MARCH_1 + DAY)
     }
 
 
@@ -194,6 +195,39 @@ def test_data_that_stands_still_says_nothing(clock: ManualClock) -> None:
         clock.advance(DAY)
         assert events(sandbox, "type=reporting.report_type.updated") == []
         assert events(sandbox, "type=reporting.report_type.updated") == []
+
+
+def test_data_moves_when_a_test_moves_it_and_then_by_the_clock_again(clock: ManualClock) -> None:
+    """Each time at its own second, whenever the list is asked for."""
+    with StripeSandbox(clock=clock) as sandbox:
+        sandbox.configure(report_types=["balance.summary.1"], data_available_end=MARCH_1)
+        clock.advance(60)
+        sandbox.configure(data_available_end=MARCH_1 + 3600)
+        clock.advance(DAY)
+        sandbox.configure(data_available_end=None)
+        found = events(sandbox, "type=reporting.report_type.updated")
+    moves = [(event["created"], event["data"]["object"]["data_available_end"]) for event in found[::-1]]
+    assert moves == [
+        (at("2026-03-02T12:00"), MARCH_1),
+        (at("2026-03-02T12:01"), MARCH_1 + 3600),
+        (at("2026-03-03T12:01"), at("2026-03-03T00:00")),
+    ]
+
+
+def test_years_of_data_are_thirty_days_of_events(clock: ManualClock) -> None:
+    """Older ones are neither listed nor made."""
+    with StripeSandbox(clock=clock) as sandbox:
+        sandbox.configure(report_types=["balance.summary.1"])
+        sandbox.advance(10 * 365 * DAY)
+        assert len(events(sandbox, "type=reporting.report_type.updated&limit=100")) in (60, 61)
+
+
+def test_version_of_an_event_is_the_accounts(sandbox: StripeSandbox) -> None:
+    """Whatever version its reader asks for."""
+    sandbox.configure(transition=AtOnce())
+    create(sandbox)
+    [event] = events(sandbox, Stripe_Version="2020-08-27")
+    assert event["api_version"] == "2026-10-28.endive"
 
 
 def test_run_ends_once() -> None:

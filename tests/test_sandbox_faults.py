@@ -203,6 +203,7 @@ def test_dropped_connection_does_not_break_the_others(sandbox: StripeSandbox) ->
         (KeyInUse(), "retrieve", 1, "happens to 'create'"),
         (RateLimited(), "creates", 1, "neither an operation"),
         (RateLimited(), None, 0, "at least once"),
+        (Slow(-1), None, 1, "seconds of Slow is a number from 0"),
     ],
 )
 def test_script_that_could_never_play_is_refused(

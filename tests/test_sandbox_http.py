@@ -436,3 +436,25 @@ def test_credentials_that_can_not_be_read_are_none(sandbox: StripeSandbox, autho
 
     assert response.status_code == 401
     assert "You did not provide an API key" in error(response)["message"]
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ("a" + "[b]" * 3000 + "=1", 400),
+        ({**SUMMARY, "parameters[interval_start]": "-999999999999999999"}, 400),
+    ],
+)
+def test_odd_forms_are_refused_like_others(sandbox: StripeSandbox, form: Any, status: int) -> None:
+    """However deep, and however far back."""
+    assert create(sandbox, form).status_code == status
+
+
+def test_numbered_and_unnumbered_items_of_an_array_do_not_meet(sandbox: StripeSandbox) -> None:
+    """One without a number comes behind those that have one."""
+    interval = f"parameters[interval_start]={MARCH_1}&parameters[interval_end]={MARCH_2}"
+    columns = "parameters[columns][1]=net&parameters[columns][]=created"
+
+    response = create(sandbox, f"report_type={ITEMIZED['report_type']}&{interval}&{columns}")
+
+    assert response.json()["parameters"]["columns"] == ["net", "created"]

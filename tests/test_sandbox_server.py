@@ -27,6 +27,7 @@ from airflow_reportrun.sandbox import (
     ManualClock,
     RateLimited,
     Redirected,
+    Refused,
     RequestRecord,
     RunFails,
     Slow,
@@ -298,12 +299,15 @@ def test_other_processes_can_inject_faults_and_move_the_time(stripe_sandbox: Str
         ("faults", "Slow(open('x'))", "can't be read"),
         ("faults", "Slow(1 2)", "can't be read"),
         ("faults", "Unavailable@nowhere", "neither an operation"),
+        ("faults", "Unavailable\nUnheard", "is no fault"),
+        ("faults", "Slow('x')", "is a number from 0"),
         ("advance", "-1", "forward only"),
         ("advance", "later", "could not convert"),
     ):
         refused = control(stripe_sandbox, name, body)
         assert refused.status_code == 400
         assert message in refused.json()["error"]
+    assert create(stripe_sandbox).ok  # a body that is wrong in one line does nothing
 
 
 def test_every_fault_can_be_written_as_the_log_shows_it() -> None:
@@ -327,6 +331,8 @@ def test_time_can_be_moved_on_whatever_the_clock(stripe_sandbox: StripeSandbox) 
     moved = create(stripe_sandbox).json()["created"]
     with pytest.raises(ValueError, match="forward only"):
         stripe_sandbox.advance(-1)
+    with pytest.raises(ValueError, match="at most a century"):
+        stripe_sandbox.advance(float("inf"))
 
     assert moved == 1_772_452_860
 
@@ -461,3 +467,52 @@ def test_request_of_a_server_that_is_gone_has_no_connection() -> None:
     with sandbox:
         assert create(sandbox).ok
         assert sandbox._connection_of({"client": ("127.0.0.1", 1)}) is None
+
+
+def test_what_nobody_foresaw_is_an_error_of_stripes_and_in_the_log(
+    stripe_sandbox: StripeSandbox, tmp_path: Path
+) -> None:
+    """And the idempotency key of a create is free again."""
+    report = tmp_path / "report.csv"
+    report.write_text("x")
+    stripe_sandbox.configure(transition=AtOnce())
+    stripe_sandbox.serve_file(report)
+    report.unlink()
+
+    broken = create(stripe_sandbox, **{"Idempotency-Key": "k"})
+    report.write_text("x")
+    again = create(stripe_sandbox, **{"Idempotency-Key": "k"})
+
+    assert (broken.status_code, broken.json()["error"]["type"]) == (500, "api_error")
+    assert again.status_code == 200
+    assert [record.status for record in stripe_sandbox.requests] == [500, 200]
+
+
+def test_reset_lets_the_first_key_in_and_listens(stripe_sandbox: StripeSandbox) -> None:
+    """What one test does to the server is no matter of the next."""
+    stripe_sandbox.api_key = "sk_test_rotated"
+    stripe_sandbox.inject(Refused(seconds=60))
+    with pytest.raises(requests.ConnectionError):
+        create(stripe_sandbox)
+
+    stripe_sandbox.reset()
+
+    assert stripe_sandbox.api_key == "sk_test_sandbox"
+    assert create(stripe_sandbox).ok
+
+
+def test_start_of_a_server_that_runs_changes_nothing(stripe_sandbox: StripeSandbox) -> None:
+    """The fixture starts it for each test, in case that one has stopped it."""
+    url = stripe_sandbox.url
+    assert stripe_sandbox.start() is stripe_sandbox
+    assert (stripe_sandbox.url, create(stripe_sandbox).ok) == (url, True)
+
+
+def test_client_that_leaves_in_the_middle_of_a_form_is_nobody(stripe_sandbox: StripeSandbox) -> None:
+    """It is neither answered nor logged."""
+    host, port = stripe_sandbox.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as plug:
+        plug.sendall(f"POST {RUNS} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\na=".encode())
+
+    assert create(stripe_sandbox).ok
+    assert [record.status for record in stripe_sandbox.requests] == [200]

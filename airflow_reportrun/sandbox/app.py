@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import dataclasses
 import ipaddress
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 Handler = Callable[[State, Call, RequestFault | None], Awaitable[Answer | Contents]]
 
+log = logging.getLogger(__name__)
+
 ACCOUNT = "acct_sandbox"
 """The account that the sandbox's keys belong to."""
 
@@ -56,7 +60,7 @@ class Application:
     """Stripe's endpoints and the sandbox's own, over whatever state is current.
 
     ``current`` answers the state: a reset puts a new one in its place, and requests under way finish with
-    the old one. ``script`` injects a fault that is written as text, ``advance`` moves the time on by seconds.
+    the old one. ``script`` injects faults that are written as text, ``advance`` moves the time on by seconds.
     ``connection_of`` finds the connection of a request, ``refuse`` turns new ones away for some seconds.
     ``on_request`` sees each line of the log.
     """
@@ -111,17 +115,23 @@ class Application:
     def _route(self, method: str, path: str, operation: str, handler: Handler, permission: str | None) -> Route:
         async def endpoint(request: Request) -> Response:
             state = self._current()
-            call = await _read(state, operation, request)
+            try:
+                call = await _read(state, operation, request)
+            except ClientDisconnect:  # in the middle of its request
+                return Response()
             fault: RequestFault | None = None
             answer: Answer | Contents
             try:
                 self._let_in(state, call, permission)
-                with state.lock:
-                    fault = state.request_faults.take(call.operation, call.method, call.path)
                 with state.limiter.admit(call, state.settings.rate_limits):
+                    with state.lock:
+                        fault = state.request_faults.take(call.operation, call.method, call.path)
                     answer = await _handle(state, call, handler, fault)
             except ApiError as error:
                 answer = error.answer
+            except Exception:
+                log.exception("The sandbox could not answer %s %s", call.method, call.path)
+                answer = errors.server_error().answer
             response = self._respond(state, call, answer, fault)
             self._log(state, call, answer, fault)
             return response
@@ -222,8 +232,7 @@ class Application:
 
     def _do_script(self, body: str) -> Json:
         """Inject the faults of a body, one a line."""
-        for line in body.splitlines():
-            self._script(line)
+        self._script(body)
         return {"faults": len(body.splitlines())}
 
     def _do_advance(self, body: str) -> Json:

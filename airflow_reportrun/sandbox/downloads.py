@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .messages import Call
     from .runs import ResultFile
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def contents_of(file: ResultFile, call: Call, fault: RequestFault | None) -> Contents:
@@ -44,6 +44,8 @@ def _part(call: Call, size: int, etag: str) -> tuple[int, int] | None:
         start, stop = max(0, size - int(last)), size
     else:
         start, stop = int(first), min(int(last) + 1, size) if last else size
+    if first and last and int(last) < int(first):
+        return None
     if start >= stop:
         raise errors.range_not_satisfiable(size)
     return start, stop

@@ -97,6 +97,10 @@ async def create(state: State, call: Call, fault: RequestFault | None) -> Answer
                 state.idempotency.forget(call, key)
             raise
         answer = error.answer
+    except BaseException:
+        with state.lock:
+            state.idempotency.forget(call, key)
+        raise
     # The key is in use for as long as the first answer is on its way.
     await pause(state, fault)
     with state.lock:
@@ -112,7 +116,7 @@ async def _execute_create(state: State, call: Call, fault: RequestFault | None) 
         available = state.availability().start if start is None else start
         raise errors.interval_after_data(request.report_type.id, available, end)
     for account in sorted(request.parameters.connected_accounts):
-        if not state.knows_account(account):
+        if call.account is not None or not state.knows_account(account):  # connected accounts have none
             raise errors.no_such_connected_account(account)
     check_availability(request, state.availability(), state.books(call.account))
     run = state.begin_run(call, request)
@@ -195,7 +199,7 @@ async def _events(state: State, call: Call) -> list[Event]:
 
 
 def _shown(event: Event, call: Call) -> Json:
-    return event.body(call.base_url, call.headers.get("stripe-version", API_VERSION))
+    return event.body(call.base_url, API_VERSION)
 
 
 def _event_types(query: Form) -> list[str]:

@@ -82,7 +82,7 @@ def permission_denied(redacted: str, account: str, permission: str) -> ApiError:
 
 
 def account_invalid(redacted: str, account: str) -> ApiError:
-    """Answer an account that is not connected."""
+    """Answer an account that is not connected (our words)."""
     return ApiError(
         403,
         f"The provided key '{redacted}' does not have access to account '{account}' (or that account does not "
@@ -358,5 +358,5 @@ def unavailable() -> ApiError:
 def _utc(seconds: int) -> str:
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError):  # beyond the year 9999, as milliseconds taken for seconds are
+    except (OverflowError, ValueError, OSError):  # beyond the years 1 to 9999, as milliseconds for seconds are
         return f"{seconds} seconds after 1970-01-01 00:00:00 UTC"

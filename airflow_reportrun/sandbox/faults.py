@@ -272,6 +272,10 @@ class Script(Generic[FaultT]):
 def check(fault: Fault, *, on: str, times: int, skip: int = 0, chance: float = 1.0) -> None:
     """Refuse a script that could never play, with a sentence that says how to write it."""
     name = type(fault).__name__
+    for field in ("after", "cut", "kept", "seconds", "size"):
+        value = getattr(fault, field, 0)
+        if not (isinstance(value, int | float) and value >= 0):
+            raise ValueError(f"{field} of {name} is a number from 0, not {value!r}")
     if times < 1:
         raise ValueError(f"a fault happens at least once, not {times} times")
     if skip < 0:

@@ -25,7 +25,7 @@ class RateLimits:
     :param test: all requests with a test key.
     :param endpoint: those to one endpoint.
     :param files: those about files.
-    :param concurrent: requests under way.
+    :param concurrent: requests under way, that is until their answer begins.
     :param endpoint_concurrent: requests under way to one endpoint.
     """
 
@@ -46,7 +46,7 @@ class Limiter:
 
     @contextmanager
     def admit(self, call: Call, limits: RateLimits | None) -> Iterator[None]:
-        """Count a request for as long as it is under way; raises `ApiError` for one too many, which counts not."""
+        """Count a request for as long as it is under way; raises `ApiError` for one too many."""
         if limits is None:
             yield
             return

@@ -107,8 +107,8 @@ class Contents:
 class RequestRecord:
     """A line of the request log.
 
-    ``operation`` is one of `faults.OPERATIONS` or ``unrecognized``; ``status`` is None when no whole status line
-    was sent; ``fault`` shows what was made to go wrong, such as ``RateLimited(reason='global-rate')``; ``headers``
+    ``operation`` is one of `faults.OPERATIONS` or ``unrecognized``; ``status`` is None when no whole head was
+    sent; ``fault`` shows what was made to go wrong, such as ``RateLimited(reason='global-rate')``; ``headers``
     holds the ones of interest by lower-case name, the API key redacted; ``at`` is in Unix seconds of the sandbox's
     clock, when the request arrived.
     """

@@ -35,6 +35,8 @@ _NAME = re.compile(r"([^\[]*)((?:\[[^\]]*\])*)")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _CURRENCY = re.compile(r"[a-z]{3}")
 
+_DEEPEST = 10
+
 _INTEGERS = ("interval_start", "interval_end")
 _LISTS = ("columns", "connected_accounts")
 _KNOWN = {name for report_type in CATALOGUE.values() for name in report_type.required | report_type.optional}
@@ -50,6 +52,7 @@ def decode(encoded: str) -> Form:
     for name, value in parse_qsl(encoded, keep_blank_values=True):
         match = _NAME.fullmatch(name)
         path = [match[1], *_BRACKETED.findall(match[2])] if match else [name]
+        path = path if len(path) <= _DEEPEST else [name]
         _put(tree, path, value)
     return {name: _with_lists(value) for name, value in tree.items()}
 
@@ -61,7 +64,7 @@ def _put(tree: dict[str, Value], path: list[str], value: str) -> None:
         if not isinstance(child, dict):
             child = tree[name] = {}
         tree = child
-    tree[leaf or str(len(tree))] = value
+    tree[leaf or str(1 + max((int(key) for key in tree if key.isdecimal()), default=-1))] = value
 
 
 def _with_lists(value: Value) -> Value:

@@ -19,6 +19,7 @@ def _stripe_sandbox_server() -> Iterator[StripeSandbox]:
 @pytest.fixture
 def stripe_sandbox(_stripe_sandbox_server: StripeSandbox) -> StripeSandbox:
     """Hand out a running `StripeSandbox` in its initial state; the test session shares the server."""
+    _stripe_sandbox_server.start()  # if a test has stopped it
     _stripe_sandbox_server.reset()
     return _stripe_sandbox_server
 

@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import PERMISSIONS, Application
+from .endpoints import wait
 from .faults import Fault, RunFault, check
 from .runs import AfterReads, RunRecord, Transition
 from .scripting import parse
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 DATA_AVAILABLE_START = 1_640_995_200  # 2022-01-01 00:00:00 UTC
 START_TIMEOUT_SECONDS = 10.0
+CENTURY = 100 * 365 * 86_400
 
 
 class Changes(TypedDict, total=False):
@@ -90,7 +92,7 @@ class StripeSandbox:
         seed: int | None = None,
         on_request: Callable[[RequestRecord], None] | None = None,
     ) -> None:
-        self.api_key = api_key
+        self.api_key = self._first_key = api_key
         self._address = (host, port)
         self._initial = Settings(
             clock=clock,
@@ -127,7 +129,9 @@ class StripeSandbox:
         return f"http://{host}:{port}"
 
     def start(self) -> Self:
-        """Bind the address and serve it on a thread; raises OSError if it is taken."""
+        """Bind the address and serve it on a thread, unless that is done; raises OSError if it is taken."""
+        if self._thread is not None:
+            return self
         listener = self._bind()
         self._address = (self._address[0], listener.getsockname()[1])
         config = uvicorn.Config(
@@ -204,28 +208,34 @@ class StripeSandbox:
         while server.servers:
             server.servers.pop().close()
 
-        async def listen_again() -> None:
-            await asyncio.sleep(seconds)
+        async def listen_again(state: State) -> None:
+            await wait(state, seconds)
             create = partial(H11Protocol, config=server.config, server_state=server.server_state, app_state={})
             server.servers.append(await asyncio.get_running_loop().create_server(create, sock=self._bind()))
 
-        self._outage = asyncio.ensure_future(listen_again())
+        self._outage = asyncio.ensure_future(listen_again(self._state))
 
     # Its controls
 
     def reset(self) -> None:
-        """Forget runs, files, idempotency keys, faults, the request log and `configure`."""
+        """Forget runs, files, idempotency keys, faults, the request log, another ``api_key`` and `configure`."""
         self._state.over = True
         self._state = self._fresh_state()
+        self.api_key = self._first_key
+        # Where connections were being refused, they are not for much longer; the server's own thread can't wait.
+        while self._server and not self._server.servers and threading.current_thread() is not self._thread:
+            time.sleep(0.005)
 
     def configure(self, **settings: Unpack[Changes]) -> None:
         """Change what the constructor set, until the next reset; runs that exist keep their transition."""
-        self._state.change(replace(self._state.settings, **settings))
+        with self._state.lock:
+            self._state.change(replace(self._state.settings, **settings))
 
     def add_key(self, api_key: str, permissions: Collection[str] | None = None) -> None:
         """Let in another key until the next reset; ``permissions`` are those of a restricted one."""
-        keys = {**self._state.settings.keys, **_checked({api_key: permissions})}
-        self._state.change(replace(self._state.settings, keys=keys))
+        with self._state.lock:
+            keys = {**self._state.settings.keys, **_checked({api_key: permissions})}
+            self._state.change(replace(self._state.settings, keys=keys))
 
     def serve_file(self, path: Path | str) -> None:
         """Serve this file's bytes as the contents of every run that ends from now on, until the next reset.
@@ -266,14 +276,20 @@ class StripeSandbox:
             script.add(fault, on=on, times=times, skip=skip, chance=chance, seed=seed)  # type: ignore[arg-type]
 
     def script(self, text: str) -> None:
-        """Inject a fault that is written as text, such as ``RateLimited*3@retrieve``; see `scripting`."""
-        scripted = parse(text)
-        self.inject(scripted.fault, times=scripted.times, on=scripted.on)
+        """Inject faults that are written as text, one a line, such as ``RateLimited*3@retrieve``; see `scripting`.
+
+        All or none: a line that can't be read leaves things as they were.
+        """
+        scripted = [parse(line) for line in text.splitlines()]
+        for it in scripted:
+            check(it.fault, on=it.on or it.fault.on, times=it.times)
+        for it in scripted:
+            self.inject(it.fault, times=it.times, on=it.on)
 
     def advance(self, seconds: float) -> None:
-        """Move the sandbox's time forward, whatever its clock, until the next reset."""
-        if not seconds >= 0:  # so that "not a number" is refused, too
-            raise ValueError(f"time moves forward only, not by {seconds} seconds")
+        """Move the sandbox's time forward, whatever its clock, until the next reset; a century at most."""
+        if not 0 <= seconds <= CENTURY:  # so that "not a number" is refused, too
+            raise ValueError(f"time moves forward only, and at most a century, not by {seconds} seconds")
         with self._state.lock:
             self._state.ahead += seconds
 

@@ -63,8 +63,8 @@ class State:
     ``over`` tells the requests that are being delayed to wait no longer; ``ahead`` is how many seconds the time is
     ahead of the clock.
 
-    The event loop and the tests' threads both come here: whoever touches an attribute holds ``lock``, but
-    for `end`, which takes its time and must not hold it.
+    The event loop and the tests' threads both come here: whoever changes something that both see holds ``lock``,
+    but for `end`, which takes its time and must not hold it.
     """
 
     def __init__(self, settings: Settings, *, seed: int | None) -> None:
@@ -82,19 +82,30 @@ class State:
         self._files: dict[tuple[Scope, str], ResultFile] = {}
         self._run_events: list[Event] = []
         self._rng = random.Random(seed)  # noqa: S311 - ids need to differ, not to be secret
-        self._begin_reach()
+        self._reached = self.availability().end
+        self._moves: list[tuple[float, int]] = []
 
     def change(self, settings: Settings) -> None:
-        """Behave otherwise from now on."""
+        """Behave otherwise from now on; data that is thereby elsewhere has moved now."""
         with self.lock:
+            self._follow_data()
             other_clock = settings.clock is not self.settings.clock
             self.settings = settings
             if other_clock:
-                self._begin_reach()
+                self.limiter, self._moves = Limiter(), []
+            elif self.availability().end != self._reached:
+                self._moves.append((self.now(), self.availability().end))
+            self._reached = self.availability().end
 
-    def _begin_reach(self) -> None:
-        # How far the data reached, and since when, ever since the clock began; see `_data_events`.
-        self._reach = [(self.now(), self.availability().end)]
+    def _follow_data(self) -> None:
+        """Write down when the data moved on by the clock since the last look, as long ago as events are kept."""
+        since, end = self.now() - KEPT_SECONDS, self.availability().end
+        if self.settings.data_available_end is None:
+            first = max(self._reached // HALF_DAY + 1, int(since) // HALF_DAY - 1)
+            halves = range(first * HALF_DAY, end + 1, HALF_DAY)
+            self._moves += [(half + HALF_DAY, half) for half in halves]
+            self._reached = end
+        self._moves = [move for move in self._moves if move[0] >= since]
 
     def now(self) -> float:
         """Tell the time."""
@@ -229,18 +240,10 @@ class State:
         return sorted(kept, key=lambda event: event.created, reverse=True)
 
     def _data_events(self, scope: Scope) -> Iterator[Event]:
-        """Make the events of the data that moved on, one for each report type that has data.
-
-        Nobody hears of it before the list is asked for, so only then it is looked at what the clock has brought.
-        """
+        """Make the events of the data that moved on, one for each report type that has data."""
         with self.lock:
-            now, end = self.now(), self.availability().end
-            if self.settings.data_available_end is None:
-                last = self._reach[-1][1]
-                self._reach += [(half + HALF_DAY, half) for half in range(last + HALF_DAY, end + 1, HALF_DAY)]
-            elif end != self._reach[-1][1]:
-                self._reach.append((now, end))
-            moves = self._reach[1:]
+            self._follow_data()
+            moves = list(self._moves)
         for at, reached in moves:
             available = Availability(self.settings.data_available_start, reached)
             for report_type in self.report_types(scope).values():

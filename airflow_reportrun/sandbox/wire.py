@@ -36,7 +36,7 @@ from .faults import RequestFault
 Framing = Literal["length", "chunked", "close"]
 """What tells the end of a body: a ``Content-Length``, the last chunk, or the end of the connection."""
 
-Script = Iterator[bytes | float]
+Steps = Iterator[bytes | float]
 """Bytes to write and seconds to pause, in turn."""
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -83,7 +83,7 @@ class Whole:
         headers = {**usual, **{name.lower(): value for name, value in self.headers.items()}, **named}
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
     def framed(self, framing: Framing) -> Iterator[bytes]:
         """Write the whole answer in a framing."""
@@ -104,7 +104,7 @@ class WireFault(RequestFault, ABC):
     """Spoils the bytes of an answer; what it answers was done."""
 
     @abstractmethod
-    def script(self, answer: Whole) -> Script:
+    def script(self, answer: Whole) -> Steps:
         """Write the answer in the way that is wrong."""
 
 
@@ -114,7 +114,7 @@ class CutHeaders(WireFault):
 
     after: int = 20
 
-    def script(self, answer: Whole) -> Script:
+    def script(self, answer: Whole) -> Steps:
         """Write the beginning of the head, and never its end."""
         yield answer.head()[:-1][: self.after]
 
@@ -129,7 +129,7 @@ class CutBody(WireFault):
     after: int
     framing: Framing = "length"
 
-    def script(self, answer: Whole) -> Script:
+    def script(self, answer: Whole) -> Steps:
         """Write as much of the body, in the middle of a chunk where there are chunks."""
         yield next(answer.framed(self.framing))
         left = self.after
@@ -150,7 +150,7 @@ class Framed(WireFault):
 
     framing: Framing
 
-    def script(self, answer: Whole) -> Script:
+    def script(self, answer: Whole) -> Steps:
         """Write everything."""
         yield from answer.framed(self.framing)
 
@@ -161,7 +161,7 @@ class WrongLength(WireFault):
 
     by: int
 
-    def script(self, answer: Whole) -> Script:
+    def script(self, answer: Whole) -> Steps:
         """Write everything under a head that lies."""
         yield answer.head(content_length=str(max(0, answer.size + self.by)))
         yield from answer.chunks
@@ -174,7 +174,7 @@ class Stalls(WireFault):
     seconds: float
     after: int = 0
 
-    def script(self, answer: Whole) -> Script:
+    def script(self, answer: Whole) -> Steps:
         """Write everything, with one pause."""
         before, rest = _split(answer.framed("length"), self.after)
         yield before
@@ -189,7 +189,7 @@ class Drips(WireFault):
     seconds: float = 1.0
     after: int = 0
 
-    def script(self, answer: Whole) -> Script:
+    def script(self, answer: Whole) -> Steps:
         """Write everything, and take one's time."""
         before, rest = _split(answer.framed("length"), self.after)
         yield before
@@ -205,7 +205,7 @@ class Gzipped(WireFault):
 
     cut: int = 0
 
-    def script(self, answer: Whole) -> Script:
+    def script(self, answer: Whole) -> Steps:
         """Write a body that is coded and framed correctly."""
         coder = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
         coded = itertools.chain(map(coder.compress, answer.chunks), (coder.flush() for _ in range(1)))
@@ -224,7 +224,7 @@ class Garbage(WireFault):
     after: int = 0
     seed: int = 0
 
-    def script(self, answer: Whole) -> Script:
+    def script(self, answer: Whole) -> Steps:
         """Write bytes drawn by the seed."""
         before, _ = _split(answer.framed("length"), self.after)
         yield before
@@ -247,7 +247,7 @@ class Written(Response):
     ``reset`` ends it as a crash does (RST) and not as a close does (FIN).
     """
 
-    def __init__(self, script: Script, connection_of: ConnectionOf, sleep: Sleep, *, reset: bool = False) -> None:
+    def __init__(self, script: Steps, connection_of: ConnectionOf, sleep: Sleep, *, reset: bool = False) -> None:
         super().__init__()
         self._script = script
         self._connection_of = connection_of
