@@ -1167,7 +1167,6 @@ def test_the_log_says_which_interval_and_why(caplog: pytest.LogCaptureFixture) -
         (CronTriggerTimetable("@daily", timezone=pendulum.FixedTimezone(7200)), "+02:00"),
         (CronTriggerTimetable("@daily", timezone=ZoneInfo("Europe/Berlin")), "Europe/Berlin"),  # type: ignore[arg-type]
     ],
-    ids=str,
 )
 def test_the_zone_is_the_timetables_else_the_dags(schedule: Any, expected: str) -> None:
     """A schedule may count days elsewhere than the DAG's start date does."""
