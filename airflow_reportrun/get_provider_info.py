@@ -26,7 +26,7 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
     "timeout": {
         "label": "Time-out",
-        "description": "Seconds for each call as a whole, and for each wait in a download (60).",
+        "description": "Seconds for each request as a whole, and for each wait in a download (60).",
         "schema": {"type": ["number", "null"], "minimum": 1},
     },
     "files_base_url": {

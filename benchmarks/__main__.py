@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -44,7 +45,10 @@ def main() -> None:
 def _machine() -> str:
     installed = {distribution.name: distribution.version for distribution in metadata.distributions()}
     versions = [f"{name} {installed.get(name, 'not installed')}" for name in PACKAGES]
-    curl = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S607
+    found = shutil.which("curl")
+    curl = (
+        subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout if found else "-"
+    )
     return "\n".join(
         (
             f"{os.cpu_count()} cores, {platform.platform()}, load {os.getloadavg()[0]:.1f}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -467,18 +466,3 @@ def test_total_is_the_last_row() -> None:
 
     assert categories[-2:] == ["total", "total"]
     assert "total" not in categories[:-2]
-
-
-def test_reports_are_fast() -> None:
-    """A day of fresh books takes milliseconds, a year seconds; the bounds leave room for a busy machine."""
-    books = Books(OPENED + DAY)  # no other test has these
-    year = RunParameters(JANUARY_2026 - 365 * DAY, JANUARY_2026)
-    took = []
-    for report_type, wanted in (("balance.summary.1", DAY_1), (ITEMIZED, year)):
-        began = time.process_time()
-        for _ in write_report(books, CATALOGUE[report_type], wanted):
-            pass
-        took.append(time.process_time() - began)
-
-    assert took[0] < 0.2
-    assert took[1] < 5

@@ -21,6 +21,7 @@ from airflow_reportrun.sandbox import (
     Slow,
     StripeSandbox,
 )
+from tests.until import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -294,8 +295,7 @@ def test_key_in_flight_is_a_conflict(sandbox: StripeSandbox) -> None:
     sandbox.inject(Slow(1))
     slow = threading.Thread(target=create, args=(sandbox,), kwargs={"key": "k"})
     slow.start()
-    while not sandbox.report_runs:
-        slow.join(0.01)
+    until(lambda: sandbox.report_runs)
 
     conflict = create(sandbox, key="k")
     slow.join()

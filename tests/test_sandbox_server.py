@@ -38,6 +38,7 @@ from airflow_reportrun.sandbox.__main__ import main
 from airflow_reportrun.sandbox.app import Application
 from airflow_reportrun.sandbox.scripting import Scripted, parse
 from airflow_reportrun.sandbox.state import Settings, State
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,8 +106,7 @@ def test_end_does_not_wait_for_slow_answers(end: Callable[[StripeSandbox], None]
     with StripeSandbox() as sandbox, ThreadPoolExecutor(1) as pool:
         sandbox.inject(Slow(60))
         slow = pool.submit(create, sandbox)
-        while not sandbox.report_runs:
-            time.sleep(0.01)
+        until(lambda: sandbox.report_runs)
 
         end(sandbox)
 

@@ -31,6 +31,7 @@ from airflow_reportrun.sandbox import (
     WrongLength,
 )
 from airflow_reportrun.sandbox.wire import Framing, Steps, Whole, Written
+from tests.until import until
 
 TYPES = "/v1/reporting/report_types"
 
@@ -170,8 +171,7 @@ def test_reset_ends_the_wait_for_a_drip(sandbox: StripeSandbox) -> None:
         plug.sendall(
             f"GET {TYPES} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sandbox.api_key}\r\n\r\n".encode()
         )
-        while not sandbox.requests:
-            time.sleep(0.01)
+        until(lambda: sandbox.requests)
         sandbox.reset()
         received = b""
         while piece := plug.recv(65536):
@@ -220,16 +220,8 @@ def test_address_is_refused_for_a_while(sandbox: StripeSandbox) -> None:
     sandbox.inject(Refused(seconds=1.0), on="list_types")
     started = time.monotonic()
     assert ask(sandbox).data == b""
-    refused = 0
-    while True:
-        try:
-            answered = whole(sandbox)
-            break
-        except requests.ConnectionError:
-            refused += 1
-            time.sleep(0.02)
-    assert answered
-    assert refused
+    assert not answers(sandbox)
+    until(lambda: answers(sandbox))
     assert time.monotonic() - started >= 1.0
     assert [record.fault for record in sandbox.requests] == ["Refused(seconds=1.0)", None]
 
@@ -244,8 +236,7 @@ def test_address_that_is_refused_can_not_be_refused_again(sandbox: StripeSandbox
         for session in (one, other):
             with pytest.raises(requests.ConnectionError):
                 session.get(sandbox.url + TYPES, timeout=10)
-    while not answers(sandbox):
-        time.sleep(0.02)
+    until(lambda: answers(sandbox))
     assert [record.status for record in sandbox.requests_to("list_types")] == [None, None, 200]
 
 

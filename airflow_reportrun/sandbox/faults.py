@@ -35,7 +35,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 OPERATIONS = (
     "create",
@@ -71,11 +71,15 @@ class RunFault(Fault):
     """Spoils one run; a create that replays or is refused starts none and leaves the fault for the next."""
 
 
+Reason = Literal["global-rate", "global-concurrency", "endpoint-rate", "endpoint-concurrency", "resource-specific"]
+"""Which of Stripe's limits was reached."""
+
+
 @dataclass(frozen=True, slots=True)
 class RateLimited(RequestFault):
     """429; ``reason`` is what ``Stripe-Rate-Limited-Reason`` says. Not kept under an idempotency key."""
 
-    reason: str = "global-rate"
+    reason: Reason = "global-rate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ class StripeSandbox:
     :param data_available_end: where the data ends, in Unix seconds; None follows the clock, and is the last
         00:00 or 12:00 UTC at least 12 hours back.
     :param file_lifetime: seconds until a file expires; a year.
-    :param seed: makes the ids the same after every reset; None makes them unlike those of any other sandbox.
+    :param seed: makes the ids of runs, files and requests the same after every reset; None makes them unlike those
+        of any other sandbox.
     :param on_request: called on the server's thread with each line of the request log.
     """
 
