@@ -1,6 +1,6 @@
 """What goes over the wire, held against ``stripe-reporting.openapi.yaml``.
 
-:class:`Wire` stands between a client and the sandbox and keeps what both say, byte for byte; `request_mistakes`
+:class:`Recorder` stands between a client and the sandbox and keeps what both say, byte for byte; `request_mistakes`
 and `response_mistakes` say what of it the document does not know.
 """
 
@@ -210,7 +210,7 @@ def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {'; '.join(reasons) or error}"[:500]
 
 
-class Wire:
+class Recorder:
     """Passes requests on to a server on this machine, and keeps each exchange.
 
     :param target: the server, ``http://127.0.0.1:…``.

@@ -46,7 +46,7 @@ from airflow_reportrun.sandbox import (
     Unavailable,
     UnknownStatus,
 )
-from tests.contract import OPERATIONS, SCHEMAS, Exchange, Wire, request_mistakes, response_mistakes
+from tests.contract import OPERATIONS, SCHEMAS, Exchange, Recorder, request_mistakes, response_mistakes
 from tests.docs_tables import hold, table
 from tests.until import until
 
@@ -65,7 +65,7 @@ BY_PAYOUT = "payout_reconciliation.by_id.itemized.4"
 class World:
     """A sandbox at noon of 2 March 2026 behind a wire, and somebody who asks by hand."""
 
-    def __init__(self, sandbox: StripeSandbox, wire: Wire) -> None:
+    def __init__(self, sandbox: StripeSandbox, wire: Recorder) -> None:
         self.sandbox = sandbox
         self.wire = wire
         self.clock = ManualClock(now=NOON)
@@ -116,7 +116,7 @@ class World:
 
 @pytest.fixture
 def world(stripe_sandbox: StripeSandbox) -> Iterator[World]:
-    with Wire(stripe_sandbox.url) as wire:
+    with Recorder(stripe_sandbox.url) as wire:
         yield World(stripe_sandbox, wire)
 
 

@@ -24,7 +24,7 @@ from airflow_reportrun.sandbox import (
     StripeSandbox,
     Unavailable,
 )
-from tests.contract import OPERATIONS, Wire
+from tests.contract import OPERATIONS, Recorder
 from tests.test_contract import ITEMIZED, MARCH_1, MARCH_2, NOON, SUMMARY, World, assert_documented
 
 DAY: Any = {"interval_start": MARCH_1, "interval_end": MARCH_2}
@@ -60,7 +60,7 @@ CALLED = [name for name in IN_THE_SANDBOX if name in CALLS]
 @pytest.fixture
 def world(stripe_sandbox: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(stripe, "enable_telemetry", False)
-    with Wire(stripe_sandbox.url) as wire:
+    with Recorder(stripe_sandbox.url) as wire:
         yield World(stripe_sandbox, wire)
 
 
