@@ -1,7 +1,7 @@
 """What goes over the wire, held against ``stripe-reporting.openapi.yaml``.
 
-:class:`Recorder` stands between a client and the sandbox and keeps what both say, byte for byte; `request_mistakes`
-and `response_mistakes` say what of it the document does not know.
+:class:`Recorder` stands between a client and the sandbox and keeps what both say, byte for byte;
+`request_mistakes` and `response_mistakes` say what of it the document does not know.
 """
 
 from __future__ import annotations
