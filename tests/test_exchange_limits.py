@@ -38,7 +38,7 @@ from airflow_reportrun.reporting.models import File
 from airflow_reportrun.reporting.retries import RetryPolicy
 from tests.wire import Script, Wire, drips, says
 
-TIMEOUT = 0.4
+TIMEOUT = 0.8
 SLACK = 2.0
 """Seconds that a loaded machine may need besides; each test would take longer, or for ever, without its limit."""
 
