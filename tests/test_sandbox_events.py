@@ -305,6 +305,8 @@ def test_part_of_a_file_can_be_had(sandbox: StripeSandbox) -> None:
         {"Range": "bytes=10-", "If_Range": '"other"'},
         {"Range": "bytes=-"},
         {"Range": "bytes=1-2,4-5"},
+        {"Range": "bytes=5-2"},
+        {"Range": f"bytes=0-{'9' * 5000}"},
     ):
         response = contents(sandbox, file, **headers)
         assert (response.status_code, response.content) == (200, whole.content)
