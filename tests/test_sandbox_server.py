@@ -298,6 +298,7 @@ def test_other_processes_can_inject_faults_and_move_the_time(stripe_sandbox: Str
         ("faults", "Slow(minutes=1)", "can't be read"),
         ("faults", "Slow(open('x'))", "can't be read"),
         ("faults", "Slow(1 2)", "can't be read"),
+        ("faults", "Slow(1)+(2)", "something behind the brackets"),
         ("faults", "Unavailable@nowhere", "neither an operation"),
         ("faults", "Unavailable\nUnheard", "is no fault"),
         ("faults", "Slow('x')", "is a number from 0"),

@@ -38,9 +38,10 @@ def parse(text: str) -> Scripted:
         raise ValueError(f"{text!r} is no fault; there are {', '.join(sorted(_FAULTS))}")
     try:
         call = ast.parse(f"f{match['arguments'] or '()'}", mode="eval").body
-        assert isinstance(call, ast.Call)  # noqa: S101 - by construction
+        if not isinstance(call, ast.Call):
+            raise ValueError("there is something behind the brackets")
         fields = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
         fault = _FAULTS[match["name"]](*map(ast.literal_eval, call.args), **fields)
-    except (SyntaxError, ValueError, TypeError, AssertionError) as error:
+    except (SyntaxError, ValueError, TypeError) as error:
         raise ValueError(f"{text!r} can't be read: {error}") from None
     return Scripted(fault, int(match["times"] or 1), match["on"])
