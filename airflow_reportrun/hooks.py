@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import ssl
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -23,16 +21,17 @@ from requests.auth import AuthBase
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
 from airflow_reportrun.connection import ConnectionSettings
+from airflow_reportrun.downloads import Download
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
-from airflow_reportrun.reporting.endpoints import Request, Response, require_short, require_success
+from airflow_reportrun.reporting.endpoints import Request, Response, require_short
 from airflow_reportrun.reporting.errors import (
     APIConnectionError,
     ConfigurationError,
-    DownloadError,
     ReportingError,
 )
-from airflow_reportrun.transport import FAILURES, BoundedSession, pieces, reader_of
+from airflow_reportrun.reporting.retries import Tries
+from airflow_reportrun.transport import FAILURES, BoundedSession, answer_of, lower
 
 if TYPE_CHECKING:
     import requests
@@ -40,15 +39,6 @@ if TYPE_CHECKING:
     from airflow_reportrun.reporting.models import File
 
 T = TypeVar("T")
-
-CHUNK_SIZE = 1024 * 1024
-"""Bytes; in smaller pieces a download takes more CPU."""
-
-BLOCK_SIZE = 64 * 1024
-"""Bytes in which the body of a call is read."""
-
-SLOWEST_DOWNLOAD = 16 * 1024
-"""Bytes a second: a download that is slower on the whole, its first ``timeout`` aside, is given up."""
 
 
 class BearerAuth(AuthBase):
@@ -137,14 +127,15 @@ class StripeReportingHook(ReportingClient, HttpHook):
             data=fields if request.method == "POST" else None,
             headers=_request_headers(request),
         ) as response:
-            return _response(what, response)
+            return answer_of(what, response)
 
     def read_file(self, file: File, consume: Callable[[Iterator[bytes]], T]) -> T:
-        """Stream a file's contents, from the start again where that helps.
+        """Stream a file's contents, after a cut the rest of them, where the server serves parts.
 
         :param file: the ``result`` of a succeeded report run.
-        :param consume: is given the bytes in chunks, as many of them as the file has or an error; called once a
-            try. The time that it takes does not count.
+        :param consume: is given the bytes in chunks from the first on: as many as the file has, or an
+            error. It is called again where they begin again, so it has to let errors that come out of the chunks
+            pass, and drop what it has. The time that it takes does not count.
         :raises ConfigurationError: when Stripe points to a host that the key must not go to.
         :raises DownloadError: when other than ``file.size`` bytes come; no more than these are read.
         """
@@ -154,32 +145,15 @@ class StripeReportingHook(ReportingClient, HttpHook):
                 f"File {file.id} is on a host that the key is not for. If it is yours, "
                 f"set files_base_url in connection {self.stripe_conn_id!r}."
             )
-
         what = f"GET /v1/files/{file.id}/contents"
-
-        def once() -> T:
-            with self._request(what, "GET", url) as response:
-                # The body of anything else is an error's.
-                error = response.status_code != 200
-                require_success(what, _response(what, response) if error else _head(response))
-                return consume(self._chunks(what, response, file.size))
-
-        return self.retry(once)
-
-    def _chunks(self, what: str, response: requests.Response, size: int) -> Iterator[bytes]:
-        reader = reader_of(response)
-        reader.deadline = time.monotonic() + self.settings.timeout + size / SLOWEST_DOWNLOAD
-        came = 0
-        for chunk in pieces(f"{what} of {size} bytes", response, CHUNK_SIZE):
-            came += len(chunk)
-            if came > size:
-                break
-            paused = time.monotonic()
-            yield chunk
-            reader.deadline += time.monotonic() - paused
-        if came != size:
-            more = " or more" if came > size else ""
-            raise DownloadError(f"{what} brought {came} bytes{more}, and Stripe's file has {size}")
+        download = Download(
+            what,
+            file.size,
+            ask=lambda headers: self._request(what, "GET", url, headers=headers),
+            tries=Tries(self.retry_policy, self.sleep),
+            timeout=self.settings.timeout,
+        )
+        return download.into(consume)
 
     def _request(self, what: str, method: str, url: str, **options: Any) -> requests.Response:
         try:
@@ -331,28 +305,12 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
         else:
             # As requests reads them, and not as UTF-8 with holes.
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
-            return Response(response.status, _lower(headers), bytes(body))
+            return Response(response.status, lower(headers), bytes(body))
         raise _no_answer(what, reason)
 
 
 def _request_headers(request: Request[T]) -> dict[str, str]:
     return {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
-
-
-def _head(response: requests.Response) -> Response:
-    return Response(response.status_code, _lower(response.headers.items()), b"")
-
-
-def _response(what: str, response: requests.Response) -> Response:
-    body = bytearray()
-    for piece in pieces(what, response, BLOCK_SIZE):
-        body += piece
-        require_short(what, len(body))
-    return replace(_head(response), body=bytes(body))
-
-
-def _lower(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers}
 
 
 def _no_answer(what: str, reason: str) -> APIConnectionError:

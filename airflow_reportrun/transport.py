@@ -10,7 +10,8 @@ from __future__ import annotations
 import http.client
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,10 +20,14 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
+from airflow_reportrun.reporting.endpoints import Response, require_short
 from airflow_reportrun.reporting.errors import APIConnectionError
 
 if TYPE_CHECKING:
     import socket
+
+BLOCK_SIZE = 64 * 1024
+"""Bytes in which the body of a call is read."""
 
 FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError)
 """What a broken, late or senseless answer raises; requests lets some of urllib3's own errors through."""
@@ -167,3 +172,27 @@ def pieces(what: str, response: requests.Response, size: int) -> Iterator[bytes]
     else:
         return
     raise APIConnectionError(f"{what} got no whole answer ({reason} after {reader_of(response).received} bytes)")
+
+
+def head_of(response: requests.Response) -> Response:
+    """Return an answer without its body, which may be read later."""
+    return Response(response.status_code, lower(response.headers.items()), b"")
+
+
+def answer_of(what: str, response: requests.Response) -> Response:
+    """Read a whole answer, other than a file's contents.
+
+    :param what: method and path, for the error.
+    :raises APIConnectionError: when the body breaks off or does not come in time.
+    :raises UnexpectedResponseError: when it is too long to be Stripe's.
+    """
+    body = bytearray()
+    for piece in pieces(what, response, BLOCK_SIZE):
+        body += piece
+        require_short(what, len(body))
+    return replace(head_of(response), body=bytes(body))
+
+
+def lower(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name."""
+    return {name.lower(): value for name, value in headers}

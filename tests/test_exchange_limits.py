@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from airflow_reportrun import hooks
+from airflow_reportrun import downloads
 from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHook
 from airflow_reportrun.reporting.endpoints import LONGEST_BODY
 from airflow_reportrun.reporting.errors import (
@@ -463,7 +463,7 @@ def test_a_slow_download_may_take_longer_than_the_timeout(wire: Wire) -> None:
 
 def test_the_time_that_a_consumer_takes_does_not_count(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that is slow is no server that drips."""
-    monkeypatch.setattr(hooks, "CHUNK_SIZE", 10)
+    monkeypatch.setattr(downloads, "CHUNK_SIZE", 10)
     wire.script = says(answer(b"x" * 10, length=b"20"), 0.1, b"y" * 10)
 
     def consume(chunks: Iterator[bytes]) -> bytes:
@@ -479,7 +479,7 @@ def test_the_time_that_a_consumer_takes_does_not_count(wire: Wire, monkeypatch: 
 )
 def test_a_download_that_is_too_long_is_stopped(wire: Wire, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as it exceeds the file's size, so that it does not fill the disk."""
-    monkeypatch.setattr(hooks, "CHUNK_SIZE", 1000)
+    monkeypatch.setattr(downloads, "CHUNK_SIZE", 1000)
     wire.script = forever(head, b"x" * 1000)
     seen: list[bytes] = []
     with pytest.raises(DownloadError, match="brought 6000 bytes or more, and Stripe's file has 5500"):

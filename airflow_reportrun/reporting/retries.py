@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tenacity import retry_if_exception
+from tenacity import Retrying, retry_if_exception
 
 from airflow_reportrun.reporting.errors import APIError, DataNotReadyError, ReportingError
 
@@ -81,6 +82,32 @@ class RetryPolicy:
             ),
             "reraise": True,
         }
+
+
+class Tries:
+    """The tries of something that keeps what it has between them: a policy's loop, turned inside out.
+
+    :param sleep: waits for so many seconds.
+    """
+
+    def __init__(self, policy: RetryPolicy, sleep: Callable[[float], None]) -> None:
+        self._policy = policy
+        self._sleep = sleep
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget the tries so far, as after one that was worth it."""
+        self._tries = iter(Retrying(sleep=self._sleep, **self._policy.options()))
+        self._this = next(self._tries)
+
+    def failed(self, error: Exception) -> None:
+        """Wait before the next try, or raise the error of this one where it is the last."""
+        with self._this:
+            raise error
+        following = next(self._tries, None)
+        if following is None:  # asked again after the last
+            raise error
+        self._this = following
 
 
 def _error(state: RetryCallState) -> BaseException | None:
