@@ -62,12 +62,14 @@ def airflow_errors() -> Iterator[None]:
 
 
 def fetch(hook: StripeReportingHook, run: ReportRun, path: Path) -> LandedFile:
-    """Download the file of a report run.
+    """Download the file of a report run, checked while it comes.
 
+    :raises DownloadError: when there is no room for it, or what comes is not the report that was asked for.
     :raises ReportRunFailedError: when the run failed.
     :raises ReportNotReadyError: when the run has no file yet.
     """
-    from airflow_reportrun.landing.files import land
+    from airflow_reportrun.landing.files import land, require_space
+    from airflow_reportrun.landing.structure import ReportCheck
 
     if run.status == run.status.FAILED:
         raise ReportRunFailedError(run)
@@ -75,8 +77,19 @@ def fetch(hook: StripeReportingHook, run: ReportRun, path: Path) -> LandedFile:
         raise ReportNotReadyError(
             f"Report run {run.id} is {run.status} and has no file yet; wait for it with StripeReportRunSensor."
         )
-    landed = hook.read_file(file, lambda chunks: land(chunks, path, expected_size=file.size))
-    log.info("Landed report run %s: %d bytes in %s, sha256 %s", run.id, landed.size, landed.path, landed.sha256)
+    require_space(path, file.size)
+    # Of what was compressed for the user, who asked for that, only size and digest can be told.
+    is_csv = not run.parameters.get("compress_file")
+
+    def consume(chunks: Iterator[bytes]) -> tuple[LandedFile, ReportCheck | None]:
+        check = ReportCheck(run.parameters.get("columns")) if is_csv else None
+        return land(chunks, path, expected_size=file.size, check=check), check
+
+    landed, check = hook.read_file(file, consume)
+    log.info(
+        "Landed report run %s: %d bytes%s in %s, sha256 %s",
+        *(run.id, landed.size, f", {check.rows} rows" if check else "", landed.path, landed.sha256),
+    )
     return landed
 
 

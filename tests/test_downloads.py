@@ -133,7 +133,7 @@ def test_a_server_that_cuts_again_and_again_is_held_out_with(stripe_conn: Stripe
 
 
 def test_a_server_that_brings_too_little_is_given_up(stripe_conn: StripeSandbox, file: File) -> None:
-    """What is less than a chunk in all its tries is no progress, or a file would take as many requests as it has bytes."""
+    """Less than a chunk in all its tries is no progress, or a file could take as many requests as it has bytes."""
     stripe_conn.inject(CutBody(3000), on="contents", times=1000)
     with pytest.raises(APIConnectionError, match="got no whole answer"):
         download(file, tries=3)

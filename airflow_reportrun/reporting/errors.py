@@ -12,6 +12,7 @@
     ├── NoReportTypesError          the account can't run any report yet
     ├── DataMissingError            the interval begins before the account's data
     ├── DownloadError               the bytes that arrived are not the file that Stripe describes
+    │   └── ReportColumnsError      a report with other columns than were asked for
     └── APIError                    Stripe answered with an error
         ├── InvalidRequestError     400, 402, 404, 405: the request is wrong; the same one stays wrong
         │   └── DataNotReadyError   400 about the end of the interval: Stripe's data does not reach that far yet
@@ -87,6 +88,12 @@ class DownloadError(ReportingError):
     """The bytes that arrived are not the file that Stripe describes; nothing was put in place."""
 
     is_transient = True
+
+
+class ReportColumnsError(DownloadError):
+    """A report with other columns than were asked for, which the same file keeps; nothing was put in place."""
+
+    is_transient = False
 
 
 class APIError(ReportingError):

@@ -1,0 +1,134 @@
+r"""Whether bytes on their way are a report, and how many rows it has: found while they pass, without parsing them.
+
+Stripe quotes each cell that is not null, the header's too; a null is empty. So whether a newline is in a cell is
+told by the number of quotes before it, and all other bytes can be dropped, at the speed of C. Lines end in ``\n``
+or ``\r\n``, the last one too: of a record without an end, nobody knows what is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from reprlib import repr as shortened
+
+from airflow_reportrun.reporting.errors import DownloadError, ReportColumnsError
+
+LONGEST_HEADER = 1024 * 1024
+"""Bytes."""
+
+_BOM = b"\xef\xbb\xbf"
+_OTHERS = {b"{": "JSON", b"[": "JSON", b"<": "HTML or XML"}
+_HEADER = re.compile(rb'"[^"]*(?:""[^"]*)*"(?:,"[^"]*(?:""[^"]*)*")*')
+_CELL = re.compile(r'"([^"]*(?:""[^"]*)*)"')
+_ALL_OTHER_BYTES = bytes(set(range(256)) - set(b'"\n'))
+_BLOCK = 64 * 1024
+
+
+class ReportCheck:
+    """Looks at a report's bytes in the order in which they come, in memory that does not grow with them.
+
+    :param columns: what the header has to say, in this order; None for anything that is a header.
+    """
+
+    def __init__(self, columns: Sequence[str] | None = None) -> None:
+        self._wanted = columns
+        self._head: bytes | None = b""
+        self._scanned = 0
+        self._inside = False
+        self._ended = False
+        self.columns: tuple[str, ...] = ()
+        """The header's, once it has passed."""
+        self.rows = 0
+        """Records that have passed, without the header."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Look at the next bytes, however they were cut.
+
+        :raises ReportColumnsError: when the header has other columns than were asked for.
+        :raises DownloadError: when this is no report.
+        """
+        if self._head is not None:
+            self._head += chunk
+            chunk = self._after_header(self._head)
+        if chunk:
+            self._ended = chunk.endswith(b"\n")
+            self._count(chunk)
+
+    def end(self) -> None:
+        """Say that no more bytes follow.
+
+        :raises DownloadError: when the last record, or the header, is not whole.
+        """
+        if self._head is not None:
+            raise DownloadError(
+                f"The report breaks off in its header: {_shown(self._head)}"
+                if self._head
+                else "The report has not even a header"
+            )
+        if self._inside:
+            raise DownloadError(f"The report breaks off inside a quoted cell of row {self.rows + 1}")
+        if not self._ended:
+            raise DownloadError(f"The report breaks off in row {self.rows + 1}, which has no end of line")
+
+    def _after_header(self, head: bytes) -> bytes:
+        """Return what comes behind the header, nothing while it is not whole."""
+        text = head.removeprefix(_BOM)
+        start = text.lstrip()[:1]
+        if start in _OTHERS or (start and not text.startswith((b'"', _BOM[: len(text)]))):
+            kind = _OTHERS.get(start, "no CSV as Stripe writes it, with quoted column names")
+            raise DownloadError(f"What came is not a report, but {kind}: {_shown(text)}")
+        while (end := head.find(b"\n", self._scanned)) >= 0:
+            self._inside ^= head.count(b'"', self._scanned, end) % 2 == 1
+            self._scanned = end + 1
+            if not self._inside:
+                self._read_header(head[:end].removeprefix(_BOM).removesuffix(b"\r"))
+                self._head, self._ended = None, True
+                return head[end + 1 :]
+        if len(head) > LONGEST_HEADER:
+            raise DownloadError(f"The report's header has no end in {LONGEST_HEADER} bytes: {_shown(text)}")
+        return b""
+
+    def _read_header(self, line: bytes) -> None:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise DownloadError(f"The report's header is not UTF-8 ({error.reason}): {_shown(line)}") from None
+        if not _HEADER.fullmatch(line):
+            raise DownloadError(f"The report's header is not CSV with quoted names: {_shown(line)}")
+        self.columns = tuple(cell.replace('""', '"') for cell in _CELL.findall(text))
+        if self._wanted is not None and self.columns != tuple(self._wanted):
+            raise ReportColumnsError(_difference(self._wanted, self.columns))
+
+    def _count(self, chunk: bytes) -> None:
+        """Count the newlines that are not between quotes."""
+        marks = chunk.translate(None, _ALL_OTHER_BYTES)
+        if self._inside:  # as if the cell began here
+            marks = b'"' + marks
+        # With each newline twice, only an odd number of quotes before one makes a pair of unequal bytes.
+        pairs = marks.replace(b"\n", b"\n\n")
+        newlines = len(pairs) - len(marks)
+        self._inside = len(pairs) % 2 == 1
+        if self._inside:
+            pairs += b'"'
+        if pairs[::2] == pairs[1::2]:
+            self.rows += newlines
+            return
+        inside = False
+        for start in range(0, len(marks), _BLOCK):  # a list of all of them would take 30 times the memory
+            spans = marks[start : start + _BLOCK].replace(b'""', b"").split(b'"')
+            self.rows += sum(map(len, spans[inside::2]))
+            inside ^= len(spans) % 2 == 0
+
+
+def _difference(wanted: Sequence[str], columns: Sequence[str]) -> str:
+    missing = [name for name in wanted if name not in columns]
+    unasked = [name for name in columns if name not in wanted]
+    facts = {"missing": missing, "not asked for": unasked}
+    said = "; ".join(f"{what}: {', '.join(names)}" for what, names in facts.items() if names)
+    return (
+        f"The report has other columns than were asked for ({said or 'in another order: ' + ', '.join(columns)})"
+    )
+
+
+def _shown(line: bytes) -> str:
+    return shortened(line.decode(errors="replace"))

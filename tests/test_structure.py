@@ -1,0 +1,163 @@
+"""The check of a report's bytes while they pass, held against what Python's own CSV reader finds in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tracemalloc
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_reportrun.landing.structure import LONGEST_HEADER, ReportCheck
+from airflow_reportrun.reporting.errors import DownloadError, ReportColumnsError
+
+Table = list[list[str | None]]
+
+TEXT = st.text(
+    st.one_of(st.sampled_from('",\n\r\\\ufeff{<'), st.characters(codec="utf-8", exclude_characters="\0")),
+    max_size=6,
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    """A header of names and rows of cells, of which None is null and "" is not."""
+    width = draw(st.integers(1, 4))
+    header: list[str | None] = list(draw(st.lists(TEXT.filter(bool), min_size=width, max_size=width)))
+    row = st.lists(st.none() | TEXT, min_size=width, max_size=width)
+    return [header, *draw(st.lists(row, max_size=6))]
+
+
+def written(table: Table, end: str = "\n", bom: bool = False) -> tuple[bytes, list[int]]:
+    """Return what Stripe would write, and where in it the records end."""
+    whole, ends = b"\xef\xbb\xbf" if bom else b"", []
+    for row in table:
+        cells = ["" if cell is None else '"' + cell.replace('"', '""') + '"' for cell in row]
+        whole += (",".join(cells) + end).encode()
+        ends.append(len(whole))
+    return whole, ends
+
+
+def checked(contents: bytes, cuts: list[int] | None = None, columns: list[str] | None = None) -> ReportCheck:
+    """Feed the contents in pieces, cut at these places."""
+    check = ReportCheck(columns)
+    borders = [0, *sorted(cut % (len(contents) + 1) for cut in cuts or []), len(contents)]
+    for start, stop in pairwise(borders):
+        check.feed(contents[start:stop])
+    check.end()
+    return check
+
+
+CUTS = st.lists(st.integers(0, 10_000), max_size=20)
+ENDS = st.sampled_from(["\n", "\r\n"])
+
+
+@given(table=tables(), cuts=CUTS, end=ENDS, bom=st.booleans())
+def test_rows_and_header_are_those_that_were_written(table: Table, cuts: list[int], end: str, bom: bool) -> None:
+    """Quotes, commas and newlines in cells, null and "", one column, no row: however the bytes are cut."""
+    contents, _ = written(table, end, bom)
+    columns = [str(name) for name in table[0]]
+    check = checked(contents, cuts, columns)
+    assert (check.rows, list(check.columns)) == (len(table) - 1, columns)
+
+
+@given(table=tables(), cuts=CUTS, end=ENDS, data=st.data())
+def test_a_part_that_ends_in_a_record_is_refused(
+    table: Table, cuts: list[int], end: str, data: st.DataObject
+) -> None:
+    """Every one, wherever the bytes are cut; one that ends with a record has the rows before."""
+    contents, ends = written(table, end)
+    length = data.draw(st.integers(0, len(contents) - 1))
+    if length in ends:
+        assert checked(contents[:length], cuts).rows == ends.index(length)
+    else:
+        with pytest.raises(DownloadError):
+            checked(contents[:length], cuts)
+
+
+@given(table=tables().filter(lambda it: len(it[0]) > 1), cuts=CUTS)
+def test_it_counts_as_a_parser_does(table: Table, cuts: list[int]) -> None:
+    """The standard library's, which skips the empty lines that are rows of one null column."""
+    contents, _ = written(table)
+    parsed = list(csv.reader(io.StringIO(contents.decode(), newline=""), strict=True))
+    assert checked(contents, cuts).rows == len(parsed) - 1
+
+
+@given(contents=st.binary(max_size=60) | st.text('"\n\r,a{<', max_size=30).map(str.encode), cuts=CUTS)
+def test_how_it_is_cut_changes_nothing(contents: bytes, cuts: list[int]) -> None:
+    """Not the verdict, its words or the number of rows; of any bytes at all."""
+
+    def verdict(cuts: list[int]) -> object:
+        try:
+            check = checked(contents, cuts)
+        except DownloadError as error:
+            return type(error)
+        return check.rows, check.columns
+
+    assert verdict(cuts) == verdict([]) == verdict(list(range(len(contents))))
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (b"", "not even a header"),
+        (b"\xef\xbb\xbf", "breaks off in its header"),
+        (b'"a","b"', "breaks off in its header"),
+        (b'"a\n', "breaks off in its header"),
+        (b'"a"\n"1', "breaks off inside a quoted cell of row 1"),
+        (b'"a"\n"1"\n"2\n', "breaks off inside a quoted cell of row 2"),
+        (b'"a","b"\n"1",', "breaks off in row 1, which has no end of line"),
+        (b'{"error": {"message": "no"}}', "not a report, but JSON: "),
+        (b'\n  [{"error": 1}]', "not a report, but JSON: "),
+        (b"\r\n<!doctype html><title>Sign in</title>", "not a report, but HTML or XML: "),
+        (b"\xef\xbb\xbf<html>", "not a report, but HTML or XML: "),
+        (b"Bad gateway\n", "no CSV as Stripe writes it, with quoted column names: 'Bad gateway"),
+        (b"a,b\n1,2\n", "quoted column names"),
+        (b"\x1f\x8b\x08\x00", "quoted column names"),
+        (b'"a",b\n', "header is not CSV with quoted names"),
+        (b'"a"b,"c"\n', "header is not CSV with quoted names"),
+        (b'"\xff"\n', "header is not UTF-8"),
+        (b'"' + b"a" * LONGEST_HEADER, "header has no end in"),
+    ],
+)
+def test_what_is_no_report_is_said(contents: bytes, message: str) -> None:
+    """What it is instead, or where it ends; in few words, and worth another try."""
+    with pytest.raises(DownloadError) as caught:
+        checked(contents)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 200
+    assert caught.value.is_transient
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["a", "b", "c"], "(missing: c)"),
+        (["a"], "(not asked for: b)"),
+        (["a", "x", "y"], "(missing: x, y; not asked for: b)"),
+        (["b", "a"], "(in another order: a, b)"),
+        ([], "(not asked for: a, b)"),
+    ],
+)
+def test_other_columns_than_were_asked_for_are_named(columns: list[str], message: str) -> None:
+    """The same file keeps them, so that it is not read again."""
+    with pytest.raises(ReportColumnsError) as caught:
+        checked(b'"a","b"\n', columns=columns)
+    assert message in str(caught.value)
+    assert not caught.value.is_transient
+
+
+def test_memory_does_not_grow() -> None:
+    """Neither with rows nor with a cell that never ends nor where newlines in cells are many."""
+    for chunk in (b'"a","b"\n' * 10_000, b'"' + b"a" * 80_001, b'"\n\n' * 26_666, b"\n" * 80_000):
+        check = ReportCheck()
+        check.feed(b'"a"\n')
+        tracemalloc.start()
+        for _ in range(20):
+            check.feed(chunk)
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(chunk)
+        assert tracemalloc.get_traced_memory()[0] < 1000
+        tracemalloc.stop()
