@@ -79,7 +79,7 @@ def fetch(hook: StripeReportingHook, run: ReportRun, path: Path) -> LandedFile:
         )
     require_space(path, file.size)
     # Of what was compressed for the user, who asked for that, only size and digest can be told.
-    is_csv = not run.parameters.get("compress_file")
+    is_csv = str(run.parameters.get("compress_file", False)).lower() == "false"
 
     def consume(chunks: Iterator[bytes]) -> tuple[LandedFile, ReportCheck | None]:
         check = ReportCheck(run.parameters.get("columns")) if is_csv else None

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +93,80 @@ def test_a_folder_that_can_not_be_synced_is_no_failure(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fsync", fsync)
     land([b"a"], tmp_path / "x.csv", expected_size=1)
     assert (tmp_path / "x.csv").read_bytes() == b"a"
+
+
+def test_what_a_killed_task_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """Of the same file; of others it is their own tasks' business."""
+    path = tmp_path / "x.csv"
+    killed = """
+import os, signal, sys
+from pathlib import Path
+from airflow_reportrun.landing.files import land
+
+def chunks():
+    yield b"part"
+    os.kill(os.getpid(), signal.SIGKILL)
+
+land(chunks(), Path(sys.argv[1]), expected_size=9)
+"""
+    for name in ("x.csv", "x.csv", "y.csv"):
+        done = subprocess.run([sys.executable, "-c", killed, str(tmp_path / name)])
+        assert done.returncode == -signal.SIGKILL
+        if name == "x.csv":
+            assert len(list(tmp_path.iterdir())) == 1
+    (of_x, of_y) = sorted(tmp_path.iterdir(), key=lambda part: part.stat().st_ctime_ns)
+    land([b"a"], path, expected_size=1)
+    assert set(tmp_path.iterdir()) == {path, of_y}
+    assert not of_x.exists()
+
+
+def test_two_writers_of_the_same_file_do_no_harm_to_each_other(tmp_path: Path) -> None:
+    """Each file is whole when it is in place, and the last one stays."""
+    path = tmp_path / "x.csv"
+
+    def chunks() -> Iterator[bytes]:
+        yield b"first"
+        land([b"second"], path, expected_size=6)
+        assert path.read_bytes() == b"second"
+        yield b" and last"
+
+    land(chunks(), path, expected_size=14)
+    assert path.read_bytes() == b"first and last"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_taken_for_dead_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another task may look in the instant between the two."""
+    real, path = fcntl.flock, tmp_path / "x.csv"
+
+    def flock(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        land([b"other"], path, expected_size=5)
+        assert list(tmp_path.iterdir()) == [path]
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    land([b"a"], path, expected_size=1)
+    assert path.read_bytes() == b"a"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left there stays, since nobody can tell whether its writer lives."""
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    def chunks() -> Iterator[bytes]:
+        yield b"first"
+        land([b"second"], tmp_path / "x.csv", expected_size=6)
+        yield b" and last"
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    land(chunks(), tmp_path / "x.csv", expected_size=14)
+    assert (tmp_path / "x.csv").read_bytes() == b"first and last"
 
 
 def test_long_names_fit(tmp_path: Path) -> None:
