@@ -78,6 +78,13 @@ def test_a_part_that_ends_in_a_record_is_refused(
             checked(contents[:length], cuts)
 
 
+@given(table=tables(), times=st.integers(2, 30), cuts=CUTS)
+def test_records_that_are_alike_are_counted_too(table: Table, times: int, cuts: list[int]) -> None:
+    """There is a short cut for them, which must not lead astray where they only seem to be."""
+    contents, _ = written([table[0], *table[1:] * times])
+    assert checked(contents, cuts).rows == (len(table) - 1) * times
+
+
 @given(table=tables().filter(lambda it: len(it[0]) > 1), cuts=CUTS)
 def test_it_counts_as_a_parser_does(table: Table, cuts: list[int]) -> None:
     """The standard library's, which skips the empty lines that are rows of one null column."""
