@@ -93,7 +93,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         "airflow_reportrun",
         f"airflow_provider_reportrun-{__version__}.dist-info",
     }
-    assert {"airflow_reportrun/py.typed", "airflow_reportrun/sandbox/report_types.json"} <= set(names)
+    data = ("py.typed", "landing/column_types.json", "sandbox/report_types.json")
+    assert {f"airflow_reportrun/{name}" for name in data} <= set(names)
 
 
 def test_airflow_knows_the_provider_and_tests_its_connection(airflow: Airflow) -> None:

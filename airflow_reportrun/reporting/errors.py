@@ -13,6 +13,8 @@
     ├── DataMissingError            the interval begins before the account's data
     ├── DownloadError               the bytes that arrived are not the file that Stripe describes
     │   └── ReportColumnsError      a report with other columns than were asked for
+    ├── ContentsError               the report's contents do not fit the types that its columns should have
+    │   └── MoreDecimalsError       money with more decimal places than the file has been given
     └── APIError                    Stripe answered with an error
         ├── InvalidRequestError     400, 402, 404, 405: the request is wrong; the same one stays wrong
         │   └── DataNotReadyError   400 about the end of the interval: Stripe's data does not reach that far yet
@@ -29,6 +31,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_reportrun.reporting.models import ReportRun
 
 
@@ -94,6 +98,21 @@ class ReportColumnsError(DownloadError):
     """A report with other columns than were asked for, which the same file keeps; nothing was put in place."""
 
     is_transient = False
+
+
+class ContentsError(ReportingError):
+    """The contents of a report do not fit the types that its columns should have; nothing was put in place."""
+
+
+class MoreDecimalsError(ContentsError):
+    """Money with more decimal places than a file that is written already has; it is written anew with more.
+
+    :param column_types: what to begin again with: the user's, and those that ask for the places that are needed.
+    """
+
+    def __init__(self, message: str, column_types: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.column_types = column_types
 
 
 class APIError(ReportingError):

@@ -1,0 +1,90 @@
+"""What type the columns of a report have: a table by name, which a user can overrule.
+
+The table is ``column_types.json``. A name that ends in ``_utc`` is a timestamp in UTC. A name that nobody knows is
+text, as the columns of metadata are (``payment_metadata[order_id]``), and so are columns of which no source shows
+how Stripe writes them, such as rates, quantities and accounting periods.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from airflow_reportrun.reporting.errors import ConfigurationError
+
+KINDS = ("money", "integer", "boolean", "timestamp", "timestamp_utc", "date", "text")
+"""Money is an exact decimal; ``timestamp`` is written in the report's time zone, ``timestamp_utc`` in UTC."""
+
+MAX_DIGITS = 38
+"""What an exact decimal can have, before and behind the point together."""
+
+MAX_DECIMALS = MAX_DIGITS - 1
+"""Of which so many can stand behind the point."""
+
+_AT_LEAST = re.compile(r"money\((\d{1,2})\)")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a report.
+
+    :param name: as the header has it.
+    :param kind: one of ``KINDS``.
+    :param decimals: for money, how many places it has at least; 2 unless the user says otherwise.
+    """
+
+    name: str
+    kind: str
+    decimals: int = 2
+
+
+def columns_of(names: Iterable[str], column_types: Mapping[str, str] | None = None) -> Sequence[Column]:
+    """Say what the columns of a header are.
+
+    :param names: of the header, in its order.
+    :param column_types: kinds by column name that overrule the table; names that the header lacks are for other
+        reports. Besides ``KINDS`` there is ``money(6)``: money with six decimal places or more.
+    :raises ConfigurationError: when a kind is unknown.
+    """
+    chosen = check_column_types(column_types or {})
+    return [chosen.get(name) or Column(name, _kind(name)) for name in names]
+
+
+def check_column_types(column_types: Mapping[str, str]) -> Mapping[str, Column]:
+    """Read what a user says of columns, by name; for the places that know it before there is a report.
+
+    :raises ConfigurationError: when a kind is unknown; it names all that are.
+    """
+    if not isinstance(column_types, Mapping):
+        raise ConfigurationError(f"column_types must be a mapping of column names to kinds, not {column_types!r}.")
+    columns = {name: _column(name, kind) for name, kind in column_types.items()}
+    if unknown := [f"{name!r}: {column_types[name]!r}" for name, column in columns.items() if column is None]:
+        raise ConfigurationError(
+            f"column_types {{{', '.join(unknown)}}}: known kinds are {', '.join(KINDS)}, "
+            f"and money(n) for money with at least n decimal places, n up to {MAX_DECIMALS}."
+        )
+    return {name: column for name, column in columns.items() if column}
+
+
+def _column(name: str, kind: object) -> Column | None:
+    if kind in KINDS:
+        return Column(name, str(kind))
+    at_least = _AT_LEAST.fullmatch(kind) if isinstance(kind, str) else None
+    if at_least and (decimals := int(at_least[1])) <= MAX_DECIMALS:
+        return Column(name, "money", decimals)
+    return None
+
+
+def _kind(name: str) -> str:
+    return "timestamp_utc" if name.endswith("_utc") else _table().get(name, "text")
+
+
+@cache
+def _table() -> Mapping[str, str]:
+    text = files(__package__).joinpath("column_types.json").read_text(encoding="utf-8")
+    by_kind: Mapping[str, Sequence[str]] = json.loads(text)
+    return {name: kind for kind, lines in by_kind.items() for line in lines for name in line.split()}
