@@ -11,14 +11,21 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import calls, downloads, imports, sandbox
+from benchmarks import calls, downloads, imports, parquet, sandbox
 from benchmarks.measuring import Record
 
-SUBJECTS = {"imports": imports.run, "calls": calls.run, "downloads": downloads.run, "sandbox": sandbox.run}
+SUBJECTS = {
+    "imports": imports.run,
+    "calls": calls.run,
+    "downloads": downloads.run,
+    "parquet": parquet.run,
+    "sandbox": sandbox.run,
+}
 RECORDS = Path(__file__).parent.parent / "build" / "bench.json"
 PACKAGES = (
     *("apache-airflow", "apache-airflow-providers-http", "requests", "aiohttp"),
-    *("stripe", "starlette", "uvicorn", "h11", "uvloop"),  # the last one only where somebody has installed it
+    *("stripe", "starlette", "uvicorn", "h11", "pyarrow"),
+    *("uvloop", "duckdb", "polars"),  # where somebody has installed them
 )
 
 

@@ -133,6 +133,11 @@ def cost(work: Callable[[], object], *, children: bool = False) -> Figures:
     return {"cpu": cpu, "wall": wall, **memory}
 
 
+def peak_memory() -> float:
+    """Return the peak of this process's memory so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MIB
+
+
 def command(*words: str) -> None:
     """Run a command to its end; what it says is heard only when it fails, in a RuntimeError."""
     done = subprocess.run(
