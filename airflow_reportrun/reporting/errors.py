@@ -15,6 +15,8 @@
     │   └── ReportColumnsError      a report with other columns than were asked for
     ├── ContentsError               the report's contents do not fit the types that its columns should have
     │   └── MoreDecimalsError       money with more decimal places than the file has been given
+    ├── LandingConflictError        something else is landed there, which landing this would destroy or count twice
+    ├── ManifestError               what lies where a manifest should be is none that is known here
     └── APIError                    Stripe answered with an error
         ├── InvalidRequestError     400, 402, 404, 405: the request is wrong; the same one stays wrong
         │   └── DataNotReadyError   400 about the end of the interval: Stripe's data does not reach that far yet
@@ -113,6 +115,14 @@ class MoreDecimalsError(ContentsError):
     def __init__(self, message: str, column_types: Mapping[str, str]) -> None:
         super().__init__(message)
         self.column_types = column_types
+
+
+class LandingConflictError(ReportingError):
+    """Something else is landed there, which this report would destroy or count twice; nothing was changed."""
+
+
+class ManifestError(ReportingError):
+    """What lies where a manifest should be is none, or one of a version that is not known here."""
 
 
 class APIError(ReportingError):

@@ -1,0 +1,166 @@
+"""What says that an interval is landed: a small JSON document, written after the data and never before.
+
+A destination whose data has no manifest beside it is not landed: somebody was interrupted, and the next try writes
+both again. ``docs/landing.md`` lists the fields.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_reportrun import __version__
+from airflow_reportrun.reporting.errors import ManifestError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.reporting.models import File, ReportRun
+
+VERSION = 1
+"""Of the manifest's format. Fields may be added within a version; one that changes its meaning makes a new one."""
+
+FILTERS = ("connected_account", "currency", "payout", "reporting_category")
+"""The parameters that choose rows."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about: two with the same subject say the same thing, and the later one replaces the other.
+
+    :param report: the report type without its version, such as ``balance.summary``.
+    :param livemode: False for test data.
+    :param stripe_account: the account that the run acted as, None for the key's own.
+    :param filters: the parameters that chose rows, by Stripe's names.
+    :param interval_start: epoch seconds, None where the report type takes none.
+    :param interval_end: epoch seconds, exclusive; None where the report type takes none.
+    """
+
+    report: str
+    livemode: bool
+    stripe_account: str | None
+    filters: Mapping[str, str]
+    interval_start: int | None
+    interval_end: int | None
+
+    @classmethod
+    def of(
+        cls, report_type: str, parameters: Mapping[str, Any], *, livemode: bool, stripe_account: str | None
+    ) -> Subject:
+        """Return what a report run is about."""
+        start, end = (parameters.get(name) for name in ("interval_start", "interval_end"))
+        return cls(
+            report_type.rpartition(".")[0],
+            livemode,
+            stripe_account,
+            {name: str(parameters[name]) for name in FILTERS if parameters.get(name) is not None},
+            None if start is None else int(start),
+            None if end is None else int(end),
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was landed, from where, and when.
+
+    :param report_run_id: ``frr_…``.
+    :param report_type: such as ``balance.summary.1``.
+    :param parameters: those of the run, as Stripe echoes them.
+    :param interval_start: first instant, ISO 8601 in UTC; None where the report type takes none.
+    :param interval_end: first instant behind the interval; the same.
+    :param stripe_account: the account that the run acted as, None for the key's own.
+    :param livemode: False for test data.
+    :param file_id: ``file_…``, what Stripe keeps of it.
+    :param file_size: bytes of the CSV that Stripe wrote.
+    :param file_sha256: of the same bytes, in hexadecimal.
+    :param rows: records without the header; None for a file that Stripe was asked to compress.
+    :param columns: names, in the order of the file; None likewise.
+    :param format: ``csv``, ``csv.gz``, ``parquet`` or ``sql``.
+    :param column_types: kinds by column name, for the formats that have types.
+    :param path: name of the data beside the manifest, or the table.
+    :param size: bytes of the data there; None for a table.
+    :param sha256: of the same bytes; None for a table.
+    :param etag: what the store calls this content, where it does.
+    :param landed_at: ISO 8601, UTC.
+    :param landed_by: name and version of the package.
+    :param version: of this format.
+    """
+
+    report_run_id: str
+    report_type: str
+    parameters: Mapping[str, Any]
+    interval_start: str | None
+    interval_end: str | None
+    stripe_account: str | None
+    livemode: bool
+    file_id: str
+    file_size: int
+    file_sha256: str
+    rows: int | None
+    columns: Sequence[str] | None
+    format: str
+    path: str
+    column_types: Mapping[str, str] | None = None
+    size: int | None = None
+    sha256: str | None = None
+    etag: str | None = None
+    landed_at: str | None = None
+    landed_by: str = f"airflow-provider-reportrun {__version__}"
+    version: int = VERSION
+
+    @classmethod
+    def of(cls, run: ReportRun, file: File, stripe_account: str | None, **landed: Any) -> Manifest:
+        """Return the manifest of a report run, of which this file is landed now.
+
+        :param landed: the fields that the run does not know.
+        """
+        return cls(
+            report_run_id=run.id,
+            report_type=run.report_type,
+            parameters=run.parameters,
+            interval_start=_iso(run.parameters.get("interval_start")),
+            interval_end=_iso(run.parameters.get("interval_end")),
+            stripe_account=stripe_account,
+            livemode=run.livemode,
+            file_id=file.id,
+            file_size=file.size,
+            landed_at=_iso(time.time()),
+            **landed,
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Read a manifest; fields that a later version of this package added are left out.
+
+        :raises ManifestError: when it is none, or one of a version that this package does not know.
+        """
+        try:
+            it = json.loads(text)
+            version = it["version"]
+            if version != VERSION:
+                raise ManifestError(
+                    f"The manifest has version {version}, and this package knows version {VERSION}: upgrade "
+                    "airflow-provider-reportrun, or remove the manifest to land the report anew."
+                )
+            return cls(**{field.name: it[field.name] for field in fields(cls)})
+        except (ValueError, LookupError, TypeError) as error:
+            raise ManifestError(f"This is no manifest ({error!r}); remove it to land the report anew.") from None
+
+    def to_json(self) -> str:
+        """Return the manifest as JSON, one field a line."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @property
+    def subject(self) -> Subject:
+        """What the report is about."""
+        return Subject.of(
+            self.report_type, self.parameters, livemode=self.livemode, stripe_account=self.stripe_account
+        )
+
+
+def _iso(seconds: float | str | None) -> str | None:
+    if seconds is None:
+        return None
+    return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"
