@@ -61,6 +61,14 @@ class S3:
             it["Key"]: self.client.get_object(Bucket=self.bucket, Key=it["Key"])["Body"].read() for it in listed
         }
 
+    def read(self, key: str) -> bytes | None:
+        """Return the contents of an object, None where there is none."""
+        try:
+            contents: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except self.client.exceptions.NoSuchKey:
+            return None
+        return contents
+
     def unfinished(self, prefix: str = "") -> list[str]:
         """Return the keys of the uploads that were begun and neither completed nor given up."""
         found = self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])

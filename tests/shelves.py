@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import json
@@ -57,6 +58,7 @@ class Shelf:
 
     def unfinished(self) -> list[str]:
         """Return the uploads that nobody completed or gave up; of a local file that is one of `contents`."""
+        gc.collect()  # an upload that somebody dropped ends by then
         return self.s3.unfinished(self._prefix) if self.s3 else []
 
     @property

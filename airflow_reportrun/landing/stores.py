@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -154,10 +155,15 @@ class StoredObject(Place):
         """Say what went wrong in the store's words, as our error."""
         try:
             yield
+            return
         except ReportingError:
             raise
         except Exception as error:
-            raise StoreError(f"{self}: {type(error).__name__}: {error}") from error
+            said = str(error)
+            text = _without_secrets(said)
+            reason, cause = f"{type(error).__name__}: {text}", error if text == said else None
+        # Raised here, without a context where that says what must not be seen.
+        raise StoreError(f"{self}: {reason}") from cause
 
     def _info(self) -> dict[str, Any] | None:
         self._fs.invalidate_cache(self._path)
@@ -195,6 +201,11 @@ def _give_up(file: Any) -> None:
         file.discard()
     # Without this the garbage collector would close it, which begins another upload at S3 and publishes at Azure.
     file.closed = True
+
+
+def _without_secrets(text: str) -> str:
+    """Leave out what grants access where an error holds a URL: an upload's session, a signature, a password."""
+    return re.sub(r"\?[\w.-]+=[^\s'\"]*", "?…", re.sub(r"//[^/@\s]*@", "//", text))
 
 
 def _etag(info: dict[str, Any]) -> str | None:
