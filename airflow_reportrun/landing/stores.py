@@ -127,8 +127,12 @@ class StoredObject(Place):
     def require_bucket(self) -> None:
         """Refuse a bucket that is surely not there; who may not ask for it may still write into it.
 
+        Only S3 is asked: an empty bucket of Google's that one may not look at seems not to be there.
+
         :raises ConfigurationError: when the store says that there is none.
         """
+        if "s3" not in self._fs.protocol:
+            return
         bucket = self._path.lstrip("/").partition("/")[0]
         try:
             self._fs.info(bucket)
