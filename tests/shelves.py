@@ -56,10 +56,21 @@ class Shelf:
         assert self.s3
         return self.s3.read(self._prefix + name)
 
+    def stamp(self, name: str) -> object:
+        """Return what changes whenever a file is published."""
+        if self.folder:
+            status = (self.folder / name).stat()
+            return status.st_ino, status.st_mtime_ns
+        if self.s3:
+            return self.s3.client.head_object(Bucket=self.s3.bucket, Key=self._prefix + name)["LastModified"]
+        return MemoryFileSystem.store[f"{self.url.removeprefix('memory:/')}/{name}"].created
+
     def unfinished(self) -> list[str]:
         """Return the uploads that nobody completed or gave up; of a local file that is one of `contents`."""
-        gc.collect()  # an upload that somebody dropped ends by then
-        return self.s3.unfinished(self._prefix) if self.s3 else []
+        if not self.s3:
+            return []
+        gc.collect()  # what was dropped open is closed by then
+        return self.s3.unfinished(self._prefix)
 
     @property
     def _prefix(self) -> str:
