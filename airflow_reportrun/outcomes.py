@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,23 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_reportrun.events import describe
-from airflow_reportrun.reporting.errors import (
-    ConfigurationError,
-    ReportingError,
-    ReportNotReadyError,
-    ReportRunFailedError,
-)
+from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
 
-    from airflow.providers.common.compat.sdk import BaseOperator
-
-    from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.landing.files import LandedFile
+    from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
-
-log = logging.getLogger(__name__)
 
 
 def given_options(task: BaseOperator) -> list[str]:
@@ -61,43 +50,24 @@ def airflow_errors() -> Iterator[None]:
         raise (AirflowException if error.is_transient else AirflowFailException)(str(error)) from error
 
 
-def fetch(hook: StripeReportingHook, run: ReportRun, path: Path) -> LandedFile:
-    """Download the file of a report run, checked while it comes.
+def record_landing(task: BaseOperator, context: Context, landed: Landed) -> None:
+    """Tell the consumers of the task's outlets what landed: it goes with the event of each asset."""
+    from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
-    :raises DownloadError: when there is no room for it, or what comes is not the report that was asked for.
-    :raises ReportRunFailedError: when the run failed.
-    :raises ReportNotReadyError: when the run has no file yet.
-    """
-    from airflow_reportrun.landing.files import land, require_space
-    from airflow_reportrun.landing.structure import ReportCheck
-
-    if run.status == run.status.FAILED:
-        raise ReportRunFailedError(run)
-    if (file := run.result) is None:
-        raise ReportNotReadyError(
-            f"Report run {run.id} is {run.status} and has no file yet; wait for it with StripeReportRunSensor."
-        )
-    require_space(path, file.size)
-    # Of what was compressed for the user, who asked for that, only size and digest can be told.
-    is_csv = str(run.parameters.get("compress_file", False)).lower() == "false"
-
-    def consume(chunks: Iterator[bytes]) -> tuple[LandedFile, ReportCheck | None]:
-        check = ReportCheck(run.parameters.get("columns")) if is_csv else None
-        return land(chunks, path, expected_size=file.size, check=check), check
-
-    landed, check = hook.read_file(file, consume)
-    log.info(
-        "Landed report run %s: %d bytes%s in %s, sha256 %s",
-        *(run.id, landed.size, f", {check.rows} rows" if check else "", landed.path, landed.sha256),
-    )
-    return landed
+    essentials = landed.essentials()
+    for outlet in task.outlets:
+        if isinstance(outlet, Asset):
+            context["outlet_events"][outlet].extra.update(essentials)
+        elif isinstance(outlet, AssetAlias):
+            context["outlet_events"][outlet].add(Asset(landed.uri), extra=essentials)
 
 
-def result(run: ReportRun, *, request_id: str | None = None, landed: LandedFile | None = None) -> dict[str, Any]:
+def result(run: ReportRun, *, request_id: str | None = None, landed: Landed | None = None) -> dict[str, Any]:
     """Return what a task returns; see :class:`StripeReportRunOperator`."""
     return {
         **describe(run),
         "request_id": request_id,
-        "path": str(landed.path) if landed else None,
-        "sha256": landed.sha256 if landed else None,
+        "path": landed.path if landed else None,
+        "sha256": landed.manifest.sha256 if landed else None,
+        "rows": landed.manifest.rows if landed else None,
     }

@@ -109,17 +109,18 @@ def _curl(stripe: Stripe, target: Path, *, sync: bool = False) -> None:
 def ours(stripe: Stripe, target: Path) -> Callable[[], object]:
     """Fetch as the operators do once a run has succeeded."""
     from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.outcomes import fetch
+    from airflow_reportrun.landing.report import land_report
+    from airflow_reportrun.landing.stores import place_of
 
-    hook = StripeReportingHook()
+    hook, place = StripeReportingHook(), place_of(str(target))
     report_run = hook.retrieve_report_run(stripe.run_id)
-    return lambda: fetch(hook, report_run, target)
+    return lambda: land_report(hook, report_run, place)
 
 
 def unchecked(stripe: Stripe, target: Path) -> Callable[[], object]:
     """Fetch without a look at the contents."""
     from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.landing.files import land
+    from airflow_reportrun.landing.stores import place_of
 
     hook = StripeReportingHook()
     report_run = hook.retrieve_report_run(stripe.run_id)
@@ -127,7 +128,12 @@ def unchecked(stripe: Stripe, target: Path) -> Callable[[], object]:
     def download() -> None:
         if (file := report_run.result) is None:
             raise RuntimeError("The run has no file.")
-        hook.read_file(file, lambda chunks: land(chunks, target, expected_size=file.size))
+        hook.read_file(file, write)
+
+    def write(chunks: Iterator[bytes]) -> None:
+        with place_of(str(target)).replaced() as new:
+            for chunk in chunks:
+                new.file.write(chunk)
 
     return download
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.landing.files import land
+from airflow_reportrun.landing.report import land_report
+from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.polling import Watch
 from airflow_reportrun.waiting import ReportRunEnds, wait
@@ -98,11 +99,10 @@ def _whole(
     """Return the rows of one report over all days."""
     run = hook.create_report_run(report_type, ReportParameters(interval_start=start, interval_end=end))
     event = wait(hook, ReportRunEnds(run.id), Watch(run.created, time.time() + 3600, 2))
-    file = hook.retrieve_report_run(run.id).result
-    if event.outcome != "succeeded" or file is None or not landed:
+    if event.outcome != "succeeded" or not landed:
         return Counter()
     path = landed[0].path.with_name("whole.csv")
-    hook.read_file(file, lambda chunks: land(chunks, path, expected_size=file.size))
+    land_report(hook, hook.retrieve_report_run(run.id), place_of(str(path)))
     return Counter(_rows(path))
 
 

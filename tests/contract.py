@@ -273,7 +273,7 @@ class Recorder:
 
             do_GET = do_POST = do_DELETE = pass_on  # noqa: N815 - the base class's names
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            def log_message(self, format: str, *args: Any) -> None:
                 pass
 
         return Handler

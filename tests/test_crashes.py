@@ -175,7 +175,7 @@ def test_a_killed_process_leaves_one_report_run_that_counts(
     if point.hesitate:
         big = stage.folder / "big"
         with big.open("wb") as file:
-            file.write(b'"category"\n')
+            file.write(b'"category","description","net_amount","currency"\n')
             file.truncate(FILE_SIZE - 1)
             file.seek(FILE_SIZE - 1)
             file.write(b"\n")

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.outcomes import fetch, result
+from airflow_reportrun.landing.report import land_report
+from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.outcomes import result
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from demo.proof import DAY, Landed, prove
@@ -23,7 +25,7 @@ BEGIN = int(FIRST.timestamp())
 def land_day(hook: StripeReportingHook, start: int, folder: Path) -> Landed:
     """Do for one day what the demo's task does."""
     run = hook.create_report_run(REPORT_TYPE, ReportParameters(interval_start=start, interval_end=start + DAY))
-    return Landed.of(result(run, landed=fetch(hook, run, folder / f"{start}.csv")))
+    return Landed.of(result(run, landed=land_report(hook, run, place_of(f"{folder}/{start}.csv"))))
 
 
 def change_a_byte(hook: StripeReportingHook, landed: list[Landed]) -> list[Landed]:

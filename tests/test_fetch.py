@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from airflow_reportrun import downloads
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.outcomes import fetch
+from airflow_reportrun.landing.report import Landed, land_report
+from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import DownloadError, ReportColumnsError, ReportingError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -41,6 +43,10 @@ def hook(tries: int = 2) -> StripeReportingHook:
     return it
 
 
+def fetch(hook: StripeReportingHook, run: ReportRun, path: Path) -> Landed:
+    return land_report(hook, run, place_of(str(path)))
+
+
 def serve(sandbox: StripeSandbox, tmp_path: Path, contents: bytes) -> None:
     source = tmp_path / "source"
     source.write_bytes(contents)
@@ -52,7 +58,8 @@ def test_a_report_lands_with_the_columns_that_were_asked_for(path: Path) -> None
     landed = fetch(hook(), finished(columns=COLUMNS), path)
     contents = path.read_bytes()
     assert contents.startswith(b'"balance_transaction_id","description","net"\n"')
-    assert (landed.size, landed.sha256) == (len(contents), hashlib.sha256(contents).hexdigest())
+    digest = hashlib.sha256(contents).hexdigest()
+    assert (landed.manifest.size, landed.manifest.sha256) == (len(contents), digest)
 
 
 def test_a_header_alone_is_a_report(stripe_conn: StripeSandbox, path: Path, tmp_path: Path) -> None:
@@ -126,10 +133,12 @@ def test_faults_land_the_report_or_nothing(
     run = finished()
     fetch(hook(), run, path)
     expected = path.read_bytes()
-    path.unlink()
+    shutil.rmtree(path.parent)
     rng = random.Random(seed)  # noqa: S311 - no secret
     for fault in rng.choices(FAULTS, k=5):
         stripe_conn.inject(fault, on="contents")
     with suppress(ReportingError):
         fetch(hook(tries=rng.randint(1, 6)), run, path)
-    assert [it.read_bytes() for it in path.parent.iterdir()] in ([], [expected])
+    there = {it.name: it.read_bytes() for it in path.parent.iterdir()}
+    assert there.pop(path.name, None) == (expected if there else None)
+    assert not there or list(there) == ["_report.csv.manifest.json"]

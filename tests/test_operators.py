@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import stat
@@ -76,6 +77,7 @@ def test_reports_on_the_data_interval_and_lands_the_file(
         "request_id": stripe_conn.requests_to("create")[0].request_id,
         "path": str(landed),
         "sha256": hashlib.sha256(contents).hexdigest(),
+        "rows": len(list(csv.reader(contents.decode().splitlines()))) - 1,
     }
     assert tried.returned["file_id"].startswith("file_")
     (create,) = stripe_conn.requests_to("create")
@@ -249,7 +251,7 @@ def test_what_stripe_refuses_is_not_tried_again(stripe_conn: StripeSandbox) -> N
         ({"destination": "reports/x.csv"}, "is relative"),
         ({"destination": "/tmp"}, "is a folder"),  # noqa: S108
         ({"destination": "/data/{month}.csv"}, "placeholder {month}"),
-        ({"destination": "s3://bucket/x.csv"}, "is a URL"),
+        ({"destination": "s3://nobody@bucket/x.csv"}, "there is no Airflow connection 'nobody'"),
         ({"stripe_account": "me"}, "acct_…"),
         ({"report_type": None}, "report_type is the id"),
         ({"report_type": []}, "report_type is the id"),
@@ -513,7 +515,7 @@ def test_download_refuses_what_is_no_id(stripe_conn: StripeSandbox) -> None:
     """A template that found nothing renders to "None"."""
     task = in_dag(StripeReportDownloadOperator, report_run_id="None", destination="/data/x.csv")
     tried = TaskRunner().run(task)
-    assert "'None' is not the id" in str(tried.error)
+    assert "report_run_id is the id of a report run, or" in str(tried.error)
     assert stripe_conn.requests == []
 
 

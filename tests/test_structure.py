@@ -68,14 +68,24 @@ def test_rows_and_header_are_those_that_were_written(table: Table, cuts: list[in
 def test_a_part_that_ends_in_a_record_is_refused(
     table: Table, cuts: list[int], end: str, data: st.DataObject
 ) -> None:
-    """Every one, wherever the bytes are cut; one that ends with a record has the rows before."""
+    """Wherever the bytes are cut; one that ends with a record, but for its newline, has the rows before."""
     contents, ends = written(table, end)
+    names = [str(name) for name in table[0]]
     length = data.draw(st.integers(0, len(contents) - 1))
+    part = contents[:length]
     if length in ends:
-        assert checked(contents[:length], cuts).rows == ends.index(length)
+        assert checked(part, cuts, names).rows == ends.index(length)
+    elif ends[0] - len(end) <= length and ends_whole(part, len(names)):
+        assert checked(part, cuts, names).rows == sum(it <= length for it in ends)
     else:
         with pytest.raises(DownloadError):
-            checked(contents[:length], cuts)
+            checked(part, cuts, names)
+
+
+def ends_whole(part: bytes, width: int) -> bool:
+    """Tell by Python's parser whether the last record is whole but for the end of its line."""
+    *_, last = csv.reader(io.StringIO(part.decode(errors="replace"), newline=""))
+    return part.count(b'"') % 2 == 0 and max(len(last), 1) == width
 
 
 @given(table=tables(), times=st.integers(2, 30), cuts=CUTS)
@@ -112,11 +122,12 @@ def test_how_it_is_cut_changes_nothing(contents: bytes, cuts: list[int]) -> None
     [
         (b"", "not even a header"),
         (b"\xef\xbb\xbf", "breaks off in its header"),
-        (b'"a","b"', "breaks off in its header"),
+        (b'"a",', "breaks off in its header"),
         (b'"a\n', "breaks off in its header"),
         (b'"a"\n"1', "breaks off inside a quoted cell of row 1"),
         (b'"a"\n"1"\n"2\n', "breaks off inside a quoted cell of row 2"),
-        (b'"a","b"\n"1",', "breaks off in row 1, which has no end of line"),
+        (b'"a","b"\n"1"', "breaks off in row 1, which has 1 cells of 2"),
+        (b'"a","b"\n"1","2"\n"1","2","3"', "breaks off in row 2, which has 3 cells of 2"),
         (b'{"error": {"message": "no"}}', "not a report, but JSON: "),
         (b'\n  [{"error": 1}]', "not a report, but JSON: "),
         (b"\r\n<!doctype html><title>Sign in</title>", "not a report, but HTML or XML: "),
@@ -166,5 +177,5 @@ def test_memory_does_not_grow() -> None:
         for _ in range(20):
             check.feed(chunk)
         assert tracemalloc.get_traced_memory()[1] < 20 * len(chunk)
-        assert tracemalloc.get_traced_memory()[0] < 1000
+        assert tracemalloc.get_traced_memory()[0] < 70_000
         tracemalloc.stop()

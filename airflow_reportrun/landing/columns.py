@@ -41,6 +41,11 @@ class Column:
     kind: str
     decimals: int = 2
 
+    @property
+    def declared(self) -> str:
+        """The kind as a user would give it in ``column_types``."""
+        return f"money({self.decimals})" if self.kind == "money" else self.kind
+
 
 def columns_of(names: Iterable[str], column_types: Mapping[str, str] | None = None) -> Sequence[Column]:
     """Say what the columns of a header are.

@@ -1,24 +1,56 @@
-"""Where a report goes: a path with placeholders, checked before anything is sent."""
+"""Where a report goes: a path or URL with placeholders, checked before anything is sent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from os import W_OK, X_OK, PathLike, access, fspath
 from pathlib import Path
 from string import Formatter
 from typing import Any
+from urllib.parse import urlsplit
 
+from airflow_reportrun.landing.manifest import FILTERS
 from airflow_reportrun.reporting.errors import ConfigurationError
 
+LATER = "{report_run_id}"
+"""Stands for the id of a run that is not created yet; see :func:`resolve_destination`."""
 
-def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]) -> Path:
-    """Return the path that a ``destination`` names for one report.
+BOUNDS = ("interval_start", "interval_end")
 
-    :param template: an absolute local path with placeholders such as ``{interval_start:%Y-%m-%d}``; braces are
-        doubled to stand for themselves.
-    :param values: the placeholders that are known here, by name.
-    :raises ConfigurationError: when the path can't be a file on this machine.
+
+def placeholders(
+    report_type: str,
+    parameters: Mapping[str, Any],
+    bounds: Mapping[str, datetime],
+    *,
+    stripe_account: str | None,
+    report_run_id: str = LATER,
+) -> dict[str, Any]:
+    """Return what a destination can be made of; what a report was not asked for with is not among it.
+
+    :param parameters: of the report, by Stripe's names.
+    :param bounds: the interval, or its end alone, in the time zone in which to write it.
+    """
+    return {
+        "report_type": report_type,
+        "report_run_id": report_run_id,
+        **({} if stripe_account is None else {"stripe_account": stripe_account}),
+        **{name: parameters[name] for name in FILTERS if parameters.get(name) is not None},
+        **bounds,
+    }
+
+
+def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any], format: str = "csv") -> str:
+    """Return the path or URL that a ``destination`` names for one report.
+
+    :param template: an absolute local path, or a URL that ObjectStoragePath takes, with placeholders such as
+        ``{interval_start:%Y-%m-%d}``; braces are doubled to stand for themselves. With a ``/`` at its end it is
+        the root of the default layout: ``report_type=…/interval_start=…/interval_end=…/report.csv``, in UTC, with
+        the account and what else chose rows in between.
+    :param values: the placeholders that are known here, by name; see :func:`placeholders`.
+    :param format: what the file's name ends in under the default layout.
+    :raises ConfigurationError: when it can't be a file there.
     """
     template = fspath(template)
     # Plain ones: pendulum's have formats of their own.
@@ -26,6 +58,17 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
         name: datetime.fromtimestamp(value.timestamp(), value.tzinfo) if isinstance(value, datetime) else value
         for name, value in values.items()
     }
+    text = _filled_in(template, values)
+    if text.endswith("/"):
+        text += _layout(values, format)
+    if any(ord(sign) < 32 for sign in text) or ".." in text.split("/"):
+        raise ConfigurationError(f"destination {text!r}: no '..' and no control characters, please.")
+    if "://" in text:
+        return _checked_url(text)
+    return str(_checked_path(text))
+
+
+def _filled_in(template: str, values: Mapping[str, Any]) -> str:
     known = ", ".join(f"{{{name}}}" for name in values)
     try:
         names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
@@ -33,11 +76,39 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
             raise ConfigurationError(
                 f"destination {template!r} has the placeholder {{{unknown[0]}}}; known here are {known}."
             )
-        text = template.format_map(values)
+        return template.format_map(values)
     except (ValueError, LookupError) as error:
         raise ConfigurationError(f"destination {template!r}: {error}; placeholders are {known}.") from None
-    if "://" in text:
-        raise ConfigurationError(f"destination {text!r} is a URL; a report lands on a local path.")
+
+
+def _layout(values: Mapping[str, Any], format: str) -> str:
+    """Return the default path below a root: one folder for each thing that tells reports apart."""
+    names = ("report_type", "stripe_account", *FILTERS)
+    folders = [f"{name}={values[name]}" for name in names if name in values]
+    folders += [f"{name}={values[name].astimezone(UTC):%Y-%m-%dT%H%M%SZ}" for name in BOUNDS if name in values]
+    return "/".join([*folders, f"report.{format}"])
+
+
+def _checked_url(url: str) -> str:
+    from airflow_reportrun.landing.stores import place_of
+
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        if parts.netloc:
+            raise ConfigurationError(f"destination {url!r}: a local file's URL has three slashes, file:///data/….")
+        return str(_checked_path(parts.path))
+    if ":" in parts.netloc.rpartition("@")[0]:
+        raise ConfigurationError(
+            f"destination {parts.scheme}://…: credentials belong into an Airflow connection, whose id stands "
+            "before the @."
+        )
+    if not parts.netloc or not parts.path.strip("/"):
+        raise ConfigurationError(f"destination {url!r} names no object in a bucket.")
+    place_of(url)
+    return url
+
+
+def _checked_path(text: str) -> Path:
     path = Path(text)
     if not path.is_absolute():
         raise ConfigurationError(
@@ -45,9 +116,9 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
             "give an absolute path."
         )
     try:
-        if text.endswith("/") or path.is_dir():
-            raise ConfigurationError(f"destination {text!r} is a folder; name a file in it.")
-        path.exists()  # a name that is too long is an error here
+        if path.is_dir():
+            raise ConfigurationError(f"destination {text!r} is a folder; end it with / for the default layout.")
+        path.with_name(f"_{path.name}.manifest.json").exists()  # a name that is too long is an error here
         folder = next(parent for parent in path.parents if parent.exists())
         if not folder.is_dir() or not access(folder, W_OK | X_OK):
             raise ConfigurationError(f"destination {text!r}: can't write into {folder}.")

@@ -1,4 +1,4 @@
-"""Bytes as they arrive become a file that is whole or not there."""
+"""Files on the worker's own disks, or on what is mounted there: whole, or as they were before."""
 
 from __future__ import annotations
 
@@ -7,84 +7,85 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from airflow_reportrun.reporting.errors import DownloadError
-
-if TYPE_CHECKING:
-    from airflow_reportrun.landing.structure import ReportCheck
+from airflow_reportrun.landing.stores import Place, Replacement
+from airflow_reportrun.reporting.errors import DownloadError, StoreError
 
 
-@dataclass(frozen=True)
-class LandedFile:
-    """A file that was checked and is in place.
+class LocalFile(Place):
+    """A file under an absolute path, readable by its owner alone.
 
-    :param path: absolute path.
-    :param size: bytes.
-    :param sha256: of the contents, in hexadecimal.
+    What killed processes left of the same file is removed by the next one that writes it.
     """
 
-    path: Path
-    size: int
-    sha256: str
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
 
+    @property
+    def uri(self) -> str:
+        """Return the path with the scheme ``file``."""
+        return self._path.as_uri()
 
-def require_space(path: Path, size: int) -> None:
-    """Refuse a file that its file system has no room for; writes nothing, and takes nothing for itself.
+    def beside(self, name: str) -> LocalFile:
+        """Return another file in the same folder."""
+        return LocalFile(self._path.with_name(name))
 
-    :param path: where the file is to go.
-    :param size: bytes. A file that is replaced goes on taking its own until then.
-    :raises DownloadError: when fewer are free.
-    """
-    folder = next(parent for parent in path.parents if parent.exists())
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise DownloadError(
-            f"{path.name} has {size} bytes, and {folder} has room for {free}; nothing was downloaded"
-        )
+    def require_space(self, size: int) -> None:
+        """Refuse what the file system has no room for; a file that is replaced takes its own until then."""
+        folder = next(parent for parent in self._path.parents if parent.exists())
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            raise DownloadError(
+                f"{self._path.name} has {size} bytes, and {folder} has room for {free}; nothing was downloaded"
+            )
 
-
-def land(
-    chunks: Iterable[bytes], path: Path, *, expected_size: int, check: ReportCheck | None = None
-) -> LandedFile:
-    """Write a file, readable by its owner alone, that appears at once and complete.
-
-    :param chunks: the contents; nothing is kept of them in memory.
-    :param path: where the file goes; an existing file is replaced, missing folders are made. What killed
-        processes left of the same file is removed.
-    :param expected_size: bytes.
-    :param check: looks at the contents before they are in place.
-    :raises DownloadError: when another number of bytes came, or the check says so; the path is as it was before.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    size = 0
-    descriptor, temporary = _temporary(path)
-    try:
-        with open(descriptor, "wb") as file:
-            for chunk in chunks:
-                if check:
-                    check.feed(chunk)
-                size += len(chunk)
-                digest.update(chunk)
-                file.write(chunk)
-            if size != expected_size:
-                raise DownloadError(f"{size} bytes came for {path.name}, and Stripe's file has {expected_size}")
-            if check:
-                check.end()
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, path)
-    except BaseException:
+    def read(self) -> bytes | None:
+        """Return the contents, None where there is no file."""
         with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(path.parent)
-    return LandedFile(path, size, digest.hexdigest())
+            return self._path.read_bytes()
+        return None
+
+    def remove(self) -> None:
+        """Remove the file, if there is one."""
+        self._path.unlink(missing_ok=True)
+        _sync_folder(self._path.parent)
+
+    def has(self, size: int | None, sha256: str | None, etag: str | None) -> bool:
+        """Tell whether the file has these contents; reads it where its size is right."""
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == size:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return False
+
+    @contextmanager
+    def replaced(self) -> Iterator[Replacement]:
+        """Give a file to write, which takes the place of this one at the end; missing folders are made."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = _temporary(self._path)
+        try:
+            with open(descriptor, "wb") as file:
+                new = Replacement(file)
+                yield new
+                if new.wanted:
+                    file.flush()
+                    os.fsync(file.fileno())
+                    os.replace(temporary, self._path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+        _sync_folder(self._path.parent)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Say what went wrong in the operating system's words, as our error."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self}: {error.strerror or error}") from error
 
 
 def _temporary(path: Path) -> tuple[int, str]:
@@ -112,7 +113,7 @@ def _remove_if_dead(part: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, on file systems that can: the file is in place either way."""
+    """Make a change of names survive a power cut, on file systems that can: it is seen either way."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -2,7 +2,7 @@ r"""Whether bytes on their way are a report, and how many rows it has: found whi
 
 Stripe quotes each cell that is not null, the header's too; a null is empty. So whether a newline is in a cell is
 told by the number of quotes before it, and all other bytes can be dropped, at the speed of C. Lines end in ``\n``
-or ``\r\n``, the last one too: of a record without an end, nobody knows what is missing.
+or ``\r\n``; the last one may lack it, when it has as many cells as the header.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ LONGEST_HEADER = 1024 * 1024
 BLOCK_SIZE = 64 * 1024
 """Bytes to count in at a time: what is made of more goes through memory that the system has to clear first."""
 
+_LONGEST_TAIL = 64 * 1024  # bytes of a last record without an end, which has to be read for that
+
 _BOM = b"\xef\xbb\xbf"
 _OTHERS = {b"{": "JSON", b"[": "JSON", b"<": "HTML or XML"}
 _HEADER = re.compile(rb'"[^"]*(?:""[^"]*)*"(?:,"[^"]*(?:""[^"]*)*")*')
@@ -30,14 +32,16 @@ class ReportCheck:
     """Looks at a report's bytes in the order in which they come, in memory that does not grow with them.
 
     :param columns: what the header has to say, in this order; None for anything that is a header.
+    :param at_least: columns that the header has to have besides others, in any order.
     """
 
-    def __init__(self, columns: Sequence[str] | None = None) -> None:
+    def __init__(self, columns: Sequence[str] | None = None, *, at_least: Sequence[str] = ()) -> None:
         self._wanted = columns
+        self._at_least = at_least
         self._head: bytes | None = b""
         self._scanned = 0
         self._inside = False
-        self._ended = False
+        self._tail = b""
         self.columns: tuple[str, ...] = ()
         """The header's, once it has passed."""
         self.rows = 0
@@ -53,7 +57,7 @@ class ReportCheck:
             self._head += chunk
             chunk = self._after_header(self._head)
         if chunk:
-            self._ended = chunk.endswith(b"\n")
+            self._tail = (self._tail + chunk if len(chunk) < _LONGEST_TAIL else chunk)[-_LONGEST_TAIL:]
             for start in range(0, len(chunk), BLOCK_SIZE):
                 self._count(chunk[start : start + BLOCK_SIZE])
 
@@ -62,16 +66,22 @@ class ReportCheck:
 
         :raises DownloadError: when the last record, or the header, is not whole.
         """
+        if self._head == b"":
+            raise DownloadError("The report has not even a header")
         if self._head is not None:
-            raise DownloadError(
-                f"The report breaks off in its header: {_shown(self._head)}"
-                if self._head
-                else "The report has not even a header"
-            )
+            line = self._head.removeprefix(_BOM).removesuffix(b"\r")
+            if not _HEADER.fullmatch(line):
+                raise DownloadError(f"The report breaks off in its header: {_shown(self._head)}")
+            self._read_header(line)
+            return
         if self._inside:
             raise DownloadError(f"The report breaks off inside a quoted cell of row {self.rows + 1}")
-        if not self._ended:
-            raise DownloadError(f"The report breaks off in row {self.rows + 1}, which has no end of line")
+        if not self._tail.endswith(b"\n"):
+            self.rows += 1
+            if (cells := _cells_of_last_record(self._tail)) != len(self.columns):
+                raise DownloadError(
+                    f"The report breaks off in row {self.rows}, which has {cells} cells of {len(self.columns)}"
+                )
 
     def _after_header(self, head: bytes) -> bytes:
         """Return what comes behind the header, nothing while it is not whole."""
@@ -85,7 +95,7 @@ class ReportCheck:
             self._scanned = end + 1
             if not self._inside:
                 self._read_header(head[:end].removeprefix(_BOM).removesuffix(b"\r"))
-                self._head, self._ended = None, True
+                self._head, self._tail = None, head[end : end + 1]
                 return head[end + 1 :]
         if len(head) > LONGEST_HEADER:
             raise DownloadError(f"The report's header has no end in {LONGEST_HEADER} bytes: {_shown(text)}")
@@ -101,6 +111,8 @@ class ReportCheck:
         self.columns = tuple(cell.replace('""', '"') for cell in _CELL.findall(text))
         if self._wanted is not None and self.columns != tuple(self._wanted):
             raise ReportColumnsError(_difference(self._wanted, self.columns))
+        if missing := [name for name in self._at_least if name not in self.columns]:
+            raise ReportColumnsError(f"The report lacks columns that it has by default: {', '.join(missing)}")
 
     def _count(self, chunk: bytes) -> None:
         """Count the newlines that are not between quotes."""
@@ -126,6 +138,18 @@ class ReportCheck:
             return
         spans = marks.replace(b'""', b"").split(b'"')
         self.rows += sum(map(len, spans[::2]))
+
+
+def _cells_of_last_record(tail: bytes) -> int:
+    """Count the cells behind the last newline that is not in a cell, where no cell is open at the end."""
+    cells = 1
+    # From behind, since at the front a cell may be open: the pieces are now outside cells, now inside.
+    for piece in tail.split(b'"')[::-2]:
+        _, newline, record = piece.rpartition(b"\n")
+        cells += record.count(b",")
+        if newline:
+            break
+    return cells
 
 
 def _difference(wanted: Sequence[str], columns: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from pendulum import DateTime
 
+    from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.intervals import IntervalUnit
     from airflow_reportrun.readiness import OnMissingData
 
@@ -53,9 +55,18 @@ class AskingOperator(BaseOperator):
     timezone: str | None
     parameters: Mapping[str, Any] | None
     parameter_shape: ParameterShape | None
+    stripe_conn_id: str
+    stripe_account: str | None
     destination: str | None
     on_missing_data: OnMissingData
     _given: list[str]
+
+    @cached_property
+    def hook(self) -> StripeReportingHook:
+        """The hook of this task."""
+        from airflow_reportrun.hooks import StripeReportingHook
+
+        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
 
     def asked_now(self, context: Context, report_type: str) -> Asked:
         """Return what the options ask for, checked."""
@@ -73,8 +84,8 @@ class AskingOperator(BaseOperator):
             if parameters.get(name) is not None
         }
         shape = {0: ParameterShape.PAYOUT, 1: ParameterShape.INTERVAL_END, 2: ParameterShape.INTERVAL}[len(bounds)]
-        destination = self._destination(report_type, bounds)
-        return Asked(report_type, shape, bounds, ReportParameters.from_dict(parameters), destination)
+        before = ReportParameters.from_dict(parameters)
+        return Asked(report_type, shape, bounds, before, self._destination(report_type, before, bounds))
 
     def differences(self, context: Context, before: Asked) -> str:
         """Return in words how a report run differs from what the options ask for now, empty where it doesn't."""
@@ -119,7 +130,7 @@ class AskingOperator(BaseOperator):
         )
         parameters.check(shape)
         form_encode(parameters.as_dict())
-        return Asked(report_type, shape, bounds, parameters, self._destination(report_type, bounds))
+        return Asked(report_type, shape, bounds, parameters, self._destination(report_type, parameters, bounds))
 
     def _shape(self, report_type: str) -> ParameterShape:
         return self.parameter_shape or shape_of(report_type)
@@ -142,9 +153,13 @@ class AskingOperator(BaseOperator):
             return {"interval_end": resolve(context, interval=self.interval).end}
         return bounds
 
-    def _destination(self, report_type: str, bounds: Mapping[str, DateTime]) -> str | None:
-        from airflow_reportrun.landing.destination import resolve_destination
+    def _destination(
+        self, report_type: str, parameters: ReportParameters, bounds: Mapping[str, DateTime]
+    ) -> str | None:
+        from airflow_reportrun.landing.destination import placeholders, resolve_destination
 
         if self.destination is None:
             return None
-        return str(resolve_destination(self.destination, {"report_type": report_type, **bounds}))
+        account = self.hook.settings.stripe_account
+        values = placeholders(report_type, parameters.as_dict(), bounds, stripe_account=account)
+        return resolve_destination(self.destination, values)

@@ -1,77 +1,92 @@
-"""The operator that fetches the file of a report run."""
+"""The operator that lands the file of a report run in a store."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
+from airflow_reportrun.operators.landing import LandingOperator
 from airflow_reportrun.outcomes import (
     airflow_errors,
-    fetch,
     given_options,
+    record_landing,
     require_rendered,
     result,
-    set_retry_policy,
 )
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class StripeReportDownloadOperator(BaseOperator):
-    """Download the file of a succeeded report run.
+class StripeReportDownloadOperator(LandingOperator):
+    """Land the file of a succeeded report run: in any store, as CSV or as typed Parquet.
 
-    The file is streamed, its size is checked against what Stripe says, and it appears in place at once and
-    complete, readable by its owner alone. Creates no report run. Returns what
-    :class:`StripeReportRunOperator` returns, ``request_id`` aside.
+    The file is streamed and checked on its way, and appears in its place at once and complete; then a manifest
+    beside it says what it is (``docs/landing.md``). What is there already is not transferred again. Creates no
+    report run. Returns what :class:`StripeReportRunOperator` returns, ``request_id`` aside.
 
-    :param report_run_id: ``frr_…``. (templated)
-    :param destination: absolute path on the worker. After the templates, ``{report_type}``, ``{report_run_id}``
-        and, where the run has them, ``{interval_start}`` and ``{interval_end}`` are filled in, in the schedule's
-        time zone and with any format of ``datetime``. (templated)
+    :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
+    :param destination: absolute path on the worker, or a URL such as ``s3://conn_id@bucket/key``, whose
+        connection has to exist. After the templates, ``{report_type}``, ``{report_run_id}``, ``{stripe_account}``
+        and what the run was asked for with, such as ``{currency}``, are filled in, and ``{interval_start}`` and
+        ``{interval_end}``, in the schedule's time zone and with any format of ``datetime``. With a ``/`` at its
+        end it is the root of the default layout
+        ``report_type=…/interval_start=…/interval_end=…/report.csv``, in UTC. (templated)
+    :param format: ``csv``, the bytes that Stripe wrote; ``csv.gz``; or ``parquet``, with types (extra
+        ``parquet``). (templated)
+    :param column_types: for ``parquet``: kinds by column name where they are to be others than the package's,
+        such as ``{"fee": "money(6)"}``. (templated)
     :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
     :param stripe_account: account to act as: the one that the run was created for. (templated)
     """
 
-    template_fields: Sequence[str] = ("report_run_id", "destination", "stripe_conn_id", "stripe_account")
+    template_fields: Sequence[str] = (
+        "report_run_id",
+        "destination",
+        "format",
+        "column_types",
+        "stripe_conn_id",
+        "stripe_account",
+    )
     ui_color = "#e7e5ff"
 
     def __init__(
         self,
         *,
-        report_run_id: str,
         destination: str,
-        stripe_conn_id: str = "stripe_default",
-        stripe_account: str | None = None,
+        format: str = "csv",
+        column_types: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        set_retry_policy(self)
-        self.report_run_id = report_run_id
         self.destination = destination
-        self.stripe_conn_id = stripe_conn_id
-        self.stripe_account = stripe_account
+        self.format = format
+        self.column_types = column_types
         self._given = given_options(self)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Download; see the class."""
-        from airflow_reportrun.hooks import StripeReportingHook
+        """Land the file; see the class."""
         from airflow_reportrun.intervals import timezone
-        from airflow_reportrun.landing.destination import resolve_destination
+        from airflow_reportrun.landing.destination import BOUNDS, placeholders, resolve_destination
+        from airflow_reportrun.landing.report import check_format, land_report
+        from airflow_reportrun.landing.stores import place_of
 
         with airflow_errors():
             require_rendered(self, self._given)
-            hook = StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
-            run = hook.retrieve_report_run(self.report_run_id)
+            check_format(self.format, self.column_types)
+            run = self.report_run()
+            zone = timezone(context)
             bounds = {
-                name: datetime.fromtimestamp(run.parameters[name], timezone(context))
-                for name in ("interval_start", "interval_end")
+                name: datetime.fromtimestamp(run.parameters[name], zone)
+                for name in BOUNDS
                 if name in run.parameters
             }
-            path = resolve_destination(
-                self.destination, {"report_type": run.report_type, "report_run_id": run.id, **bounds}
+            account = self.hook.settings.stripe_account
+            values = placeholders(
+                run.report_type, run.parameters, bounds, stripe_account=account, report_run_id=run.id
             )
-            return result(run, landed=fetch(hook, run, path))
+            place = place_of(resolve_destination(self.destination, values, self.format))
+            landed = land_report(self.hook, run, place, format=self.format, column_types=self.column_types)
+        record_landing(self, context, landed)
+        return result(run, landed=landed)

@@ -6,8 +6,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -23,8 +21,8 @@ from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request
 from airflow_reportrun.operators.asking import QUESTION, AskingOperator
 from airflow_reportrun.outcomes import (
     airflow_errors,
-    fetch,
     given_options,
+    record_landing,
     require_rendered,
     result,
     set_retry_policy,
@@ -43,9 +41,9 @@ from airflow_reportrun.reporting.parameters import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.identity import Identity
     from airflow_reportrun.intervals import IntervalUnit
+    from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.memory import Memory
     from airflow_reportrun.readiness import OnMissingData
     from airflow_reportrun.reporting.models import ReportRun
@@ -76,7 +74,7 @@ class StripeReportRunOperator(AskingOperator):
 
     Pushes ``report_run_id`` to XCom before it waits, and returns a small dict: ``report_run_id``,
     ``report_type``, ``status``, ``livemode``, ``interval_start`` and ``interval_end`` (epoch seconds, UTC),
-    ``file_id``, ``size`` (bytes), ``request_id``, ``path`` and ``sha256``; what is not there is None.
+    ``file_id``, ``size`` (bytes), ``request_id``, ``path``, ``sha256`` and ``rows``; what is not there is None.
 
     :param report_type: such as ``balance.summary.1``; or several in order of preference, of which the first that
         the account has is taken, and kept for the retries (Airflow ≥ 3.3). (templated)
@@ -93,9 +91,12 @@ class StripeReportRunOperator(AskingOperator):
     :param timezone: IANA name in which Stripe writes timestamps; it never moves the interval. (templated)
     :param parameters: further parameters, by Stripe's names: for what Stripe adds later. (templated)
     :param parameter_shape: ``interval``, ``interval_end`` or ``payout``, where the report type's id doesn't tell.
-    :param destination: absolute path on the worker for the file; without it nothing is downloaded. After the
-        templates, ``{report_type}``, ``{interval_start}`` and ``{interval_end}`` are filled in, in the schedule's
-        time zone and with any format of ``datetime``: ``/data/{interval_start:%Y-%m-%d}.csv``. (templated)
+    :param destination: where the file goes, as Stripe wrote it: an absolute path on the worker or a URL such as
+        ``s3://conn_id@bucket/key``; without it nothing is downloaded. After the templates, ``{report_type}``,
+        ``{report_run_id}``, ``{stripe_account}``, ``{interval_start}`` and ``{interval_end}`` are filled in, in
+        the schedule's time zone and with any format of ``datetime``: ``/data/{interval_start:%Y-%m-%d}.csv``.
+        With a ``/`` at its end it is the root of the default layout. :class:`StripeReportDownloadOperator` has
+        other formats. (templated)
     :param report_run_id: ``frr_…`` of a run that exists already, to be used instead of creating one; it has to be
         what this task would have asked for. Empty for none. (templated)
     :param fresh: True asks for a report run of its own even where one is known under the same ids, as after a DAG
@@ -201,13 +202,6 @@ class StripeReportRunOperator(AskingOperator):
         self.fresh = fresh
         self._waits_for: str | None = None
 
-    @cached_property
-    def hook(self) -> StripeReportingHook:
-        """The hook of this task."""
-        from airflow_reportrun.hooks import StripeReportingHook
-
-        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
-
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
         with airflow_errors():
@@ -220,7 +214,7 @@ class StripeReportRunOperator(AskingOperator):
         if not self.wait_for_completion and not run.status.is_terminal:
             return result(run, request_id=run.request_id)
         resume = {"destination": destination, "request_id": run.request_id, "adopted": bool(adopted)}
-        return self._conclude(self._wait(run, resume), resume)
+        return self._conclude(context, self._wait(run, resume), resume)
 
     def execute_when_available(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has seen the data."""
@@ -232,7 +226,7 @@ class StripeReportRunOperator(AskingOperator):
         """Go on when the trigger has seen the end of the run."""
         arrived = ReportRunEvent.from_payload(event)
         self._waits_for = arrived.report_run_id
-        return self._conclude(arrived, arrived.resume)
+        return self._conclude(context, arrived, arrived.resume)
 
     def on_kill(self) -> None:
         """Say what goes on without us: Stripe's API has no way to cancel a report run."""
@@ -410,7 +404,14 @@ class StripeReportRunOperator(AskingOperator):
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
-    def _conclude(self, event: ReportRunEvent, resume: Mapping[str, Any]) -> dict[str, Any]:
+    def _land(self, run: ReportRun, destination: str) -> Landed:
+        from airflow_reportrun.landing.destination import LATER
+        from airflow_reportrun.landing.report import land_report
+        from airflow_reportrun.landing.stores import place_of
+
+        return land_report(self.hook, run, place_of(destination.replace(LATER, run.id)))
+
+    def _conclude(self, context: Context, event: ReportRunEvent, resume: Mapping[str, Any]) -> dict[str, Any]:
         """Return the task's result, or raise what the outcome means."""
         if event.outcome == "failed" and not resume.get("adopted"):
             raise AirflowException(f"{event.message} (a retry of this task creates another one)")
@@ -421,7 +422,9 @@ class StripeReportRunOperator(AskingOperator):
         with airflow_errors():
             run = self.hook.retrieve_report_run(event.report_run_id)
             destination = resume.get("destination")
-            landed = fetch(self.hook, run, Path(destination)) if destination else None
+            landed = self._land(run, destination) if destination else None
+        if landed:
+            record_landing(self, context, landed)
         return result(run, request_id=resume.get("request_id"), landed=landed)
 
 

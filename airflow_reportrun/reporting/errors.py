@@ -15,6 +15,7 @@
     │   └── ReportColumnsError      a report with other columns than were asked for
     ├── ContentsError               the report's contents do not fit the types that its columns should have
     │   └── MoreDecimalsError       money with more decimal places than the file has been given
+    ├── StoreError                  the store that a report should go to can't be reached, or refuses it
     ├── LandingConflictError        something else is landed there, which landing this would destroy or count twice
     ├── ManifestError               what lies where a manifest should be is none that is known here
     └── APIError                    Stripe answered with an error
@@ -115,6 +116,12 @@ class MoreDecimalsError(ContentsError):
     def __init__(self, message: str, column_types: Mapping[str, str]) -> None:
         super().__init__(message)
         self.column_types = column_types
+
+
+class StoreError(ReportingError):
+    """The place that a report should go to can't be reached, or refuses it; what was there is as it was."""
+
+    is_transient = True
 
 
 class LandingConflictError(ReportingError):

@@ -1,0 +1,311 @@
+"""A finished report run lands: downloaded, checked, in its format, published at once, and told in a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from airflow_reportrun.landing.columns import check_column_types, columns_of
+from airflow_reportrun.landing.compressed import gzipped
+from airflow_reportrun.landing.manifest import Manifest, Subject
+from airflow_reportrun.landing.structure import ReportCheck
+from airflow_reportrun.reporting.errors import (
+    ConfigurationError,
+    DownloadError,
+    LandingConflictError,
+    ManifestError,
+    MoreDecimalsError,
+    ReportNotReadyError,
+    ReportRunFailedError,
+)
+
+if TYPE_CHECKING:
+    from airflow_reportrun.hooks import StripeReportingHook
+    from airflow_reportrun.landing.stores import Place
+    from airflow_reportrun.reporting.models import File, ReportRun
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("csv", "csv.gz", "parquet")
+"""What a file can be: the bytes that Stripe wrote, the same compressed, or typed columns."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A report in its place.
+
+    :param path: of the data: a local path or a URL; for a table its name.
+    :param uri: the same as an asset is called.
+    :param manifest: what was landed there.
+    """
+
+    path: str
+    uri: str
+    manifest: Manifest
+
+    def essentials(self) -> dict[str, Any]:
+        """Return what goes with an asset event: small, JSON, without secrets."""
+        names = (
+            *("report_run_id", "report_type", "interval_start", "interval_end", "stripe_account", "livemode"),
+            *("file_id", "file_sha256", "rows", "format", "landed_at"),
+        )
+        return {"path": self.path, **{name: getattr(self.manifest, name) for name in names}}
+
+
+def check_format(format: str, column_types: Mapping[str, str] | None) -> None:
+    """Refuse what can't be a format, and types for one that has none.
+
+    :raises ConfigurationError: see above; also when a format's package is not installed.
+    """
+    if format not in FORMATS:
+        raise ConfigurationError(f"format is one of {', '.join(FORMATS)}, not {format!r}.")
+    if format == "parquet":
+        from airflow_reportrun.landing import parquet  # noqa: F401 - says what to install
+    elif column_types:
+        raise ConfigurationError(f"column_types are for the format parquet; {format} has none.")
+    check_column_types(column_types or {})
+
+
+def manifest_of(place: Place) -> Place:
+    """Return the place of the manifest of what lies in another one; readers of data folders pass it over."""
+    return place.beside(f"_{place.name}.manifest.json")
+
+
+def finished_file(run: ReportRun) -> File:
+    """Return the file of a report run.
+
+    :raises ReportRunFailedError: when the run failed.
+    :raises ReportNotReadyError: when the run has no file yet.
+    """
+    if run.status == run.status.FAILED:
+        raise ReportRunFailedError(run)
+    if run.result is None:
+        raise ReportNotReadyError(
+            f"Report run {run.id} is {run.status} and has no file yet; wait for it with StripeReportRunSensor."
+        )
+    return run.result
+
+
+def is_csv(run: ReportRun) -> bool:
+    """Tell whether the file is text: of what Stripe was asked to compress, only size and digest can be told."""
+    return str(run.parameters.get("compress_file", False)).lower() == "false"
+
+
+class Contents:
+    """What is found out about a file's contents while they pass.
+
+    :param run: what the file is of.
+    :param default_columns: those of the report type, for a run that was not asked for others.
+    """
+
+    def __init__(self, run: ReportRun, default_columns: Sequence[str]) -> None:
+        self._expected = finished_file(run).size
+        asked = run.parameters.get("columns")
+        self._check = ReportCheck(asked, at_least=() if asked else default_columns) if is_csv(run) else None
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Look at chunks on their way.
+
+        :raises DownloadError: when they are not the report that was asked for.
+        """
+        for chunk in chunks:
+            if self._check:
+                self._check.feed(chunk)
+            self.size += len(chunk)
+            self._digest.update(chunk)
+            yield chunk
+        if self.size != self._expected:
+            raise DownloadError(f"{self.size} bytes came, and Stripe's file has {self._expected}")
+        if self._check:
+            self._check.end()
+
+    @property
+    def sha256(self) -> str:
+        """Of what has passed, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a manifest says of the contents."""
+        check = self._check
+        return {
+            "file_sha256": self.sha256,
+            "rows": check.rows if check else None,
+            "columns": check.columns if check else None,
+        }
+
+
+def land_report(
+    hook: StripeReportingHook,
+    run: ReportRun,
+    place: Place,
+    *,
+    format: str = "csv",
+    column_types: Mapping[str, str] | None = None,
+) -> Landed:
+    """Bring the file of a report run into its place, unless it is there.
+
+    The data is published first and its manifest after it. Data that is about to be replaced loses its manifest
+    first, so that no manifest ever tells of other data than lies beside it.
+
+    :param hook: of the account that the run acted as.
+    :param run: a succeeded one.
+    :param place: see :func:`~airflow_reportrun.landing.stores.place_of`.
+    :param format: one of ``FORMATS``.
+    :param column_types: for ``parquet``: kinds by column name that overrule the table of
+        :mod:`~airflow_reportrun.landing.columns`.
+    :raises ReportRunFailedError: when the run failed.
+    :raises ReportNotReadyError: when the run has no file yet.
+    :raises LandingConflictError: when another report or interval is landed in the place.
+    :raises DownloadError: when what comes is not the report that was asked for, or there is no room for it.
+    :raises ContentsError: when a cell is not of its column's type.
+    :raises StoreError: when the store can't be reached, or refuses.
+    """
+    check_format(format, column_types)
+    file = finished_file(run)
+    if format == "parquet" and not is_csv(run):
+        raise ConfigurationError(
+            f"Report run {run.id} has a compressed file; only format='csv' can land it as it is."
+        )
+    account = hook.settings.stripe_account
+    subject = Subject.of(run.report_type, run.parameters, livemode=run.livemode, stripe_account=account)
+    note = manifest_of(place)
+    with place.errors():
+        before = _landed_before(note, subject)
+        if before and not _is_as_wanted(before, place, format, column_types):
+            before = None
+        if before and before.file_id == file.id:
+            log.info("Report run %s is landed already, in %s", run.id, place)
+            return Landed(str(place), place.uri, before)
+        place.require_space(file.size)
+        defaults = (
+            () if run.parameters.get("columns") else hook.retrieve_report_type(run.report_type).default_columns
+        )
+
+        def publish(chunks: Iterator[bytes]) -> dict[str, Any]:
+            contents = Contents(run, defaults)
+            with place.replaced() as new:
+                facts = _write(contents, chunks, new.file, run, format, column_types)
+                if before and before.file_sha256 == contents.sha256:
+                    new.wanted = False
+                    return {name: getattr(before, name) for name in (*facts, "etag")}
+                note.remove()
+            return {**facts, "etag": place.etag()}
+
+        try:
+            facts = hook.read_file(file, publish)
+        except MoreDecimalsError as error:
+            log.warning("%s It is downloaded once more.", error)
+            column_types = error.column_types
+            facts = hook.read_file(file, publish)
+        manifest = Manifest.of(run, file, account, format=format, path=place.name, **facts)
+        with note.replaced() as new:
+            new.file.write(manifest.to_json().encode())
+    log.info(
+        "Landed report run %s: %s rows, %d bytes, sha256 %s in %s",
+        *(run.id, manifest.rows, file.size, manifest.file_sha256, place),
+    )
+    return Landed(str(place), place.uri, manifest)
+
+
+def _landed_before(note: Place, subject: Subject) -> Manifest | None:
+    text = note.read()
+    if text is None:
+        return None
+    try:
+        before = Manifest.from_json(text)
+    except ManifestError as error:
+        raise ManifestError(f"{note}: {error}") from None
+    if before.subject != subject:
+        raise LandingConflictError(
+            f"{note} says that another report is landed there ({_difference(before.subject, subject)}). Put what "
+            "tells them apart into destination, such as {interval_start:%Y-%m-%d}, or end it with / for the "
+            "default layout."
+        )
+    return before
+
+
+def _difference(before: Subject, now: Subject) -> str:
+    return ", ".join(
+        f"{field.name} {getattr(before, field.name)!r} and not {getattr(now, field.name)!r}"
+        for field in fields(Subject)
+        if getattr(before, field.name) != getattr(now, field.name)
+    )
+
+
+def _is_as_wanted(before: Manifest, place: Place, format: str, column_types: Mapping[str, str] | None) -> bool:
+    """Tell whether what a manifest tells of is there, and in the form that is asked for now."""
+    if before.format != format or not place.has(before.size, before.sha256, before.etag):
+        return False
+    if before.column_types is None:
+        return True
+    wanted = columns_of(before.columns or (), column_types)
+    there = columns_of(before.columns or (), before.column_types)
+    return all(
+        have.kind == want.kind and have.decimals >= want.decimals for have, want in zip(there, wanted, strict=True)
+    )
+
+
+def _write(
+    contents: Contents,
+    chunks: Iterator[bytes],
+    file: BinaryIO,
+    run: ReportRun,
+    format: str,
+    column_types: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """Write a report in its format, and return what the manifest says of it."""
+    watched = contents.watched(chunks)
+    if format == "csv":
+        for chunk in watched:
+            file.write(chunk)
+        return {**contents.facts(), "size": contents.size, "sha256": contents.sha256}
+    digesting = _Digesting(file)
+    types = None
+    if format == "csv.gz":
+        for piece in gzipped(watched):
+            digesting.write(piece)
+    else:
+        from airflow_reportrun.landing.parquet import write_parquet
+
+        written = write_parquet(
+            watched,
+            cast(BinaryIO, digesting),
+            column_types=column_types,
+            timezone=run.parameters.get("timezone", "Etc/UTC"),
+            decimal_separator=run.parameters.get("decimal_separator", "."),
+        )
+        types = {column.name: column.declared for column in written.columns}
+    return {
+        **contents.facts(),
+        "size": digesting.size,
+        "sha256": digesting.sha256,
+        "column_types": types,
+    }
+
+
+class _Digesting(io.RawIOBase):
+    """Passes on what is written, and knows its digest."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        self._file.write(data)
+        self.size += len(data)
+        return len(data)

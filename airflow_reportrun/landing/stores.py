@@ -1,0 +1,205 @@
+"""Where a landed report lies. In whichever store, a reader sees the whole old file or the whole new one.
+
+Locally a temporary file is synced and renamed (`files`). An object store shows an object when its upload is
+completed, so there the bytes go to the final key and completing is the last step. Nothing is ever moved, which on
+an object store is a copy and a deletion.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
+
+from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+
+@dataclass
+class Replacement:
+    """A file on its way into a place.
+
+    :param file: to be written, in order.
+    :param wanted: set to False to leave the place as it is.
+    """
+
+    file: BinaryIO
+    wanted: bool = True
+
+
+class Place(ABC):
+    """One file in some store, whether it is there or not.
+
+    :param url: what users call it; a local path is one without a scheme.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.url).name
+
+    @property
+    def uri(self) -> str:
+        """What an asset of this place is called: without the connection, which others may know by another id."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    @abstractmethod
+    def beside(self, name: str) -> Place:
+        """Return the place of another name in the same folder."""
+
+    @abstractmethod
+    def require_space(self, size: int) -> None:
+        """Refuse a file of so many bytes where there surely is no room for it; writes nothing.
+
+        :raises DownloadError: when fewer bytes are free.
+        """
+
+    @abstractmethod
+    def read(self) -> bytes | None:
+        """Return the contents, None where there are none."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove what is there, if anything is."""
+
+    @abstractmethod
+    def has(self, size: int | None, sha256: str | None, etag: str | None) -> bool:
+        """Tell whether these contents are there, without transferring them."""
+
+    def etag(self) -> str | None:
+        """Return what the store calls the contents, None where it has no such name."""
+        return None
+
+    @abstractmethod
+    def replaced(self) -> AbstractContextManager[Replacement]:
+        """Give something to write that becomes the contents at the end, and never after an exception."""
+
+    @abstractmethod
+    def errors(self) -> AbstractContextManager[None]:
+        """Turn the store's errors into a StoreError."""
+
+
+class StoredObject(Place):
+    """An object in a store that Airflow knows by its scheme, through the connection in its URL."""
+
+    def __init__(self, url: str, fs: AbstractFileSystem, path: str) -> None:
+        super().__init__(url)
+        self._fs = fs
+        self._path = path
+
+    def beside(self, name: str) -> Place:
+        """Return the object of another name under the same prefix."""
+        url, path = (f"{it.rpartition('/')[0]}/{name}" for it in (self.url, self._path))
+        return StoredObject(url, self._fs, path)
+
+    def require_space(self, size: int) -> None:
+        """Do nothing: a bucket has no size."""
+
+    def read(self) -> bytes | None:
+        """Return the contents, None where there are none."""
+        try:
+            contents: bytes = self._fs.cat_file(self._path)
+        except FileNotFoundError:
+            return None
+        return contents
+
+    def remove(self) -> None:
+        """Remove the object, if there is one."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._path)
+
+    def has(self, size: int | None, sha256: str | None, etag: str | None) -> bool:
+        """Tell whether the object has this size and, where the store has one, this ETag."""
+        info = self._info()
+        return info is not None and info["size"] == size and _etag(info) == etag
+
+    def etag(self) -> str | None:
+        """Return the ETag of the object."""
+        return _etag(self._info() or {})
+
+    @contextmanager
+    def replaced(self) -> Iterator[Replacement]:
+        """Give an upload to write; it is completed at the end, or given up."""
+        file = self._fs.open(self._path, "wb", autocommit=False)
+        try:
+            new = Replacement(file)
+            yield new
+            file.close()
+            if new.wanted:
+                file.commit()
+            else:
+                file.discard()
+        except BaseException:
+            file.discard()
+            raise
+        self._fs.invalidate_cache(self._path)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Say what went wrong in the store's words, as our error."""
+        try:
+            yield
+        except ReportingError:
+            raise
+        except Exception as error:
+            raise StoreError(f"{self}: {type(error).__name__}: {error}") from error
+
+    def _info(self) -> dict[str, Any] | None:
+        self._fs.invalidate_cache(self._path)
+        try:
+            info: dict[str, Any] = self._fs.info(self._path)
+        except FileNotFoundError:
+            return None
+        return info
+
+
+def _etag(info: dict[str, Any]) -> str | None:
+    found = info.get("ETag") or info.get("etag")
+    return None if found is None else str(found)
+
+
+def place_of(url: str) -> Place:
+    """Return the place that a destination names.
+
+    :param url: an absolute local path, or what ObjectStoragePath takes, such as
+        ``s3://conn_id@bucket/key``.
+    :raises ConfigurationError: when the connection is missing, or no provider is installed that knows the scheme.
+    """
+    from airflow_reportrun.landing.files import LocalFile
+
+    parts = urlsplit(url)
+    if not parts.scheme:
+        return LocalFile(Path(url))
+    if parts.scheme == "memory":  # of which Airflow knows nothing
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        memory = MemoryFileSystem()
+        return StoredObject(url, memory, memory._strip_protocol(url))
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
+
+    conn_id = parts.netloc.rpartition("@")[0]
+    try:
+        if conn_id:  # a missing one would be passed over, and the worker's own credentials taken
+            BaseHook.get_connection(conn_id)
+        path = ObjectStoragePath(url)
+        return StoredObject(url, path.fs, path.path)
+    except AirflowNotFoundException:
+        raise ConfigurationError(f"destination {url!r}: there is no Airflow connection {conn_id!r}.") from None
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"destination {url!r}: {error}. A scheme needs its provider, such as "
+            "apache-airflow-providers-amazon[s3fs] for s3."
+        ) from error

@@ -1,0 +1,62 @@
+"""What the operators have in common that land a report which is finished already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_reportrun.outcomes import set_retry_policy
+from airflow_reportrun.reporting.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.hooks import StripeReportingHook
+    from airflow_reportrun.reporting.models import ReportRun
+
+
+class LandingOperator(BaseOperator):
+    """Takes a report run that another task created; creates none, however often it is run again.
+
+    :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``.
+    :param stripe_conn_id: Airflow connection of type ``stripe``.
+    :param stripe_account: account to act as: the one that the run was created for.
+    """
+
+    def __init__(
+        self,
+        *,
+        report_run_id: str | Mapping[str, Any],
+        stripe_conn_id: str = "stripe_default",
+        stripe_account: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        set_retry_policy(self)
+        self.report_run_id = report_run_id
+        self.stripe_conn_id = stripe_conn_id
+        self.stripe_account = stripe_account
+        self._given: list[str] = []
+
+    @cached_property
+    def hook(self) -> StripeReportingHook:
+        """The hook of this task."""
+        from airflow_reportrun.hooks import StripeReportingHook
+
+        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+
+    def report_run(self) -> ReportRun:
+        """Return the report run as it is now.
+
+        :raises ConfigurationError: when none was given.
+        """
+        given = self.report_run_id
+        if isinstance(given, Mapping):
+            given = given.get("report_run_id", given)
+        if not isinstance(given, str) or not given.startswith("frr_"):
+            raise ConfigurationError(
+                "report_run_id is the id of a report run, or what StripeReportRunOperator returned, not "
+                f"{given!r:.100}. In a template: {{{{ ti.xcom_pull('the_task', key='report_run_id') }}}}"
+            )
+        return self.hook.retrieve_report_run(given)
