@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 from airflow_reportrun.landing.manifest import Manifest
@@ -78,16 +77,13 @@ def land(
 ) -> Manifest:
     """Land a report of these cells."""
     contents = as_stripe_writes([names, *rows])
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(contents)
-        file.flush()
-        return load(
-            hook,
-            table,
-            Path(file.name),
-            manifest_of(run_id, len(rows) if claimed is None else claimed, contents=contents, **about),
-            column_types=column_types,
-            timezone=timezone,
-            on_overlap=on_overlap,
-            decimal_separator=decimal_separator,
-        )
+    return load(
+        hook,
+        table,
+        BytesIO(contents),
+        manifest_of(run_id, len(rows) if claimed is None else claimed, contents=contents, **about),
+        column_types=column_types,
+        timezone=timezone,
+        on_overlap=on_overlap,
+        decimal_separator=decimal_separator,
+    )

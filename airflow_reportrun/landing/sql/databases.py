@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,6 +27,11 @@ LOCK_TIMEOUT = 3600
 MONEY_DECIMALS = 18
 """Places of money in a database whose decimals need a scale."""
 
+_OPTIONS: Mapping[str, Any] = {
+    "poolclass": NullPool,
+    "hide_parameters": True,  # rows are about customers, and errors go to logs
+    "future": True,
+}
 _SECONDS = pa.timestamp("s", "UTC")  # in which a report has its timestamps
 
 
@@ -49,7 +54,7 @@ def open_database(hook: DbApiHook) -> Database:
         if driver in ("psycopg", "psycopg2"):
             return PostgreSQL(raw, driver)
         raw.close()
-    return Database(hook.get_sqlalchemy_engine({"poolclass": NullPool, "future": True}))
+    return Database(hook.get_sqlalchemy_engine(dict(_OPTIONS)))
 
 
 class Database:
@@ -166,7 +171,7 @@ class SQLite(Database):
             connection.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT * 1000}")
             return connection
 
-        super().__init__(sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, future=True))
+        super().__init__(sa.create_engine("sqlite://", creator=connect, **_OPTIONS))
 
     @contextmanager
     def alone(self, connection: sa.engine.Connection, landings: sa.Table, name: str) -> Iterator[None]:
@@ -226,9 +231,8 @@ class PostgreSQL(Database):
         engine = sa.create_engine(
             f"postgresql+{driver}://",
             creator=lambda: raw,
-            poolclass=NullPool,
             isolation_level="READ COMMITTED",
-            future=True,
+            **_OPTIONS,
         )
         super().__init__(engine)
         self._has_copy = driver == "psycopg"
@@ -283,7 +287,13 @@ class PostgreSQL(Database):
                     for batch in batches:
                         copy.write(batch)
             else:
-                cursor.copy_expert(copy_from, _Stream(batches), 1 << 20)
+                stream = _Stream(batches)
+                try:
+                    cursor.copy_expert(copy_from, stream, 1 << 20)
+                except Exception:
+                    if stream.error:  # which the driver has turned into one of its own
+                        raise stream.error from None
+                    raise
 
 
 class _Stream(RawIOBase):
@@ -292,13 +302,18 @@ class _Stream(RawIOBase):
     def __init__(self, batches: Iterator[memoryview]) -> None:
         self._batches = batches
         self._left = memoryview(b"")
+        self.error: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: Any) -> int:
         while not self._left:
-            batch = next(self._batches, None)
+            try:
+                batch = next(self._batches, None)
+            except Exception as error:
+                self.error = error
+                raise
             if batch is None:
                 return 0
             self._left = batch

@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,7 +71,7 @@ def landed(hook: DbApiHook, table: str, subject: Subject) -> Manifest | None:
 def load(
     hook: DbApiHook,
     table: str,
-    path: Path,
+    file: BinaryIO,
     manifest: Manifest,
     *,
     column_types: Mapping[str, str] | None = None,
@@ -87,7 +86,7 @@ def load(
     :param hook: of the database.
     :param table: ``table`` or ``schema.table``; without a schema it is the connection's own. It is created, and
         gets the columns that it lacks.
-    :param path: the CSV as Stripe wrote it, whole and checked.
+    :param file: the CSV as Stripe wrote it, whole and checked; it is read from its beginning, perhaps twice.
     :param manifest: what it is; ``rows`` says how many have to arrive.
     :param column_types: kinds by column name that overrule the table of `columns`.
     :param timezone: the IANA name of the time zone that the report was asked for.
@@ -104,7 +103,7 @@ def load(
             f"Report run {manifest.report_run_id} was asked to compress its file; a table needs it plain."
         )
     typed.check_timezone(timezone)
-    names, _ = typed.split_header(next(_blocks(path), memoryview(b"")))
+    names, _ = typed.split_header(next(_blocks(file), memoryview(b"")))
     columns = columns_of(names, column_types)
     database = open_database(hook)
     with database.connected() as connection:
@@ -114,11 +113,10 @@ def load(
             is_new = not sa.inspect(connection).has_table(landings.name, schema=place.schema)
         if is_new:
             database.create_landings(connection, landings)
-        manifest = replace(
-            manifest, columns=names, format="sql", path=str(place), column_types=dict(column_types or {})
-        )
+        types = {column.name: column.declared for column in columns}
+        manifest = replace(manifest, columns=names, format="sql", path=str(place), column_types=types)
         loading = _Loading(
-            database, connection, place, landings, path, manifest, columns, timezone, decimal_separator, on_overlap
+            database, connection, place, landings, file, manifest, columns, timezone, decimal_separator, on_overlap
         )
         loading.run()
     log.info("Landed report run %s: %d rows in %s", manifest.report_run_id, manifest.rows, place)
@@ -134,7 +132,7 @@ class _Loading:
         connection: sa.engine.Connection,
         place: Place,
         landings: sa.Table,
-        path: Path,
+        file: BinaryIO,
         manifest: Manifest,
         columns: Sequence[Column],
         timezone: str,
@@ -145,7 +143,7 @@ class _Loading:
         self._connection = connection
         self._place = place
         self._landings = landings
-        self._path = path
+        self._file = file
         self._manifest = manifest
         self._subject = manifest.subject
         self._columns = columns
@@ -272,7 +270,7 @@ class _Loading:
     def _batches(self, layout: Layout, make: Callable[[Any], T]) -> Iterator[T]:
         """Convert the file, ahead of who takes what is made of it."""
         converter = _Rows(layout, self._timezone, self._separator, holds_nul=self._database.holds_nul)
-        blocks = _blocks(self._path)
+        blocks = _blocks(self._file)
         _, first = typed.split_header(next(blocks, memoryview(b"")))
 
         def work(block: memoryview) -> T:
@@ -323,9 +321,9 @@ class _Rows(typed.Converter):
             raise ContentsError(f"Row {self.rows + found + 1} of column {column.name!r} has {what}.")
 
 
-def _blocks(path: Path) -> Iterator[memoryview]:
-    with path.open("rb") as file:
-        yield from typed.blocks_of(iter(lambda: file.read(_CHUNK_SIZE), b""))
+def _blocks(file: BinaryIO) -> Iterator[memoryview]:
+    file.seek(0)
+    return typed.blocks_of(iter(lambda: file.read(_CHUNK_SIZE), b""))
 
 
 def _landing(landings: sa.Table, place: Place, subject: Subject) -> Any:
