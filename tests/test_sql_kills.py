@@ -22,6 +22,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from airflow_reportrun.landing import typed
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql import loading
+from airflow_reportrun.landing.sql.databases import open_database
 from tests.databases import Warehouse
 from tests.landings import day, land
 
@@ -59,6 +60,8 @@ def landings(warehouse: Warehouse) -> Iterator[Landings]:
 
 def _serve(pipe: Connection, environ: Mapping[str, str]) -> None:
     os.environ.update(environ)
+    with open_database(Warehouse("", {}).hook).connected():
+        pass  # what it takes is loaded once for all
     while True:
         try:
             jobs = pipe.recv()
@@ -159,15 +162,19 @@ def what(warehouse: Warehouse) -> list[str]:
 
 @contextmanager
 def reading(warehouse: Warehouse) -> Iterator[list[list[str]]]:
-    """Read the table all the time, and keep each state of it that was seen."""
+    """Read the table all the time, and keep each state of it that was seen, and each error."""
     seen: list[list[str]] = []
     done = threading.Event()
 
     def read() -> None:
         while not done.is_set():
-            state = what(warehouse)
+            try:
+                state = what(warehouse)
+            except Exception as error:
+                state = [repr(error)]
             if state not in seen:
                 seen.append(state)
+            time.sleep(0.005)
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -188,30 +195,28 @@ def test_killed_at_any_step_a_retry_makes_it_right(
     warehouse: Warehouse, landings: Landings, scenario: str
 ) -> None:
     """Before and after each statement and commit, and within what is copied; no reader sees a part."""
+    if scenario == "over the days of a month" and warehouse.name == "postgresql":
+        pytest.skip("the steps are those of the scenario before")
     before, new = SCENARIOS[scenario]
     old_rows, new_rows = whole(before, new)
-    (steps,) = landings.end(*[(report, None) for report in before], (new, None))[-1:]
+    steps = [landings.end((report, None)) for report in (*before, new)][-1][0]
     emptied(warehouse)
     assert 12 < steps < FAILED
-    with reading(warehouse) as seen:
-        for kill_at in range(1, steps + 1):
-            for report in before:
-                land(warehouse.hook, **report)
-            assert what(warehouse) == old_rows
-            seen.clear()
+    for kill_at in range(1, steps + 1):
+        for report in before:
+            land(warehouse.hook, **report)
+        assert what(warehouse) == old_rows
+        with reading(warehouse) as seen:
             assert landings.end((new, kill_at)) == [-signal.SIGKILL], f"step {kill_at}"
             assert what(warehouse) in (old_rows, new_rows)
             land(warehouse.hook, **new)
             assert what(warehouse) == new_rows, f"step {kill_at}"
-            states = list(seen)
-            assert all(state in (old_rows, new_rows) for state in states), f"step {kill_at}"
-            manifests = [
-                Manifest.from_json(text).report_run_id
-                for (text,) in warehouse.query("SELECT manifest FROM stripe_report_landings")
-            ]
-            kept = {"frr_other"} if "frr_other" in str(before) and "other" in new_rows else set()
-            assert sorted(manifests) == sorted({"frr_new", *kept})
-            emptied(warehouse)
+        assert seen, "nobody looked"
+        assert all(state in (old_rows, new_rows) for state in seen), f"step {kill_at}"
+        runs = {row[0] for row in warehouse.query("SELECT _report_run_id FROM activity")}
+        manifests = warehouse.query("SELECT manifest FROM stripe_report_landings")
+        assert sorted(Manifest.from_json(text).report_run_id for (text,) in manifests) == sorted(runs)
+        emptied(warehouse)
 
 
 def test_landings_that_meet_wait_for_each_other(warehouse: Warehouse, landings: Landings) -> None:
