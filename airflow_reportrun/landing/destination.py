@@ -90,7 +90,7 @@ def _layout(values: Mapping[str, Any], format: str) -> str:
 
 
 def _checked_url(url: str) -> str:
-    from airflow_reportrun.landing.stores import place_of
+    from airflow_reportrun.landing.stores import StoredObject, place_of
 
     parts = urlsplit(url)
     if parts.scheme == "file":
@@ -104,7 +104,9 @@ def _checked_url(url: str) -> str:
         )
     if not parts.netloc or not parts.path.strip("/"):
         raise ConfigurationError(f"destination {url!r} names no object in a bucket.")
-    place_of(url)
+    place = place_of(url)
+    if isinstance(place, StoredObject) and parts.scheme != "memory":  # where a bucket comes with its first object
+        place.require_bucket()
     return url
 
 

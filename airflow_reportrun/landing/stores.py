@@ -7,6 +7,9 @@ an object store is a copy and a deletion.
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -19,6 +22,15 @@ from airflow_reportrun.reporting.errors import ConfigurationError, ReportingErro
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+
+log = logging.getLogger(__name__)
+
+OBJECT_STORES = ("s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "adl")
+"""Schemes of the stores where an object is seen when its upload is completed, and not before."""
+
+UPLOAD_SIZE = 8 * 1024 * 1024
+"""Bytes that go up at a time, and are in memory."""
 
 
 @dataclass
@@ -93,7 +105,10 @@ class Place(ABC):
 
 
 class StoredObject(Place):
-    """An object in a store that Airflow knows by its scheme, through the connection in its URL."""
+    """An object in a store that Airflow knows by its scheme, through the connection in its URL.
+
+    A writer that is killed leaves an upload that nobody sees, and that the store's own rules remove.
+    """
 
     def __init__(self, url: str, fs: AbstractFileSystem, path: str) -> None:
         super().__init__(url)
@@ -107,6 +122,19 @@ class StoredObject(Place):
 
     def require_space(self, size: int) -> None:
         """Do nothing: a bucket has no size."""
+
+    def require_bucket(self) -> None:
+        """Refuse a bucket that is surely not there; who may not ask for it may still write into it.
+
+        :raises ConfigurationError: when the store says that there is none.
+        """
+        bucket = self._path.lstrip("/").partition("/")[0]
+        try:
+            self._fs.info(bucket)
+        except FileNotFoundError:
+            raise ConfigurationError(f"destination {self.url!r}: there is no {bucket!r} in this store.") from None
+        except Exception as error:  # to write will tell
+            log.debug("Can't look at %s (%s)", bucket, type(error).__name__)
 
     def read(self) -> bytes | None:
         """Return the contents, None where there are none."""
@@ -122,9 +150,13 @@ class StoredObject(Place):
             self._fs.rm_file(self._path)
 
     def has(self, size: int | None, sha256: str | None, etag: str | None) -> bool:
-        """Tell whether the object has this size and, where the store has one, this ETag."""
+        """Tell whether the object has this size and ETag; it is read where the store has no ETags."""
         info = self._info()
-        return info is not None and info["size"] == size and _etag(info) == etag
+        if info is None or info["size"] != size:
+            return False
+        if etag is None:
+            return hashlib.sha256(self.read() or b"").hexdigest() == sha256
+        return _etag(info) == etag
 
     def etag(self) -> str | None:
         """Return the ETag of the object."""
@@ -133,32 +165,33 @@ class StoredObject(Place):
     @contextmanager
     def replaced(self) -> Iterator[Replacement]:
         """Give an upload to write; it is completed at the end, or given up."""
-        file = self._fs.open(self._path, "wb", autocommit=False)
+        file = self._fs.open(self._path, "wb", block_size=UPLOAD_SIZE, autocommit=False)
         try:
             new = Replacement(file)
             yield new
-            file.close()
             if new.wanted:
+                file.close()
                 file.commit()
-            else:
-                file.discard()
         except BaseException:
-            file.discard()
+            _give_up(file)
             raise
-        self._fs.invalidate_cache(self._path)
+        if not new.wanted:
+            _give_up(file)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Say what went wrong in the store's words, as our error."""
+        """Say what went wrong in the store's words, without what may be a secret in them."""
         try:
             yield
         except ReportingError:
             raise
         except Exception as error:
-            raise StoreError(f"{self}: {type(error).__name__}: {error}") from error
+            said = re.sub(r"//[^/@\s]*@", "//", re.sub(r"\?\S*", "?…", str(error)))
+            raise StoreError(f"{self}: {type(error).__name__}: {said}") from None
 
     def _info(self) -> dict[str, Any] | None:
-        self._fs.invalidate_cache(self._path)
+        for path in (self._path, self._path.rpartition("/")[0]):  # what is known of both may be old
+            self._fs.invalidate_cache(path)
         try:
             info: dict[str, Any] = self._fs.info(self._path)
         except FileNotFoundError:
@@ -171,12 +204,20 @@ def _etag(info: dict[str, Any]) -> str | None:
     return None if found is None else str(found)
 
 
-def place_of(url: str) -> Place:
-    """Return the place that a destination names.
+def _give_up(file: Any) -> None:
+    """Leave an upload without a trace. Some stores publish what is closed, also by the garbage collector."""
+    with suppress(Exception):  # what led here is the error to tell
+        file.discard()
+    with suppress(AttributeError):
+        file.closed = True
 
-    :param url: an absolute local path, or what ObjectStoragePath takes, such as
-        ``s3://conn_id@bucket/key``.
-    :raises ConfigurationError: when the connection is missing, or no provider is installed that knows the scheme.
+
+def place_of(url: str) -> Place:
+    """Return the place that a destination names; nothing is asked of the store.
+
+    :param url: an absolute local path, or what ObjectStoragePath takes, such as ``s3://conn_id@bucket/key``.
+    :raises ConfigurationError: when the connection is missing, no provider is installed that knows the scheme, or
+        the store can't publish a file at once.
     """
     from airflow_reportrun.landing.files import LocalFile
 
@@ -188,6 +229,11 @@ def place_of(url: str) -> Place:
 
         memory = MemoryFileSystem()
         return StoredObject(url, memory, memory._strip_protocol(url))
+    if parts.scheme not in OBJECT_STORES:
+        raise ConfigurationError(
+            f"destination {url!r}: a report is published at once, which can be done on local paths and on "
+            f"{', '.join(f'{scheme}://' for scheme in OBJECT_STORES)}."
+        )
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
 
     conn_id = parts.netloc.rpartition("@")[0]
@@ -200,6 +246,6 @@ def place_of(url: str) -> Place:
         raise ConfigurationError(f"destination {url!r}: there is no Airflow connection {conn_id!r}.") from None
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
-            f"destination {url!r}: {error}. A scheme needs its provider, such as "
-            "apache-airflow-providers-amazon[s3fs] for s3."
+            f"destination {url!r}: {error}. The scheme needs its provider, such as "
+            "apache-airflow-providers-amazon[s3fs] for s3://."
         ) from error
