@@ -29,7 +29,7 @@ if AIRFLOW_2:
     sys.modules["tests.task_runner"] = importlib.import_module("tests.task_runner_2")
     collect_ignore = ["test_crashes.py", "test_docs_intervals.py"]  # their tables are about Airflow 3
 
-pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin"]
+pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin", "tests.databases"]
 
 # A machine's load is no failure of ours.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -32,13 +32,17 @@ END = datetime(2024, 5, 2, tzinfo=UTC)
 
 @dataclass
 class Try:
-    """How one try of a task instance ended; ``retry_delay`` is that of a retry policy."""
+    """How one try of a task instance ended.
+
+    ``retry_delay`` is that of a retry policy, ``asset_extras`` what goes with the events of its outlets.
+    """
 
     state: str
     error: BaseException | None
     xcoms: dict[str, Any]
     deferral: Any = None
     retry_delay: timedelta | None = None
+    asset_extras: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def returned(self) -> Any:
@@ -98,7 +102,8 @@ class TaskRunner:
             self.first_reschedule = self.first_reschedule or datetime.now(UTC)
         deferral = message if state == "deferred" else None
         delay = getattr(message, "retry_delay_seconds", None)
-        return Try(state, error, mine, deferral, None if delay is None else timedelta(seconds=delay))
+        extras = [event["extra"] for event in getattr(message, "outlet_events", None) or ()]
+        return Try(state, error, mine, deferral, None if delay is None else timedelta(seconds=delay), extras)
 
     def _execute(
         self, task: Any, instance: TaskInstance, answer: Callable[[httpx.Request], httpx.Response]

@@ -43,6 +43,8 @@ _DAG_RUN_FIELDS = {
 
 # Types are checked on Airflow 3, where these are not the same.
 DagRun: Any = models.DagRun
+DatasetEvent: Any = importlib.import_module("airflow.models.dataset").DatasetEvent
+DatasetModel: Any = importlib.import_module("airflow.models.dataset").DatasetModel
 SerializedDAG: Any = importlib.import_module("airflow.serialization.serialized_objects").SerializedDAG
 TaskInstance: Any = models.TaskInstance
 Trigger: Any = models.Trigger
@@ -62,12 +64,13 @@ class Deferral:
 
 @dataclass
 class Try:
-    """How one try of a task instance ended."""
+    """How one try of a task instance ended; ``asset_extras`` is what goes with the events of its outlets."""
 
     state: str
     error: BaseException | None
     xcoms: dict[str, Any]
     deferral: Any = None
+    asset_extras: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def returned(self) -> Any:
@@ -101,6 +104,9 @@ class TaskRunner:
         self._begin(task.dag_id)
         error = None
         with create_session() as session:
+            for outlet in task.outlets:  # which Airflow 2 knows from parsing the DAG
+                if not session.query(DatasetModel).filter_by(uri=outlet.uri).count():
+                    session.add(DatasetModel(uri=outlet.uri))
             key = {"dag_id": task.dag_id, "task_id": task.task_id, "run_id": self.run_id, "map_index": map_index}
             instance: Any = session.get(TaskInstance, key)
             if instance is None:
@@ -122,7 +128,9 @@ class TaskRunner:
             state = TaskInstanceState(instance.state).value
             deferral = self._deferral(instance) if state == "deferred" else None
             xcoms = self._xcoms(instance, session)
-        return Try(state, error, {**xcoms, **self._links(instance, task)}, deferral)
+            mine = {f"source_{name}": key[name] for name in ("dag_id", "task_id", "run_id")}
+            extras = [event.extra for event in session.query(DatasetEvent).filter_by(**mine)]
+        return Try(state, error, {**xcoms, **self._links(instance, task)}, deferral, extras)
 
     def trigger(self, tried: Try) -> Any:
         """Make the trigger of a deferred task from what Airflow stored of it."""
@@ -164,6 +172,7 @@ class TaskRunner:
             if dag_id not in self._begun:
                 self._begun.add(dag_id)
                 session.query(DagRun).filter_by(dag_id=dag_id).delete()  # and by cascade what belongs to it
+                session.query(DatasetEvent).filter_by(source_dag_id=dag_id).delete()
                 session.add(
                     DagRun(
                         dag_id=dag_id,

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_reportrun.landing import parquet
+from airflow_reportrun.landing import typed
 from airflow_reportrun.landing.columns import Column
 from airflow_reportrun.landing.parquet import ParquetFacts, write_parquet
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, MoreDecimalsError
@@ -55,7 +55,7 @@ def column(name: str, *cells: str | None, **options: Any) -> list[Any]:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many blocks and row groups in a report of a few rows."""
-    monkeypatch.setattr(parquet, "BLOCK_SIZE", 64)
+    monkeypatch.setattr(typed, "BLOCK_SIZE", 64)
 
 
 TEXT = st.text(st.one_of(st.sampled_from('",\n\r é李\0'), st.characters(exclude_categories=["Cs"])), max_size=12)
@@ -73,7 +73,7 @@ TEXT = st.text(st.one_of(st.sampled_from('",\n\r é李\0'), st.characters(exclud
 def test_text_comes_back_as_it_was(rows: list[list[str | None]], size: int, block: int, line_end: str) -> None:
     """Quotes, commas, line ends and any letter; NULL is not the empty text, wherever the bytes were cut."""
     names = [f"column {number}" for number in range(len(rows[0]) if rows else 1)]
-    with mock.patch.object(parquet, "BLOCK_SIZE", block):
+    with mock.patch.object(typed, "BLOCK_SIZE", block):
         table, facts = converted(as_stripe_writes([names, *rows], line_end), size=size)
     assert list(zip(*table.to_pydict().values(), strict=True)) == [tuple(row) for row in rows]
     assert facts == ParquetFacts(len(rows), [Column(name, "text") for name in names])
@@ -102,7 +102,7 @@ def test_money_is_exact_or_asks_for_more_places(cells: list[str | None], separat
     rows = [[cell and cell.replace(".", separator), "x"] for cell in cells]
     whole = as_stripe_writes([["gross", "x"], *rows])
     types: Mapping[str, str] = {}
-    with mock.patch.object(parquet, "BLOCK_SIZE", block):
+    with mock.patch.object(typed, "BLOCK_SIZE", block):
         for _ in range(5):  # 2, 3, 6 and 18 places
             try:
                 table, facts = converted(whole, column_types=types, decimal_separator=separator)
@@ -119,7 +119,7 @@ def test_what_asks_for_more_places_keeps_what_the_user_said() -> None:
     """And says which column it was."""
     whole = as_stripe_writes([["gross", "fee"], *[["1.50", "1.00"]] * 9, ["1.500001", "x"]])
     with (
-        mock.patch.object(parquet, "BLOCK_SIZE", 16),
+        mock.patch.object(typed, "BLOCK_SIZE", 16),
         pytest.raises(MoreDecimalsError, match=r"'gross'.* 6 ") as caught,
     ):
         converted(whole, column_types={"fee": "text"})
@@ -177,7 +177,7 @@ def test_timestamps_are_the_instants_that_they_were(
         return None if instant is None else instant.astimezone(ZoneInfo(where)).isoformat(" ")[:19]
 
     rows = [[written(instant, zone), written(instant, "UTC"), written(instant, zone)] for instant in instants]
-    with mock.patch.object(parquet, "BLOCK_SIZE", block):
+    with mock.patch.object(typed, "BLOCK_SIZE", block):
         table, _ = converted(as_stripe_writes([["created", "created_utc", "available_on"], *rows]), timezone=zone)
     assert set(table.schema.types) == {pa.timestamp("us", "UTC")}
     assert table["created"].to_pylist() == instants

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,7 @@ class Manifest:
     file_size: int
     file_sha256: str
     rows: int | None
-    columns: Sequence[str] | None
+    columns: tuple[str, ...] | None
     format: str
     path: str
     column_types: Mapping[str, str] | None = None
@@ -120,13 +120,13 @@ class Manifest:
             report_run_id=run.id,
             report_type=run.report_type,
             parameters=run.parameters,
-            interval_start=_iso(run.parameters.get("interval_start")),
-            interval_end=_iso(run.parameters.get("interval_end")),
+            interval_start=iso(run.parameters.get("interval_start")),
+            interval_end=iso(run.parameters.get("interval_end")),
             stripe_account=stripe_account,
             livemode=run.livemode,
             file_id=file.id,
             file_size=file.size,
-            landed_at=_iso(time.time()),
+            landed_at=iso(time.time()),
             **landed,
         )
 
@@ -144,7 +144,9 @@ class Manifest:
                     f"The manifest has version {version}, and this package knows version {VERSION}: upgrade "
                     "airflow-provider-reportrun, or remove the manifest to land the report anew."
                 )
-            return cls(**{field.name: it[field.name] for field in fields(cls)})
+            columns = it["columns"]
+            known = {field.name: it[field.name] for field in fields(cls)}
+            return cls(**{**known, "columns": None if columns is None else tuple(columns)})
         except (ValueError, LookupError, TypeError) as error:
             raise ManifestError(f"This is no manifest ({error!r}); remove it to land the report anew.") from None
 
@@ -160,7 +162,8 @@ class Manifest:
         )
 
 
-def _iso(seconds: float | str | None) -> str | None:
+def iso(seconds: float | str | None) -> str | None:
+    """Return an instant of epoch seconds as ISO 8601 in UTC."""
     if seconds is None:
         return None
     return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"

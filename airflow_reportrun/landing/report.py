@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_reportrun.landing.columns import check_column_types, columns_of
 from airflow_reportrun.landing.compressed import gzipped
-from airflow_reportrun.landing.manifest import Manifest, Subject
+from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
@@ -19,6 +20,7 @@ from airflow_reportrun.reporting.errors import (
     LandingConflictError,
     ManifestError,
     MoreDecimalsError,
+    ReportExpiredError,
     ReportNotReadyError,
     ReportRunFailedError,
 )
@@ -88,6 +90,18 @@ def finished_file(run: ReportRun) -> File:
             f"Report run {run.id} is {run.status} and has no file yet; wait for it with StripeReportRunSensor."
         )
     return run.result
+
+
+def require_unexpired(run: ReportRun, file: File) -> None:
+    """Refuse a file that Stripe keeps no longer.
+
+    :raises ReportExpiredError: see above.
+    """
+    if file.expires_at is not None and file.expires_at <= time.time():
+        raise ReportExpiredError(
+            f"The file of report run {run.id} expired at {iso(file.expires_at)}. Clear the task that created it, "
+            "which asks for a fresh one."
+        )
 
 
 def is_csv(run: ReportRun) -> bool:
@@ -161,6 +175,7 @@ def land_report(
         :mod:`~airflow_reportrun.landing.columns`.
     :raises ReportRunFailedError: when the run failed.
     :raises ReportNotReadyError: when the run has no file yet.
+    :raises ReportExpiredError: when Stripe no longer has the file, and it is not there.
     :raises LandingConflictError: when another report or interval is landed in the place.
     :raises DownloadError: when what comes is not the report that was asked for, or there is no room for it.
     :raises ContentsError: when a cell is not of its column's type.
@@ -182,6 +197,7 @@ def land_report(
         if before and before.file_id == file.id:
             log.info("Report run %s is landed already, in %s", run.id, place)
             return Landed(str(place), place.uri, before)
+        require_unexpired(run, file)
         place.require_space(file.size)
         defaults = (
             () if run.parameters.get("columns") else hook.retrieve_report_type(run.report_type).default_columns

@@ -2,5 +2,6 @@
 
 from airflow_reportrun.operators.download import StripeReportDownloadOperator
 from airflow_reportrun.operators.run import StripeReportRunOperator
+from airflow_reportrun.operators.sql import StripeReportToSqlOperator
 
-__all__ = ["StripeReportDownloadOperator", "StripeReportRunOperator"]
+__all__ = ["StripeReportDownloadOperator", "StripeReportRunOperator", "StripeReportToSqlOperator"]

@@ -31,6 +31,7 @@ from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     DataMissingError,
     DataNotReadyError,
+    ReportExpiredError,
     ReportRunFailedError,
 )
 from airflow_reportrun.reporting.parameters import (
@@ -409,7 +410,10 @@ class StripeReportRunOperator(AskingOperator):
         from airflow_reportrun.landing.report import land_report
         from airflow_reportrun.landing.stores import place_of
 
-        return land_report(self.hook, run, place_of(destination.replace(LATER, run.id)))
+        try:
+            return land_report(self.hook, run, place_of(destination.replace(LATER, run.id)))
+        except ReportExpiredError as error:
+            raise AirflowException(f"{error} A retry of this task does so, too.") from error
 
     def _conclude(self, context: Context, event: ReportRunEvent, resume: Mapping[str, Any]) -> dict[str, Any]:
         """Return the task's result, or raise what the outcome means."""

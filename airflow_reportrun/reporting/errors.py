@@ -9,6 +9,7 @@
     ├── UnexpectedResponseError     an answer that is not what Stripe documents
     ├── ReportRunFailedError        the report run ended as `failed`
     ├── ReportNotReadyError         the report run has no file yet
+    ├── ReportExpiredError          Stripe no longer has the report run's file
     ├── NoReportTypesError          the account can't run any report yet
     ├── DataMissingError            the interval begins before the account's data
     ├── DownloadError               the bytes that arrived are not the file that Stripe describes
@@ -79,6 +80,10 @@ class ReportNotReadyError(ReportingError):
     """A report run that has not succeeded, so that there is no file to fetch."""
 
     is_transient = True
+
+
+class ReportExpiredError(ReportingError):
+    """A report run whose file Stripe no longer has: its report has to be asked for anew."""
 
 
 class NoReportTypesError(ReportingError):

@@ -1,0 +1,266 @@
+"""The tables: the one with the reports' rows, and the one that says what is landed in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.landing.columns import Column
+    from airflow_reportrun.landing.manifest import Manifest, Subject
+    from airflow_reportrun.landing.sql.databases import Database
+
+LANDINGS = "stripe_report_landings"
+"""Name of the table of manifests, which stands in the schema of the tables that it is about."""
+
+OURS = ("_report_type", "_stripe_account", "_filters", "_interval_start", "_interval_end", "_report_run_id")
+"""The columns that each row has besides those of its report."""
+
+LONGEST_NAME = 63
+"""Bytes of a name, PostgreSQL's limit; a longer one is cut and ends in a digest, in every database."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where rows go.
+
+    :param schema: None where the database has none.
+    :param name: of the table.
+    """
+
+    schema: str | None
+    name: str
+
+    @classmethod
+    def of(cls, table: str, default_schema: str | None) -> Place:
+        """Read ``table`` or ``schema.table``.
+
+        :raises ConfigurationError: when it is neither.
+        """
+        schema, dot, name = table.rpartition(".")
+        if not name or (dot and not schema) or "." in schema:
+            raise ConfigurationError(f"table {table!r}: give a name, or a schema and a name with a point between.")
+        if len(name.encode()) > LONGEST_NAME or name.lower() == LANDINGS:
+            why = (
+                "is the table of manifests" if name.lower() == LANDINGS else f"has more than {LONGEST_NAME} bytes"
+            )
+            raise ConfigurationError(f"table {table!r}: {name} {why}; choose another name.")
+        return cls(schema or default_schema, name)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a report's columns lie in the table.
+
+    :param table: with the columns of the report in its order, and ours behind them.
+    :param columns: of the report; as text where the table has text.
+    :param places: how many the table has behind the point, by the name of the money, where it limits them.
+    :param exists: the table does.
+    :param missing: the columns that it lacks.
+    """
+
+    table: sa.Table
+    columns: Sequence[Column]
+    places: Mapping[str, int]
+    exists: bool
+    missing: Sequence[Any]
+
+
+def landings_table(database: Database, schema: str | None) -> sa.Table:
+    """Return the table of manifests."""
+    instant = database.instant_type()
+    return sa.Table(
+        LANDINGS,
+        sa.MetaData(),
+        sa.Column("table_name", sa.String(255), primary_key=True),
+        sa.Column("landing", sa.String(64), primary_key=True),
+        sa.Column("report", sa.String(255), nullable=False),
+        sa.Column("livemode", sa.Boolean(), nullable=False),
+        sa.Column("stripe_account", sa.String(255)),
+        sa.Column("filters", sa.Text()),
+        sa.Column("interval_start", instant),
+        sa.Column("interval_end", instant),
+        sa.Column("report_run_id", sa.String(255)),
+        sa.Column("row_count", sa.BigInteger(), nullable=False),
+        sa.Column("manifest", sa.Text(), nullable=False),
+        schema=schema,
+    )
+
+
+def landing_key(subject: Subject) -> str:
+    """Return the digest of a subject: NULLs and filters make no good key."""
+    parts = [
+        *(subject.report, subject.livemode, subject.stripe_account),
+        *(sorted(subject.filters.items()), subject.interval_start, subject.interval_end),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def filters_of(subject: Subject) -> str | None:
+    """Return what the rows and the manifests say of the parameters that chose rows."""
+    return json.dumps(dict(subject.filters), sort_keys=True) if subject.filters else None
+
+
+def our_values(manifest: Manifest, database: Database) -> Sequence[Any]:
+    """Return what each row of a landing says in our columns."""
+    subject = manifest.subject
+    return (
+        *(manifest.report_type, subject.stripe_account, filters_of(subject)),
+        *(database.instant(subject.interval_start), database.instant(subject.interval_end)),
+        manifest.report_run_id,
+    )
+
+
+def rows_of(table: sa.Table, subject: Subject, database: Database) -> Any:
+    """Return the condition that the rows of a landing fulfil, of whichever version of the report."""
+    report_type = table.c["_report_type"]
+    family = subject.report.replace("/", "//").replace("_", "/_").replace("%", "/%")
+    conditions = [
+        report_type.like(f"{family}.%", escape="/"),
+        ~report_type.like(f"{family}.%.%", escape="/"),  # another family, whose name goes on
+    ]
+    values = {
+        "_stripe_account": subject.stripe_account,
+        "_filters": filters_of(subject),
+        "_interval_start": database.instant(subject.interval_start),
+        "_interval_end": database.instant(subject.interval_end),
+    }
+    for name, value in values.items():
+        column = table.c[name]
+        conditions.append(column.is_(None) if value is None else column == value)
+    return sa.and_(*conditions)
+
+
+def our_table(database: Database, place: Place) -> sa.Table:
+    """Return the table as far as it is known without a report."""
+    return sa.Table(place.name, sa.MetaData(), *_our_columns(database), schema=place.schema)
+
+
+def layout_of(
+    connection: sa.engine.Connection, database: Database, place: Place, columns: Sequence[Column]
+) -> Layout:
+    """Look at a table, and say how a report fits into it.
+
+    :raises ContentsError: when it does not: two names for one column, or a column of another type.
+    :raises LandingConflictError: when the table is none of ours.
+    """
+    names = _names(columns, database)
+    inspector = sa.inspect(connection)
+    exists = inspector.has_table(place.name, schema=place.schema)
+    found = inspector.get_columns(place.name, schema=place.schema) if exists else []
+    known = {_folded(column["name"], database): column for column in found}
+    if exists and (lost := [name for name in OURS if _folded(name, database) not in known]):
+        raise LandingConflictError(
+            f"The table {place} exists and lacks {', '.join(lost)}, which tell whose row is whose: "
+            "name another table, or add these columns to it (docs/sql.md shows how they are defined)."
+        )
+    laid, places = [], {}
+    written = []
+    missing = []
+    for column, name in zip(columns, names, strict=True):
+        there = known.get(_folded(name, database))
+        if there is None:
+            made = sa.Column(name, database.type_of(column))
+            missing.append(made)
+        else:
+            column = _fitted(column, there, database, place)
+            made = sa.Column(there["name"], there["type"])
+        laid.append(made)
+        written.append(column)
+        scale = getattr(made.type, "scale", None)
+        if column.kind == "money" and isinstance(made.type, sa.Numeric) and scale is not None:
+            places[column.name] = scale
+    table = sa.Table(place.name, sa.MetaData(), *laid, *_our_columns(database), schema=place.schema)
+    if not exists:
+        # What is deleted and counted by; an end has every report but that of a payout, which has a filter.
+        by = (table.c["_interval_end"], table.c["_interval_start"], table.c["_filters"])
+        sa.Index(fitting(f"{place.name}_landing"), *by)
+    return Layout(table, written, places, exists, missing)
+
+
+def add_columns(connection: sa.engine.Connection, layout: Layout) -> None:
+    """Add the columns that an existing table lacks."""
+    dialect = connection.dialect
+    target = dialect.identifier_preparer.format_table(layout.table)
+    for column in layout.missing:
+        definition = sa.schema.CreateColumn(layout.table.c[column.name]).compile(dialect=dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {target} ADD COLUMN {definition}")
+
+
+def fitting(name: str) -> str:
+    """Return a name, cut where it is longer than names may be: its beginning, and what tells it from others."""
+    encoded = name.encode()
+    if len(encoded) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
+
+
+def _our_columns(database: Database) -> Sequence[Any]:
+    text, instant = sa.String(255), database.instant_type()
+    types = (text, text, text, instant, instant, text)
+    required = ("_report_type", "_report_run_id")
+    return [sa.Column(name, kind, nullable=name not in required) for name, kind in zip(OURS, types, strict=True)]
+
+
+def _names(columns: Sequence[Column], database: Database) -> Sequence[str]:
+    """Return the names that the database gets for the report's columns, all of them different."""
+    taken = {_folded(name, database): name for name in OURS}
+    names = []
+    for column in columns:
+        if "\0" in column.name:
+            raise ContentsError(f"No table can have a column {column.name!r}.")
+        name = fitting(column.name)
+        if other := taken.get(_folded(name, database)):
+            whose = "this package has of its own" if other in OURS else "the report has, too"
+            raise ContentsError(
+                f"The column {column.name!r} would be the same in the database as {other!r}, which {whose}; "
+                "ask for the report with other columns."
+            )
+        taken[_folded(name, database)] = column.name
+        names.append(name)
+    return names
+
+
+def _folded(name: str, database: Database) -> str:
+    return name if database.distinguishes_case else name.lower()
+
+
+def _fitted(column: Column, there: Any, database: Database, place: Place) -> Column:
+    """Return how a column of the report goes into one that the table has."""
+    kind = there["type"]
+    if database.text_holds_everything and isinstance(database.type_of(column), sa.Text):
+        if isinstance(kind, sa.Text):
+            return column
+    elif isinstance(kind, sa.String):
+        return replace(column, kind="text")  # as Stripe wrote it
+    elif _holds(kind, column.kind, database):
+        return column
+    raise ContentsError(
+        f"The column {column.name!r} of the table {place} is {kind}, and the report's is {column.kind}: values "
+        "would be lost or changed. Alter the table's column, name another table, or set "
+        f"column_types={{{column.name!r}: …}} to a kind that the table's column holds."
+    )
+
+
+def _holds(kind: Any, wanted: str, database: Database) -> bool:
+    exact = isinstance(kind, sa.Numeric) and not isinstance(kind, sa.Float)
+    if wanted == "money":
+        return exact
+    if wanted == "integer":
+        return exact or isinstance(kind, sa.Integer)
+    if wanted == "boolean":  # many databases have numbers for it
+        return isinstance(kind, sa.Boolean) or (not database.distinguishes_case and isinstance(kind, sa.Integer))
+    if wanted in ("timestamp", "timestamp_utc"):
+        return isinstance(kind, sa.DateTime)
+    return wanted == "date" and isinstance(kind, sa.Date)

@@ -1,0 +1,62 @@
+"""Whether two landings in one table count the same thing twice."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_reportrun.landing.manifest import Subject
+
+
+class Overlap(Enum):
+    """How what is landed anew stands to what is there."""
+
+    SAME = "same"
+    """It is about the same, and replaces it."""
+    APART = "apart"
+    """Both can stand in one table."""
+    COVERED = "covered"
+    """All that is there would come again, and more."""
+    CONFLICT = "conflict"
+    """Some of it would come again, and some would be lost without it."""
+
+
+def overlap(new: Subject, old: Subject) -> Overlap:
+    """Compare two subjects.
+
+    Reports of other families or accounts say something else. Otherwise both count the same when their intervals
+    touch and no filter that both have tells them apart. A report with nothing but an end (a state at that instant)
+    touches one of the same instant, and reports without bounds (of one payout) touch each other.
+    """
+    if new == old:
+        return Overlap.SAME
+    if (new.report, new.livemode, new.stripe_account) != (old.report, old.livemode, old.stripe_account):
+        return Overlap.APART
+    if not _touch(new, old) or any(old.filters.get(name, value) != value for name, value in new.filters.items()):
+        return Overlap.APART
+    # With a filter less there is more in it.
+    covered = _contains(new, old) and new.filters.items() <= old.filters.items()
+    return Overlap.COVERED if covered else Overlap.CONFLICT
+
+
+def _touch(one: Subject, other: Subject) -> bool:
+    if _is_span(one) and _is_span(other):
+        return _bounds(one)[0] < _bounds(other)[1] and _bounds(other)[0] < _bounds(one)[1]
+    if _is_span(one) or _is_span(other):
+        return True  # who knows; no report type is both
+    return one.interval_end == other.interval_end
+
+
+def _contains(new: Subject, old: Subject) -> bool:
+    if _is_span(new) and _is_span(old):
+        return _bounds(new)[0] <= _bounds(old)[0] and _bounds(old)[1] <= _bounds(new)[1]
+    return (new.interval_start, new.interval_end) == (old.interval_start, old.interval_end)
+
+
+def _is_span(subject: Subject) -> bool:
+    return subject.interval_start is not None and subject.interval_end is not None
+
+
+def _bounds(subject: Subject) -> tuple[int, int]:
+    return subject.interval_start or 0, subject.interval_end or 0

@@ -1,0 +1,107 @@
+"""A finished report run lands in a table: downloaded, checked, and loaded at once."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+from airflow_reportrun.landing.columns import check_column_types, columns_of
+from airflow_reportrun.landing.files import LocalFile
+from airflow_reportrun.landing.manifest import Manifest, Subject
+from airflow_reportrun.landing.report import Contents, Landed, finished_file, is_csv, require_unexpired
+from airflow_reportrun.landing.sql.loading import landed, load
+from airflow_reportrun.reporting.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_reportrun.hooks import StripeReportingHook
+    from airflow_reportrun.reporting.models import ReportRun
+
+log = logging.getLogger(__name__)
+
+
+def land_in_table(
+    hook: StripeReportingHook,
+    run: ReportRun,
+    warehouse: DbApiHook,
+    table: str,
+    *,
+    column_types: Mapping[str, str] | None = None,
+    on_overlap: Literal["fail", "replace"] = "fail",
+) -> Landed:
+    """Bring the file of a report run into a table, unless it is there.
+
+    The file waits in the worker's temporary folder until it is whole, so that the table is locked for no longer
+    than its rows take; it has no name there, and is gone however the process ends.
+
+    :param hook: of the account that the run acted as.
+    :param run: a succeeded one.
+    :param warehouse: of the database.
+    :param table: ``table`` or ``schema.table``.
+    :param column_types: kinds by column name that overrule the table of :mod:`~airflow_reportrun.landing.columns`.
+    :param on_overlap: see :func:`~airflow_reportrun.landing.sql.loading.load`.
+    :raises ReportRunFailedError: when the run failed.
+    :raises ReportNotReadyError: when the run has no file yet.
+    :raises ReportExpiredError: when Stripe no longer has the file, and its rows are not there.
+    :raises DownloadError: when what comes is not the report that was asked for, or there is no room for it.
+    :raises LandingConflictError: when rows would count twice, or be lost.
+    :raises ContentsError: when a cell is not of its column's type, or of the table's.
+    :raises ConfigurationError: when the file is compressed, or an option can't be.
+    :raises StoreError: when the temporary folder can't be written to.
+    """
+    check_column_types(column_types or {})
+    file = finished_file(run)
+    if not is_csv(run):
+        raise ConfigurationError(f"Report run {run.id} has a compressed file, which no table can take.")
+    account = hook.settings.stripe_account
+    subject = Subject.of(run.report_type, run.parameters, livemode=run.livemode, stripe_account=account)
+    before = landed(warehouse, table, subject)
+    if before and before.file_id == file.id and _types(before, column_types) == before.column_types:
+        log.info("Report run %s is landed already, in %s", run.id, before.path)
+        return _landed(warehouse, before)
+    require_unexpired(run, file)
+    folder = LocalFile(Path(tempfile.gettempdir(), file.id))
+    defaults = () if run.parameters.get("columns") else hook.retrieve_report_type(run.report_type).default_columns
+
+    with folder.errors():
+        folder.require_space(file.size)
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, where other errors are possible
+    with spool:
+
+        def save(chunks: Iterator[bytes]) -> dict[str, Any]:
+            spool.seek(0)
+            spool.truncate()
+            contents = Contents(run, defaults)
+            for chunk in contents.watched(chunks):
+                spool.write(chunk)
+            spool.flush()
+            return contents.facts()
+
+        with folder.errors():
+            facts = hook.read_file(file, save)
+        manifest = load(
+            warehouse,
+            table,
+            spool,
+            Manifest.of(run, file, account, format="sql", path=table, **facts),
+            column_types=column_types,
+            timezone=run.parameters.get("timezone", "Etc/UTC"),
+            decimal_separator=run.parameters.get("decimal_separator", "."),
+            on_overlap=on_overlap,
+        )
+    return _landed(warehouse, manifest)
+
+
+def _types(before: Manifest, column_types: Mapping[str, str] | None) -> Mapping[str, str]:
+    return {column.name: column.declared for column in columns_of(before.columns or (), column_types)}
+
+
+def _landed(warehouse: DbApiHook, manifest: Manifest) -> Landed:
+    # By the connection: its host may be another one for each who knows the database.
+    uri = f"sql://{quote(warehouse.get_conn_id())}/{quote(manifest.path)}"
+    return Landed(manifest.path, uri, manifest)

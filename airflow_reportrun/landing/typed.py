@@ -1,0 +1,324 @@
+"""A report's CSV as typed tables of pyarrow, block by block: what Parquet files and databases are made of.
+
+What the kinds of `columns` come to:
+
+* A timestamp is an instant, in microseconds and UTC. In an hour that the clocks repeat it is the earlier one,
+  unless the report has the column's twin in UTC (``created`` and ``created_utc``), which knows. A time that the
+  clocks skip is an error, since no report in that time zone can show it.
+* A date is a date, a count a 64 bit integer; what nobody knows is text. ``NULL`` and ``""`` are kept apart in
+  text. In other columns ``""`` is an error.
+* Money is the digits that Stripe wrote, behind a point, as text: that is exact, and whoever has a type for
+  decimals makes one of it.
+
+pyarrow was chosen since it refuses to round where DuckDB and polars round silently, tells ``NULL`` from ``""``,
+and takes bytes as they come.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from airflow_reportrun.landing.columns import Column
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
+
+try:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.csv
+except ImportError as error:
+    raise ConfigurationError(
+        f"Typed columns need pyarrow ({error}): pip install 'airflow-provider-reportrun[parquet]' for files, "
+        "pip install 'airflow-provider-reportrun[sql]' for databases"
+    ) from None
+
+BLOCK_SIZE = 4 << 20
+"""Bytes that are converted at once."""
+
+_MAX_RECORD = 16 * BLOCK_SIZE
+_SHOWN = 80  # characters of a cell in an error
+_UTC = ("Etc/UTC", "UTC")
+
+_LOCAL = pa.timestamp("s")  # what a report writes: seconds without a zone
+INSTANT = pa.timestamp("us", "UTC")
+_READ_AS = {
+    "money": pa.string(),
+    "integer": pa.int64(),
+    "boolean": pa.bool_(),
+    "timestamp": _LOCAL,
+    "timestamp_utc": _LOCAL,
+    "date": _LOCAL,  # so that a date with a midnight behind it is one, too
+    "text": pa.string(),
+}
+_MADE_AS = {**_READ_AS, "timestamp": INSTANT, "timestamp_utc": INSTANT, "date": pa.date32()}
+
+
+class Converter:
+    """Turns blocks of records into tables of one schema, in the order of the file.
+
+    :param columns: of the header, in its order.
+    :param timezone: the IANA name of the time zone that the report was asked for.
+    :param decimal_separator: the one that the report was asked for, a point or a comma.
+    """
+
+    def __init__(self, columns: Sequence[Column], timezone: str, decimal_separator: str) -> None:
+        self.columns = columns
+        self.rows = 0
+        """Those converted so far."""
+        self._names = [column.name for column in columns]
+        self._timezone = timezone
+        self.decimal_separator = decimal_separator
+        self._point = re.escape(decimal_separator)
+
+    @property
+    def schema(self) -> Any:
+        """Of the tables."""
+        return pa.schema([(column.name, self.made_as(column)) for column in self.columns])
+
+    def convert(self, block: memoryview) -> Any:
+        """Convert a block of whole records: all at once, and where that fails cell by cell, which tells why.
+
+        :raises ContentsError: when it is no CSV, or a cell is not of its column's kind; it names column, row (from
+            1, without the header) and value.
+        """
+        types = {column.name: self.read_as(column) for column in self.columns}
+        try:
+            cells = _read(block, types, self.decimal_separator)
+        except pa.ArrowInvalid:
+            cells = self.parsed(self.texts(block))
+        return self.counted(cells)
+
+    def read_as(self, column: Column) -> Any:
+        """Return the type that pyarrow parses."""
+        return _READ_AS[column.kind]
+
+    def made_as(self, column: Column) -> Any:
+        """Return the type that a column has in the tables."""
+        return _MADE_AS[column.kind]
+
+    def counted(self, cells: Any) -> Any:
+        """Make a table of the tables' types of cells that were read."""
+        made: dict[str, Any] = {}
+        for column in self.columns:
+            made[column.name] = self.made(column, cells)
+        self.rows += cells.num_rows
+        return pa.table(made, schema=self.schema)
+
+    def made(self, column: Column, cells: Any) -> Any:
+        """Return what becomes of a column of the cells that were read."""
+        own = cells[column.name]
+        if column.kind == "money":
+            return self.each(column, own, self._digits)
+        if column.kind == "timestamp_utc" or (column.kind == "timestamp" and self._timezone in _UTC):
+            return _in_utc(own)
+        if column.kind == "timestamp":
+            instants = self.each(
+                column, own, lambda some: pc.assume_timezone(some, self._timezone, ambiguous="earliest")
+            )
+            twin = f"{column.name}_utc"
+            if Column(twin, "timestamp_utc") not in self.columns:
+                return instants.cast(INSTANT)
+            later = pc.assume_timezone(own, self._timezone, ambiguous="latest").cast(INSTANT)
+            is_later = pc.fill_null(pc.equal(later, _in_utc(cells[twin])), False)
+            return pc.if_else(is_later, later, instants.cast(INSTANT))
+        if column.kind == "date":
+            return self.each(column, own, _dates)
+        return own.cast(self.made_as(column))
+
+    def _digits(self, cells: Any) -> Any:
+        whole = rf"^[+-]?([0-9]+({self._point}[0-9]*)?|{self._point}[0-9]+)$"
+        if pc.all(pc.match_substring_regex(cells, whole)).as_py() is False:
+            raise pa.ArrowInvalid("no plain decimal number")
+        return cells if self.decimal_separator == "." else pc.replace_substring(cells, self.decimal_separator, ".")
+
+    def decimals(self, cells: Any) -> int:
+        """Count the most places behind a point in the texts of a column."""
+        places = pc.extract_regex(cells, rf"^[+-]?[0-9]*{self._point}(?P<places>[0-9]+)$")
+        return pc.max(pc.utf8_length(pc.struct_field(places, "places"))).as_py() or 0
+
+    def texts(self, block: memoryview) -> Any:
+        """Read the cells of a block as they are written."""
+        try:
+            return _read(block, dict.fromkeys(self._names, pa.string()))
+        except pa.ArrowInvalid as error:
+            raise self._no_text(block, str(error)) from None
+
+    def _no_text(self, block: memoryview, reason: str) -> ContentsError:
+        """Say where a block is no table of text."""
+        uneven: list[Any] = []
+
+        def skip(row: Any) -> str:
+            uneven.append(row)
+            return "skip"
+
+        table = _read(block, dict.fromkeys(self._names, pa.binary()), uneven=skip)
+        if uneven:
+            row = uneven[0]
+            cells = f"{row.actual_columns} cells, and the header {row.expected_columns}"
+            return ContentsError(f"Row {self.rows + row.number} has {cells}.")
+        for name in self._names:
+            for row, cell in enumerate(table[name].to_pylist(), self.rows + 1):
+                try:
+                    (cell or b"").decode()
+                except UnicodeDecodeError:
+                    return ContentsError(f"Row {row} of column {name!r} is not UTF-8.")
+        return ContentsError(f"Behind row {self.rows}: {reason}")
+
+    def parsed(self, texts: Any) -> Any:
+        """Read what texts say, column by column."""
+        parsed = {
+            column.name: self.each(column, texts[column.name], self.parser(column)) for column in self.columns
+        }
+        return pa.table(parsed)
+
+    def parser(self, column: Column) -> Callable[[Any], Any]:
+        """Return what makes cells of a column's texts; it raises an ArrowInvalid."""
+        return lambda cells: cells.cast(self.read_as(column))
+
+    def each(self, column: Column, cells: Any, convert: Callable[[Any], Any]) -> Any:
+        """Convert the cells of a column, or find the first that can't be."""
+        try:
+            return convert(cells)
+        except pa.ArrowInvalid as error:
+            reason = _first_line(error)
+        start, stop = 0, len(cells)
+        while stop - start > 1:
+            middle = (start + stop) // 2
+            try:
+                convert(cells.slice(start, middle - start))
+            except pa.ArrowInvalid as error:
+                stop, reason = middle, _first_line(error)
+            else:
+                start = middle
+        shown = _shortened(repr(str(cells[start])))
+        kind = f"{column.kind} in {self._timezone}" if column.kind == "timestamp" else column.kind
+        raise ContentsError(
+            f"Row {self.rows + start + 1} of column {column.name!r}: {shown} is no {kind} ({reason}). "
+            f"To keep the column as Stripe writes it, set column_types={{{column.name!r}: 'text'}}."
+        )
+
+
+def _read(
+    block: memoryview,
+    types: Mapping[str, Any],
+    decimal_separator: str = ".",
+    uneven: Callable[[Any], str] | None = None,
+) -> Any:
+    """Read records without a header.
+
+    ``uneven`` is asked about rows of another length; only without threads do they have numbers.
+    """
+    if not block:
+        return pa.table({name: pa.array([], kind) for name, kind in types.items()})
+    return pyarrow.csv.read_csv(
+        pa.BufferReader(pa.py_buffer(block)),
+        pyarrow.csv.ReadOptions(
+            column_names=list(types),
+            block_size=len(block) + 1,
+            use_threads=uneven is None,
+        ),
+        pyarrow.csv.ParseOptions(
+            newlines_in_values=True,
+            ignore_empty_lines=len(types) > 1,  # with one column it is a row, of NULL
+            invalid_row_handler=uneven,
+        ),
+        pyarrow.csv.ConvertOptions(
+            column_types=types,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            decimal_point=decimal_separator,
+        ),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return _shortened(str(error).partition("\n")[0])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _in_utc(cells: Any) -> Any:
+    return cells.cast(pa.timestamp("us")).cast(INSTANT)
+
+
+def _dates(cells: Any) -> Any:
+    dates = cells.cast(pa.date32())
+    if pc.all(pc.equal(dates.cast(_LOCAL), cells)).as_py() is False:
+        raise pa.ArrowInvalid("it has a time of day")
+    return dates
+
+
+def check_timezone(timezone: str) -> None:
+    """Refuse a time zone that is unknown, before there is a report.
+
+    :raises ConfigurationError: naming it.
+    """
+    try:
+        pc.assume_timezone(pa.array([0], _LOCAL), timezone)
+    except pa.ArrowInvalid as error:
+        raise ConfigurationError(f"timezone {timezone!r}: {error}.") from None
+
+
+def blocks_of(chunks: Iterable[bytes]) -> Iterator[memoryview]:
+    """Cut bytes where records end, into blocks of about `BLOCK_SIZE` bytes.
+
+    :param chunks: the CSV as Stripe writes it, cut anywhere.
+    :raises ContentsError: when a record has no end.
+    """
+    waiting: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        if size >= BLOCK_SIZE:
+            block = b"".join(waiting)
+            end = _last_end(block)
+            if not end and len(block) > _MAX_RECORD:
+                raise ContentsError(f"A record has more than {_MAX_RECORD >> 20} MiB: a quote is missing.")
+            if end:
+                yield memoryview(block)[:end]
+            waiting = [block[end:]]
+            size = len(waiting[0]) if end else 0
+    if block := b"".join(waiting):
+        if block.count(b'"') % 2:
+            raise ContentsError("The report ends within a quoted cell.")
+        yield memoryview(block)
+
+
+def _last_end(block: bytes) -> int:
+    """Return how many bytes are whole records: up to the last end of a line behind an even number of quotes."""
+    odd = block.count(b'"') % 2
+    end = len(block)
+    while (line_end := block.rfind(b"\n", 0, end)) >= 0:
+        odd ^= block.count(b'"', line_end, end) % 2
+        if not odd:
+            return line_end + 1
+        end = line_end
+    return 0
+
+
+def split_header(block: memoryview) -> tuple[Sequence[str], memoryview]:
+    """Split the names off the first block.
+
+    :raises ContentsError: when they are none, or not UTF-8, or one comes twice.
+    """
+    text = bytes(block)
+    end = text.find(b"\n") + 1
+    while end and text.count(b'"', 0, end) % 2:
+        end = text.find(b"\n", end) + 1
+    end = end or len(text)
+    try:
+        names = next(csv.reader(StringIO(text[:end].decode("utf-8-sig"), newline="")), [])
+    except UnicodeDecodeError:
+        raise ContentsError("The header is not UTF-8.") from None
+    if not names:
+        raise ContentsError("The report has no header.")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ContentsError(f"The header has the column {twice[0]!r} more than once.")
+    return names, block[end:]

@@ -1,0 +1,108 @@
+"""The operator that lands the file of a report run in a table of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_reportrun.operators.landing import LandingOperator
+from airflow_reportrun.outcomes import (
+    airflow_errors,
+    given_options,
+    record_landing,
+    require_rendered,
+    result,
+)
+from airflow_reportrun.reporting.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+
+class StripeReportToSqlOperator(LandingOperator):
+    """Land the file of a succeeded report run in a table, with types (extra ``sql``).
+
+    One transaction replaces exactly the rows of the interval and records a manifest of it, so that a retry, a
+    clear and a backfill over what is landed neither duplicate nor lose a row. The table is created, and gets the
+    columns that it lacks; ``docs/sql.md`` describes it. What is there already is not transferred again. Creates no
+    report run. Returns what :class:`StripeReportRunOperator` returns, ``request_id`` aside; ``path`` is the table.
+
+    :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
+    :param table: ``table`` or ``schema.table``; the schema has to exist. (templated)
+    :param conn_id: Airflow connection of a database: PostgreSQL, SQLite, or another one with a hook based on
+        ``DbApiHook`` and a dialect of SQLAlchemy. (templated)
+    :param hook_params: what the connection's hook is made with, such as ``{"database": "finance"}``.
+    :param column_types: kinds by column name where they are to be others than the package's, such as
+        ``{"fee": "text"}``. (templated)
+    :param on_overlap: ``fail`` when landed rows are of other bounds and would count twice; ``replace`` the ones
+        that the interval covers whole, such as days by their month. (templated)
+    :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
+    :param stripe_account: account to act as: the one that the run was created for. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "report_run_id",
+        "table",
+        "conn_id",
+        "column_types",
+        "on_overlap",
+        "stripe_conn_id",
+        "stripe_account",
+    )
+    ui_color = "#e7e5ff"
+
+    def __init__(
+        self,
+        *,
+        table: str,
+        conn_id: str,
+        hook_params: Mapping[str, Any] | None = None,
+        column_types: Mapping[str, str] | None = None,
+        on_overlap: Literal["fail", "replace"] = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.table = table
+        self.conn_id = conn_id
+        self.hook_params = hook_params
+        self.column_types = column_types
+        self.on_overlap = on_overlap
+        self._given = given_options(self)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Land the file; see the class."""
+        with airflow_errors():
+            from airflow_reportrun.landing.sql.report import land_in_table
+
+            require_rendered(self, self._given)
+            if self.on_overlap not in ("fail", "replace"):
+                raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
+            warehouse = self._warehouse()
+            landed = land_in_table(
+                self.hook,
+                run := self.report_run(),
+                warehouse,
+                self.table,
+                column_types=self.column_types,
+                on_overlap=self.on_overlap,
+            )
+        record_landing(self, context, landed)
+        return result(run, landed=landed)
+
+    def _warehouse(self) -> DbApiHook:
+        try:
+            from airflow.providers.common.sql.hooks.sql import DbApiHook
+        except ImportError as error:
+            raise ConfigurationError(
+                f"A table needs the provider common.sql ({error}): pip install 'airflow-provider-reportrun[sql]'"
+            ) from None
+        connection = BaseHook.get_connection(self.conn_id)
+        hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
+        if not isinstance(hook, DbApiHook):
+            raise ConfigurationError(
+                f"conn_id {self.conn_id!r} is of type {connection.conn_type}, whose hook is no DbApiHook."
+            )
+        return hook

@@ -1,0 +1,141 @@
+"""A PostgreSQL of the tests' own, and Airflow connections to it and to SQLite."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseHook
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL that listens on a socket in a folder of its own."""
+
+    folder: Path
+    user: str
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """An Airflow connection to its database."""
+        return {"conn_type": "postgres", "host": str(self.folder), "login": self.user, "schema": "postgres"}
+
+
+def programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs, the newest ones; None where none are installed."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return folders[-1].parent if folders else None
+
+
+@contextmanager
+def running_postgres() -> Iterator[Server]:
+    """Make a PostgreSQL, and stop it in the end."""
+    bin_folder = programs()
+    if bin_folder is None:
+        raise FileNotFoundError("no PostgreSQL server is installed: apt-get install postgresql")
+    # Short, since the name of a socket has little room.
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    user = pwd.getpwuid(os.getuid()).pw_name
+    if os.getuid() == 0:  # which PostgreSQL refuses to run as
+        user = next(name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
+        shutil.chown(folder, user)
+    as_user: dict[str, Any] = {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL}
+    data = str(folder / "data")
+    subprocess.run(
+        [str(bin_folder / "initdb"), "-D", data, "-A", "trust", "-E", "UTF8", "--no-sync"], check=True, **as_user
+    )
+    settings = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off"}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([str(bin_folder / "postgres"), "-D", data, *options], stderr=log, **as_user)
+    try:
+        ready = [str(bin_folder / "pg_isready"), "-q", "-h", str(folder), "-d", "postgres"]
+        while subprocess.run(ready, check=False).returncode:
+            if process.poll() is not None:
+                raise RuntimeError((folder / "log").read_text())
+            time.sleep(0.05)
+        yield Server(folder, user)
+    finally:
+        process.send_signal(signal.SIGINT)  # at once, and in order
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _postgres_server() -> Iterator[Server]:
+    if programs() is None:
+        pytest.skip("no PostgreSQL server is installed")
+    with running_postgres() as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A database behind an Airflow connection; ``environ`` is what makes Airflow know it."""
+
+    name: str
+    connection: dict[str, Any]
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Environment variables."""
+        return {"AIRFLOW_CONN_WAREHOUSE": json.dumps(self.connection)}
+
+    def known(self, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+        """Let Airflow know the connection during a test."""
+        for name, value in self.environ.items():
+            monkeypatch.setenv(name, value)
+        return self
+
+    @property
+    def hook(self) -> Any:
+        """A new hook of the connection."""
+        return BaseHook.get_connection("warehouse").get_hook()
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows."""
+        connection = self.hook.get_conn()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            rows = cursor.fetchall() if cursor.description else []
+            connection.commit()
+            return rows
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """An empty SQLite file behind the connection ``warehouse``."""
+    connection = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    return Warehouse("sqlite", connection).known(monkeypatch)
+
+
+@pytest.fixture
+def postgres(_postgres_server: Server, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """An empty PostgreSQL behind the connection ``warehouse``."""
+    warehouse = Warehouse("postgresql", _postgres_server.connection).known(monkeypatch)
+    warehouse.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return warehouse
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def warehouse(request: pytest.FixtureRequest) -> Warehouse:
+    """Each of them."""
+    found: Warehouse = request.getfixturevalue(request.param)
+    return found

@@ -1,0 +1,168 @@
+"""What comes behind a report run: its file lands, as often as the task is run, and others are told of it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from airflow.providers.common.compat.sdk import DAG, Asset
+
+from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
+from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+from tests.task_runner import END, START, TaskRunner, Try, in_dag
+from tests.versions import needs_airflow_3
+
+
+@pytest.fixture(autouse=True)
+def sandbox(stripe_conn: StripeSandbox) -> StripeSandbox:
+    stripe_conn.configure(transition=AtOnce())
+    return stripe_conn
+
+
+def download(run_id: Any, destination: object, **options: Any) -> Try:
+    task = in_dag(StripeReportDownloadOperator, report_run_id=run_id, destination=str(destination), **options)
+    return TaskRunner().run(task)
+
+
+def submitted(**options: Any) -> dict[str, Any]:
+    """Return what the operator returned that created a run."""
+    task = in_dag(StripeReportRunOperator, report_type="balance.summary.1", task_id="create", **options)
+    returned: dict[str, Any] = TaskRunner().run(task).returned
+    return returned
+
+
+def test_takes_what_the_run_operator_returned(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """A DAG reads run, then land; a re-run of the landing creates no report run and transfers nothing."""
+    runner = TaskRunner()
+    with DAG("pipeline", schedule=None, start_date=START):
+        create = StripeReportRunOperator(task_id="create", report_type="balance.summary.1")
+        land = StripeReportDownloadOperator(
+            task_id="land", report_run_id=create.output, destination=f"{tmp_path}/x.csv"
+        )
+    created = runner.run(create).returned
+    first = runner.run(land)
+    assert first.state == "success", first.error
+    assert (first.returned["report_run_id"], first.returned["path"]) == (
+        created["report_run_id"],
+        f"{tmp_path}/x.csv",
+    )
+    assert runner.run(land, try_number=2).returned == first.returned
+    assert len(sandbox.report_runs) == len(sandbox.requests_to("contents")) == 1
+
+
+def test_lands_typed_parquet_under_the_default_layout(tmp_path: Path) -> None:
+    """A root is enough; what tells reports apart is in the path."""
+    tried = download(submitted(), f"{tmp_path}/", format="parquet")
+    assert tried.state == "success", tried.error
+    path = (
+        f"{tmp_path}/report_type=balance.summary.1/interval_start={START:%Y-%m-%dT%H%M%SZ}/"
+        f"interval_end={END:%Y-%m-%dT%H%M%SZ}/report.parquet"
+    )
+    assert tried.returned["path"] == path
+    table = pyarrow.parquet.read_table(path, partitioning=None)
+    assert tried.returned["rows"] == table.num_rows
+    assert isinstance(table["net_amount"][0].as_py(), Decimal)
+
+
+def test_column_types_reach_the_file(tmp_path: Path) -> None:
+    """As a template may give them."""
+    tried = download(submitted(), tmp_path / "x", format="{{ 'parquet' }}", column_types={"net_amount": "text"})
+    assert tried.state == "success", tried.error
+    assert isinstance(pyarrow.parquet.read_table(tmp_path / "x")["net_amount"][0].as_py(), str)
+
+
+def test_placeholders_say_what_the_run_was_asked_for_with(tmp_path: Path) -> None:
+    """And not what it was not."""
+    run = submitted(currency="usd")
+    tried = download(run, f"{tmp_path}/{{report_run_id}}-{{currency}}.csv")
+    assert tried.returned["path"] == f"{tmp_path}/{run['report_run_id']}-usd.csv"
+    tried = download(run, f"{tmp_path}/{{payout}}.csv")
+    assert "has the placeholder {payout}; known here are {report_type}, {report_run_id}, {currency}" in str(
+        tried.error
+    )
+
+
+@pytest.mark.parametrize("given", ["None", "", "{'report_run_id': 'frr_1'}", {"path": "x"}, ["frr_1"]])
+def test_refuses_what_is_no_report_run(sandbox: StripeSandbox, tmp_path: Path, given: object) -> None:
+    """A template of a whole dict renders to text; the error shows the one to write."""
+    tried = download(given, tmp_path / "x.csv")
+    assert tried.state == "failed"
+    assert "{{ ti.xcom_pull('the_task', key='report_run_id') }}" in str(tried.error)
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "xlsx"}, "format is one of csv, csv.gz, parquet, not 'xlsx'"),
+        ({"column_types": {"net": "money"}}, "column_types are for the format parquet"),
+        ({"column_types": "money", "format": "parquet"}, "column_types must be a mapping"),
+        ({"format": "{{ none }}", "column_types": "{{ none }}"}, "format is one of"),
+    ],
+)
+def test_bad_options_are_said_before_anything_is_sent(
+    sandbox: StripeSandbox, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    """One clear error each, which no retry would mend."""
+    tried = download("frr_1", tmp_path / "x.csv", **options)
+    assert tried.state == "failed"
+    assert message in str(tried.error)
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("task_class", [StripeReportDownloadOperator, StripeReportRunOperator])
+def test_an_asset_event_tells_what_landed(sandbox: StripeSandbox, tmp_path: Path, task_class: type) -> None:
+    """Whoever the asset wakes knows the interval and the file, without secrets."""
+    options: dict[str, Any] = {"outlets": [Asset(f"file://{tmp_path}/x.csv")], "destination": f"{tmp_path}/x.csv"}
+    if task_class is StripeReportDownloadOperator:
+        options["report_run_id"] = submitted()["report_run_id"]
+    else:
+        options["report_type"] = "balance.summary.1"
+    tried = TaskRunner().run(in_dag(task_class, **options))
+    assert tried.state == "success", tried.error
+    (extra,) = tried.asset_extras
+    run = sandbox.report_runs[0]
+    assert {name: extra[name] for name in extra if name not in ("landed_at", "file_sha256")} == {
+        "path": f"{tmp_path}/x.csv",
+        "report_run_id": run.id,
+        "report_type": "balance.summary.1",
+        "interval_start": f"{START:%Y-%m-%dT%H:%M:%SZ}",
+        "interval_end": f"{END:%Y-%m-%dT%H:%M:%SZ}",
+        "stripe_account": None,
+        "livemode": False,
+        "file_id": tried.returned["file_id"],
+        "rows": tried.returned["rows"],
+        "format": "csv",
+    }
+    assert extra["file_sha256"] == tried.returned["sha256"]
+    assert sandbox.api_key not in str(extra)
+
+
+@needs_airflow_3("AssetAlias")
+def test_an_alias_becomes_the_asset_that_landed() -> None:
+    """Where the path is known only when the task runs."""
+    from airflow.sdk import AssetAlias
+
+    tried = download(submitted(), "memory://reports/x.csv", outlets=[AssetAlias("stripe")])
+    assert tried.state == "success", tried.error
+    assert [extra["path"] for extra in tried.asset_extras] == ["memory://reports/x.csv"]
+
+
+def test_a_report_run_lands_in_any_store(sandbox: StripeSandbox) -> None:
+    """The run operator's plain destination, too; the id of the run is known only behind it."""
+    task = in_dag(
+        StripeReportRunOperator,
+        report_type="balance.summary.1",
+        destination="memory://reports/{report_type}/{report_run_id}.csv",
+    )
+    tried = TaskRunner().run(task)
+    assert tried.state == "success", tried.error
+    (run,) = sandbox.report_runs
+    assert tried.returned["path"] == f"memory://reports/balance.summary.1/{run.id}.csv"
+    contents = place_of(tried.returned["path"]).read()
+    assert contents is not None
+    assert len(contents) == tried.returned["size"]

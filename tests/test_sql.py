@@ -1,0 +1,471 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_reportrun.landing import typed
+from airflow_reportrun.landing.manifest import Manifest
+from airflow_reportrun.landing.sql import databases
+from airflow_reportrun.landing.sql.layout import fitting
+from airflow_reportrun.landing.sql.loading import landed
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
+from tests.databases import Warehouse
+from tests.landings import OURS, day, land, manifest_of
+
+TEXT = st.text(
+    st.one_of(
+        st.sampled_from('",\n\r\\. é李%:'), st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+    ),
+    max_size=12,
+)
+
+
+@pytest.fixture(params=["sqlite", "postgres", "postgres as any other"])
+def warehouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """Each database, and the way for those that have none of their own, which PostgreSQL can go, too."""
+    name, _, general = request.param.partition(" ")
+    found: Warehouse = request.getfixturevalue(name)
+    if general:
+        monkeypatch.setattr(type(found.hook), "dialect_name", "other")
+    return found
+
+
+def rows_in(warehouse: Warehouse, columns: str = '"net"', table: str = "activity") -> list[Any]:
+    """Return the rows of a table, in an order of no meaning."""
+    rows = warehouse.query(f"SELECT {columns} FROM {table}")  # noqa: S608 - our own words
+    return sorted((row[0] if len(row) == 1 else row for row in rows), key=repr)
+
+
+def money(warehouse: Warehouse, *values: str) -> list[Any]:
+    """Return what a database gives back of money."""
+    return sorted((value if warehouse.name == "sqlite" else Decimal(value) for value in values), key=repr)
+
+
+def is_general(warehouse: Warehouse) -> bool:
+    return bool(warehouse.hook.dialect_name == "other")
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.integers(1, 4).flatmap(
+        lambda width: st.lists(st.lists(st.none() | TEXT, min_size=width, max_size=width), max_size=30)
+    ),
+    block=st.sampled_from([1, 40, 1 << 20]),
+)
+def test_text_comes_back_as_it_was(warehouse: Warehouse, rows: list[list[str | None]], block: int) -> None:
+    """Quotes, commas, line ends, backslashes and any letter; NULL is not the empty text; no rows are none."""
+    warehouse.query("DROP TABLE IF EXISTS activity")
+    names = [f"column {number}" for number in range(len(rows[0]) if rows else 1)]
+    with mock.patch.object(typed, "BLOCK_SIZE", block):
+        land(warehouse.hook, names, rows)
+    columns = ", ".join(f'"{name}"' for name in names)
+    back = warehouse.query(f"SELECT {columns} FROM activity")  # noqa: S608 - our own words
+    assert sorted(map(repr, back)) == sorted(repr(tuple(row)) for row in rows)
+
+
+AMOUNTS = st.builds(
+    lambda sign, front, behind: f"{sign}{front}{'.' if behind else ''}{behind}",
+    st.sampled_from(["", "-"]),
+    st.integers(0, 10**20 - 1).map(str),
+    st.text("0123456789", max_size=18),
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cells=st.lists(st.none() | AMOUNTS, max_size=20), block=st.sampled_from([1, 100, 1 << 20]))
+def test_money_comes_back_exact(warehouse: Warehouse, cells: list[str | None], block: int) -> None:
+    """Up to 18 places; where the database has decimals without a scale, or none, with the digits as written."""
+    warehouse.query("DROP TABLE IF EXISTS activity")
+    with mock.patch.object(typed, "BLOCK_SIZE", block):
+        land(warehouse.hook, ["net", "x"], [[cell, "x"] for cell in cells])
+    back = [cell for (cell,) in warehouse.query("SELECT net FROM activity")]
+    if warehouse.name == "sqlite":
+        assert sorted(map(repr, back)) == sorted(map(repr, cells))
+        return
+    assert sorted(back, key=repr_of_value) == sorted(
+        (None if cell is None else Decimal(cell) for cell in cells), key=repr_of_value
+    )
+    if not is_general(warehouse):
+        written = [(cell[0] and str(cell[0])) for cell in warehouse.query("SELECT net::text FROM activity")]
+        expected = [cell and f"{Decimal(cell):f}" for cell in cells]
+        assert sorted(map(unsigned, written)) == sorted(map(unsigned, expected))
+
+
+def repr_of_value(cell: Decimal | None) -> tuple[bool, Decimal]:
+    return cell is None, cell or Decimal(0)
+
+
+def unsigned(cell: str | None) -> str:
+    """-0.00 is 0.00 in PostgreSQL."""
+    return "NULL" if cell is None else cell.lstrip("-") if not cell.strip("-0.") else cell
+
+
+def test_each_kind_has_a_type(warehouse: Warehouse) -> None:
+    """Exact, with time zones resolved; SQLite has ISO 8601 for what it has no type for."""
+    names = ["net", "count", "is_link", "created", "created_utc", "payout_expected_arrival_date", "who"]
+    written = ["12.340", "7", "true", "2024-10-27 02:30:00", "2024-10-27 01:30:00", "2024-05-03", "x"]
+    land(warehouse.hook, names, [written, [None] * 7], timezone="Europe/Berlin")
+    nulls, values = rows_in(warehouse, ", ".join(f'"{name}"' for name in names))
+    if nulls[0] is not None:
+        nulls, values = values, nulls
+    assert nulls == (None,) * 7
+    instant = datetime(2024, 10, 27, 1, 30, tzinfo=UTC)
+    if warehouse.name == "sqlite":
+        iso = "2024-10-27T01:30:00Z"
+        assert values == ("12.340", 7, 1, iso, iso, "2024-05-03", "x")
+    else:
+        assert values == (Decimal("12.34"), 7, True, instant, instant, date(2024, 5, 3), "x")
+
+
+def test_our_columns_say_whose_row_it_is(warehouse: Warehouse) -> None:
+    """And the manifest what was landed."""
+    recorded = land(warehouse.hook, ["net"], [["1.00"]], account="acct_1", currency="usd")
+    (row,) = rows_in(warehouse, ", ".join(OURS))
+    report_type, account, filters, start, end, run_id = row
+    assert (report_type, account, run_id) == ("balance_change_from_activity.itemized.3", "acct_1", "frr_1")
+    assert filters == '{"currency": "usd"}'
+    bounds = [datetime(2024, 5, number, tzinfo=UTC) for number in (1, 2)]
+    as_text = warehouse.name == "sqlite"
+    assert [start, end] == [f"{bound:%Y-%m-%dT%H:%M:%SZ}" if as_text else bound for bound in bounds]
+    place = "main.activity" if warehouse.name == "sqlite" else "public.activity"
+    assert (recorded.format, recorded.path, recorded.rows, recorded.columns) == ("sql", place, 1, ["net"])
+    assert recorded.column_types == {"net": "money(2)"}
+    assert landed(warehouse.hook, "activity", recorded.subject) == recorded
+
+
+def test_landed_again_replaces_the_interval_alone(warehouse: Warehouse) -> None:
+    """A retry, a clear and a restated report: no row twice, none lost; other days, accounts and reports stay."""
+    others: list[dict[str, Any]] = [
+        {"run_id": "frr_a", "start": day(2), "end": day(3)},
+        {"run_id": "frr_b", "account": "acct_1"},
+        {"run_id": "frr_c", "report_type": "balance_change_from_activity.summary.1"},
+        {"run_id": "frr_d", "report_type": "balance_change_from_activity.itemized.more.1"},
+    ]
+    for other in others:
+        land(warehouse.hook, ["net"], [["1.00"]], **other)
+    for run_id, rows in (("frr_1", [["2.00"], ["3.00"]]), ("frr_1", [["2.00"], ["3.00"]]), ("frr_2", [["4.00"]])):
+        land(warehouse.hook, ["net"], rows, run_id)
+    assert rows_in(warehouse) == money(warehouse, "1.00", "1.00", "1.00", "1.00", "4.00")
+    runs = {row[0] for row in warehouse.query("SELECT DISTINCT _report_run_id FROM activity")}
+    assert runs == {"frr_a", "frr_b", "frr_c", "frr_d", "frr_2"}
+    manifests = [
+        Manifest.from_json(row[0])
+        for row in warehouse.query("SELECT manifest FROM stripe_report_landings WHERE landing <> ''")
+    ]
+    assert sorted(manifest.report_run_id for manifest in manifests) == sorted(runs)
+
+
+def test_a_report_of_no_rows_empties_its_interval(warehouse: Warehouse) -> None:
+    """And is landed as such."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    recorded = land(warehouse.hook, ["net"], [], "frr_2")
+    assert rows_in(warehouse) == []
+    assert landed(warehouse.hook, "activity", recorded.subject) == recorded
+
+
+def test_what_is_not_there_is_not_landed(warehouse: Warehouse) -> None:
+    """Neither before, nor when somebody took rows away."""
+    subject = manifest_of("frr_1", 2).subject
+    assert landed(warehouse.hook, "activity", subject) is None
+    land(warehouse.hook, ["net"], [["1.00"], ["2.00"]])
+    assert landed(warehouse.hook, "activity", manifest_of("frr_1", 2, start=day(4), end=day(5)).subject) is None
+    found = landed(warehouse.hook, "activity", subject)
+    assert found is not None
+    assert found.rows == 2
+    warehouse.query("DELETE FROM activity WHERE net = '1.00'")
+    assert landed(warehouse.hook, "activity", subject) is None
+
+
+SPAN = dict[str, Any]
+MONTH: SPAN = {"start": day(1), "end": day(32)}
+
+
+@pytest.mark.parametrize("landed_before", [day(1), day(31)])
+def test_a_month_over_a_day_is_refused_or_replaces_it(warehouse: Warehouse, landed_before: int) -> None:
+    """Sums stay true; what to do is for the author to say."""
+    land(warehouse.hook, ["net"], [["1.00"]], start=landed_before, end=landed_before + 86400)
+    with pytest.raises(LandingConflictError, match=r"2024-05-.*on_overlap='replace'"):
+        land(warehouse.hook, ["net"], [["9.00"]], "frr_2", **MONTH)
+    assert rows_in(warehouse) == money(warehouse, "1.00")
+    recorded = land(warehouse.hook, ["net"], [["9.00"]], "frr_2", on_overlap="replace", **MONTH)
+    assert rows_in(warehouse) == money(warehouse, "9.00")
+    count = "SELECT count(*) FROM stripe_report_landings WHERE landing <> ''"
+    assert warehouse.query(count) == [(1,)]
+    assert landed(warehouse.hook, "activity", recorded.subject) == recorded
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"start": day(3), "end": day(4)},
+        {"start": day(20), "end": day(40)},
+        {**MONTH, "currency": "usd"},
+        {"start": day(1), "end": day(40), "currency": "usd"},
+    ],
+)
+def test_what_would_lose_rows_is_refused_always(warehouse: Warehouse, about: SPAN) -> None:
+    """A day of a landed month can't take its place, nor one currency that of all."""
+    land(warehouse.hook, ["net"], [["1.00"]], **MONTH)
+    for on_overlap in ("fail", "replace"):
+        with pytest.raises(LandingConflictError, match="would be lost"):
+            land(warehouse.hook, ["net"], [["2.00"]], "frr_2", on_overlap=on_overlap, **about)
+    assert rows_in(warehouse) == money(warehouse, "1.00")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"start": day(2), "end": day(3)}),
+        ({"currency": "usd"}, {"currency": "eur"}),
+        ({}, {"account": "acct_1"}),
+        ({"start": None, "end": day(1)}, {"start": None, "end": day(2)}),
+        ({"start": None, "end": None, "payout": "po_1"}, {"start": None, "end": None, "payout": "po_2"}),
+        ({}, {"report_type": "balance.summary.1"}),
+    ],
+)
+def test_what_counts_nothing_twice_stands_side_by_side(warehouse: Warehouse, one: SPAN, other: SPAN) -> None:
+    """Days, currencies, accounts, snapshots, payouts and reports; each can be landed again."""
+    for _ in range(2):
+        land(warehouse.hook, ["net"], [["1.00"]], **one)
+        land(warehouse.hook, ["net"], [["2.00"]], "frr_2", **other)
+    assert rows_in(warehouse) == money(warehouse, "1.00", "2.00")
+
+
+def test_all_currencies_replace_one(warehouse: Warehouse) -> None:
+    """It is in them."""
+    land(warehouse.hook, ["net"], [["1.00"]], currency="usd")
+    with pytest.raises(LandingConflictError):
+        land(warehouse.hook, ["net"], [["2.00"]], "frr_2")
+    land(warehouse.hook, ["net"], [["2.00"]], "frr_2", on_overlap="replace")
+    assert rows_in(warehouse) == money(warehouse, "2.00")
+
+
+def test_test_data_never_joins_live_data(warehouse: Warehouse) -> None:
+    """Whichever came first, and whatever the interval."""
+    land(warehouse.hook, ["net"], [["1.00"]], livemode=True)
+    with pytest.raises(LandingConflictError, match="live data"):
+        land(warehouse.hook, ["net"], [["2.00"]], "frr_2", start=day(9), end=day(10), on_overlap="replace")
+    land(warehouse.hook, ["net"], [["2.00"]], "frr_2", table="test_activity")
+    assert rows_in(warehouse) == money(warehouse, "1.00")
+
+
+def test_a_newer_version_brings_its_columns(warehouse: Warehouse) -> None:
+    """In the place of the older one's rows; rows of other days have nothing in them, as it has in what is gone."""
+    for first in (1, 2):
+        land(warehouse.hook, ["net", "gone"], [["1.00", "x"]], start=day(first), end=day(first + 1))
+    newer = "balance_change_from_activity.itemized.4"
+    land(warehouse.hook, ["new % [a]", "net"], [["y", "2.00"]], "frr_2", report_type=newer)
+    assert rows_in(warehouse, '"net", "gone", "new % [a]"') == [
+        (*money(warehouse, "1.00"), "x", None),
+        (*money(warehouse, "2.00"), None, "y"),
+    ]
+
+
+def test_a_table_owners_things_survive(warehouse: Warehouse) -> None:
+    """Columns, indexes, constraints and views, through a landing that replaces and one that adds a column."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    for statement in (
+        "ALTER TABLE activity ADD COLUMN checked_by text DEFAULT 'nobody'",
+        "CREATE UNIQUE INDEX of_the_owner ON activity (net, _report_run_id)",
+        "CREATE VIEW total AS SELECT count(*) AS number FROM activity",
+    ):
+        warehouse.query(statement)
+    land(warehouse.hook, ["net", "fee"], [["2.00", "0.10"], ["3.00", "0.20"]], "frr_2")
+    assert rows_in(warehouse, "net, checked_by") == [(net, "nobody") for net in money(warehouse, "2.00", "3.00")]
+    assert warehouse.query("SELECT number FROM total") == [(2,)]
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        land(warehouse.hook, ["net"], [["5.00"], ["5.00"]], "frr_3")
+    assert rows_in(warehouse) == money(warehouse, "2.00", "3.00")
+
+
+def test_a_table_that_its_owner_made_is_filled(postgres: Warehouse) -> None:
+    """With types of the owner's, as far as they hold what comes."""
+    ours = "_report_type text, _stripe_account text, _filters text, _interval_start timestamptz"
+    theirs = "net numeric(12, 3) NOT NULL, created timestamp, count int, fee varchar(20)"
+    postgres.query("CREATE SCHEMA finance")
+    try:
+        postgres.query(
+            f"CREATE TABLE finance.activity ({theirs}, {ours}, _interval_end timestamptz, _report_run_id text)"
+        )
+        row = ["1.5000", "2024-05-01 02:00:00", "3", "0.10"]
+        names = ["net", "created", "count", "fee"]
+        land(postgres.hook, names, [row], table="finance.activity", timezone="Europe/Berlin")
+        (back,) = rows_in(postgres, ", ".join(names), "finance.activity")
+        assert back == (Decimal("1.500"), datetime(2024, 5, 1), 3, "0.10")
+        with pytest.raises(ContentsError, match="Row 1 of column 'net' has more than the 3 decimal places"):
+            land(postgres.hook, names, [["1.5001", *row[1:]]], table="finance.activity")
+    finally:
+        postgres.query("DROP SCHEMA finance CASCADE")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("text", "timestamp"), ("integer", "money"), ("text", "integer"), ("boolean", "text"), ("money", "integer")],
+)
+def test_a_column_of_another_type_takes_all_or_is_refused(warehouse: Warehouse, first: str, second: str) -> None:
+    """Text takes what Stripe wrote; otherwise the error names both types, and nothing has changed."""
+    cells = {"text": "x", "timestamp": "2024-05-01 00:00:00", "integer": "7", "money": "7.50", "boolean": "true"}
+    land(warehouse.hook, ["a"], [[cells[first]]], column_types={"a": first})
+    before = rows_in(warehouse, "a")
+
+    def again() -> None:
+        land(
+            warehouse.hook, ["a"], [[cells[second]]], "frr_2", start=day(2), end=day(3), column_types={"a": second}
+        )
+
+    takes = {("text", "timestamp"), ("text", "integer"), ("money", "integer")}
+    if (first, second) in takes:
+        again()
+        assert len(rows_in(warehouse, "a")) == 2
+    else:
+        with pytest.raises(ContentsError, match=rf"column 'a' of the table .* the report's is {second}"):
+            again()
+        assert rows_in(warehouse, "a") == before
+
+
+def test_a_table_of_somebody_else_is_left_alone(warehouse: Warehouse) -> None:
+    """It has none of our columns, so it can't tell whose rows are whose."""
+    warehouse.query("CREATE TABLE activity (net text)")
+    with pytest.raises(LandingConflictError, match="activity exists and lacks _report_type"):
+        land(warehouse.hook, ["net"], [["1.00"]])
+    assert rows_in(warehouse) == []
+
+
+def test_contents_that_do_not_fit_change_nothing(warehouse: Warehouse) -> None:
+    """Neither an interval that is there, nor the table; the first time there is no table at all."""
+    rows = [["1.00", "1"], ["2.00", "one"]]
+    with pytest.raises(ContentsError, match=r"Row 2 of column 'count'.*column_types=\{'count': 'text'\}"):
+        land(warehouse.hook, ["net", "count"], rows)
+    land(warehouse.hook, ["net", "count"], rows, column_types={"count": "text"})
+    with pytest.raises(ContentsError, match="Row 1 of column 'fee'"):
+        land(warehouse.hook, ["net", "fee"], [["1.00", "free"]], "frr_2")
+    assert rows_in(warehouse) == money(warehouse, "1.00", "2.00")
+    land(warehouse.hook, ["net", "fee"], [["3.00", "free"]], "frr_2", column_types={"fee": "text"})
+    assert rows_in(warehouse, "net, fee") == [(*money(warehouse, "3.00"), "free")]
+
+
+def test_rows_that_do_not_arrive_are_noticed(warehouse: Warehouse) -> None:
+    """The interval stays as it was."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    with pytest.raises(ContentsError, match="has 3 rows, and 2 of them came"):
+        land(warehouse.hook, ["net"], [["2.00"], ["3.00"]], "frr_2", claimed=3)
+    assert rows_in(warehouse) == money(warehouse, "1.00")
+
+
+@pytest.mark.parametrize("name", ["_filters", "_FILTERS"])
+def test_a_column_with_one_of_our_names_is_refused(warehouse: Warehouse, name: str) -> None:
+    """Also one that the database alone takes for the same."""
+    if name != "_filters" and warehouse.name == "postgresql" and not is_general(warehouse):
+        land(warehouse.hook, [name], [["x"]])
+        assert rows_in(warehouse, '"_FILTERS", _filters') == [("x", None)]
+        return
+    with pytest.raises(ContentsError, match="this package has of its own"):
+        land(warehouse.hook, [name], [["x"]])
+
+
+def test_names_that_differ_in_case_alone_are_two_or_refused(warehouse: Warehouse) -> None:
+    """Nothing is overwritten."""
+    if warehouse.name == "postgresql" and not is_general(warehouse):
+        land(warehouse.hook, ["m[Key]", "m[key]"], [["a", "b"]])
+        assert rows_in(warehouse, '"m[Key]", "m[key]"') == [("a", "b")]
+        return
+    with pytest.raises(ContentsError, match=r"'m\[key\]' would be the same .* 'm\[Key\]'"):
+        land(warehouse.hook, ["m[Key]", "m[key]"], [["a", "b"]])
+
+
+def test_long_names_are_cut_and_stay_apart(warehouse: Warehouse) -> None:
+    """PostgreSQL would cut them without a word."""
+    names = [f"destination_payment_metadata[{'é' * 20}{end}]" for end in ("a", "b")]
+    for _ in range(2):
+        land(warehouse.hook, names, [["1", "2"]])
+    short = [fitting(name) for name in names]
+    assert len(set(short)) == 2
+    assert all(len(name.encode()) <= 63 and name.startswith("destination_payment_metadata[éé") for name in short)
+    assert rows_in(warehouse, ", ".join(f'"{name}"' for name in short)) == [("1", "2")]
+
+
+def test_names_are_never_sql(warehouse: Warehouse) -> None:
+    """Of tables and columns, whatever is in them."""
+    names = ['a"; DROP TABLE activity; --', "100%", "%s", ":net", "select", "(x)", "a'b", "$1", "?"]
+    table = 'my "table" %s'
+    land(warehouse.hook, ["net"], [["1.00"]])
+    for _ in range(2):
+        land(warehouse.hook, names[:5], [list("12345")], table=table)
+    land(warehouse.hook, names, [list("123456789")], table=table)
+    quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+    assert rows_in(warehouse, quoted, '"my ""table"" %s"') == [tuple("123456789")]
+    assert rows_in(warehouse) == money(warehouse, "1.00")
+
+
+def test_nul_is_refused_where_the_database_has_no_room_for_it(warehouse: Warehouse) -> None:
+    """With its row and column."""
+    rows = [["a", "b"], ["c", "d\0"]]
+    if warehouse.name == "sqlite":
+        land(warehouse.hook, ["x", "y"], rows)
+        assert rows_in(warehouse, "x, y") == [tuple(row) for row in rows]
+    elif not is_general(warehouse):
+        with pytest.raises(ContentsError, match="Row 2 of column 'y' has the character NUL"):
+            land(warehouse.hook, ["x", "y"], rows)
+
+
+@pytest.mark.parametrize("table", ["", "a.b.c", ".a", "a.", "x" * 64, "stripe_report_landings"])
+def test_a_table_that_can_not_be_is_refused(sqlite: Warehouse, table: str) -> None:
+    """Before anything is written."""
+    with pytest.raises(ConfigurationError, match="table"):
+        land(sqlite.hook, ["net"], [["1.00"]], table=table)
+    assert sqlite.query("SELECT count(*) FROM sqlite_master") == [(0,)]
+
+
+def test_money_with_a_comma_has_a_point_in_the_table(warehouse: Warehouse) -> None:
+    """What Stripe calls the decimal separator is the reader's business, not the database's."""
+    land(warehouse.hook, ["net"], [["1,50"]], decimal_separator=",")
+    assert rows_in(warehouse) == money(warehouse, "1.50")
+
+
+@pytest.fixture(params=[{"cursor": "dictcursor"}, {"options": "-c default_transaction_isolation=serializable"}])
+def eccentric(request: pytest.FixtureRequest, postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """A connection with something in its extra."""
+    connection = {**postgres.connection, "extra": request.param}
+    return Warehouse("postgresql", connection).known(monkeypatch)
+
+
+def test_a_connections_extra_holds_and_does_no_harm(eccentric: Warehouse) -> None:
+    """Rows as dictionaries are for others, and no snapshot may be older than the lock."""
+    for run_id in ("frr_1", "frr_2"):
+        recorded = land(eccentric.hook, ["net"], [["1.00"]], run_id)
+    assert landed(eccentric.hook, "activity", recorded.subject) == recorded
+
+
+def test_connection_options_reach_the_server(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a search path, whose first schema is the one without a name."""
+    postgres.query("CREATE SCHEMA IF NOT EXISTS finance")
+    extra = {"options": "-c search_path=finance,public"}
+    finance = Warehouse("postgresql", {**postgres.connection, "extra": extra}).known(monkeypatch)
+    assert land(finance.hook, ["net"], [["1.00"]]).path == "finance.activity"
+    postgres.query("DROP SCHEMA finance CASCADE")
+
+
+def test_a_general_database_is_reached_by_its_engine(warehouse: Warehouse) -> None:
+    """Each database has its own way, and others have one."""
+    database = databases.open_database(warehouse.hook)
+    kinds = {"sqlite": databases.SQLite, "postgresql": databases.PostgreSQL}
+    assert type(database) is (databases.Database if is_general(warehouse) else kinds[warehouse.name])
+    with database.connected():
+        pass
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "sqlalchemy"])
+def test_without_the_extra_the_error_says_what_to_install(library: str) -> None:
+    """It is not for everybody."""
+    code = f"import sys; sys.modules['{library}'] = None; import airflow_reportrun.landing.sql.loading"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ConfigurationError: " in done.stderr
+    assert "pip install 'airflow-provider-reportrun[sql]'" in done.stderr

@@ -1,0 +1,211 @@
+"""The operator against the sandbox, over the wire, in Airflow's own task runner."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Asset
+
+from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
+from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.sandbox import AtOnce, CutBody, RunFails, RunNeverEnds, ShortContents, StripeSandbox
+from tests.databases import Warehouse
+from tests.landings import day
+from tests.task_runner import TaskRunner, Try, in_dag
+
+REPORT = "balance_change_from_activity.itemized.3"
+
+
+@pytest.fixture(autouse=True)
+def _runs_end_at_once(stripe_conn: StripeSandbox) -> None:
+    stripe_conn.configure(transition=AtOnce())
+
+
+def finished(
+    start: int = day(1),
+    end: int = day(2),
+    report_type: str = REPORT,
+    account: str | None = None,
+    **parameters: Any,
+) -> str:
+    """Return the id of a report run that is finished."""
+    hook = StripeReportingHook(stripe_account=account)
+    asked = ReportParameters(interval_start=start, interval_end=end, **parameters)
+    run = hook.create_report_run(report_type, asked)
+    return hook.retrieve_report_run(run.id).id
+
+
+def landing(run: Any, **options: Any) -> Any:
+    return in_dag(
+        StripeReportToSqlOperator,
+        **{"report_run_id": run, "table": "activity", "conn_id": "warehouse", **options},
+    )
+
+
+def lands(run: Any, **options: Any) -> Try:
+    tried = TaskRunner().run(landing(run, **options))
+    assert tried.state == "success", tried.error
+    return tried
+
+
+def contents(run_id: str, account: str | None = None) -> list[dict[str, str]]:
+    """Return the rows that Stripe has for a report run."""
+    hook = StripeReportingHook(stripe_account=account)
+    file = hook.retrieve_report_run(run_id).result
+    assert file is not None
+    text = hook.read_file(file, lambda chunks: b"".join(chunks)).decode()
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def ids(warehouse: Warehouse) -> list[str]:
+    return sorted(row[0] for row in warehouse.query("SELECT balance_transaction_id FROM activity"))
+
+
+def test_a_report_run_lands_in_a_table(stripe_conn: StripeSandbox, warehouse: Warehouse) -> None:
+    """All its rows, and what the task returns says of which run, file and table."""
+    run_id = finished()
+    tried = lands(run_id)
+    expected = contents(run_id)
+    assert expected
+    assert ids(warehouse) == sorted(row["balance_transaction_id"] for row in expected)
+    table = "main.activity" if warehouse.name == "sqlite" else "public.activity"
+    assert {"report_run_id": run_id, "path": table, "rows": len(expected), "sha256": None}.items() <= (
+        tried.returned.items()
+    )
+    (manifest,) = (json.loads(text) for (text,) in warehouse.query("SELECT manifest FROM stripe_report_landings"))
+    assert (manifest["report_run_id"], manifest["file_id"]) == (run_id, tried.returned["file_id"])
+    assert manifest["rows"] == len(expected)
+
+
+def test_it_takes_what_the_run_operator_returned(stripe_conn: StripeSandbox, warehouse: Warehouse) -> None:
+    """So that a DAG reads: run, then land."""
+    ran = TaskRunner().run(in_dag(StripeReportRunOperator, report_type=REPORT, poll_interval=0.01))
+    lands(ran.returned)
+    assert len(stripe_conn.report_runs) == 1
+    assert ids(warehouse) == sorted(
+        row["balance_transaction_id"] for row in contents(ran.returned["report_run_id"])
+    )
+
+
+def test_what_is_landed_is_not_transferred_again(stripe_conn: StripeSandbox, warehouse: Warehouse) -> None:
+    """A clear changes nothing; rows that are gone, or other types, make it land anew."""
+    run_id = finished()
+    first = lands(run_id)
+    downloads = len(stripe_conn.requests_to("contents"))
+    assert downloads
+    assert lands(run_id).returned == first.returned
+    assert len(stripe_conn.requests_to("contents")) == downloads
+    before = ids(warehouse)
+    warehouse.query(f"DELETE FROM activity WHERE balance_transaction_id = '{before[0]}'")  # noqa: S608 - ours
+    lands(run_id)
+    assert len(stripe_conn.requests_to("contents")) == downloads + 1
+    assert ids(warehouse) == before
+    lands(run_id, column_types={"description": "text", "net": "money(4)"})
+    assert len(stripe_conn.requests_to("contents")) == downloads + 2
+    assert ids(warehouse) == before
+
+
+def test_days_add_up_and_a_clear_replaces_its_day_alone(warehouse: Warehouse) -> None:
+    """Backfill, restate, backfill again."""
+    runs = [finished(day(number), day(number + 1)) for number in (1, 2, 3)]
+    for run in (*runs, *runs):
+        lands(run)
+    again = finished(day(2), day(3))
+    lands(again)
+    whole = sorted(row["balance_transaction_id"] for row in contents(finished(day(1), day(4))))
+    assert ids(warehouse) == whole
+    by_run = {row[0] for row in warehouse.query("SELECT DISTINCT _report_run_id FROM activity")}
+    assert by_run == {runs[0], again, runs[2]}
+
+
+def test_a_span_over_landed_days_is_refused_without_a_retry(warehouse: Warehouse) -> None:
+    """Until the author says that it replaces them."""
+    lands(finished(day(1), day(2)))
+    over = finished(day(1), day(4))
+    tried = TaskRunner().run(landing(over))
+    assert tried.state == "failed"
+    assert "on_overlap='replace'" in str(tried.error)
+    lands(over, on_overlap="{{ 'replace' }}")
+    assert ids(warehouse) == sorted(row["balance_transaction_id"] for row in contents(over))
+
+
+def test_the_reports_time_zone_counts(warehouse: Warehouse) -> None:
+    """What it writes in local time is the same instant in the table."""
+    run_id = finished(timezone="America/New_York")
+    lands(run_id)
+    local = "2024-04-30 20:00:00", "2024-05-01 20:00:00"
+    assert all(local[0] <= row["created"] < local[1] for row in contents(run_id))
+    bounds = warehouse.query("SELECT min(created), max(created) FROM activity")[0]
+    assert [str(bound)[:10] for bound in bounds] == ["2024-05-01", "2024-05-01"]
+
+
+def test_a_cut_download_arrives_whole(stripe_conn: StripeSandbox, warehouse: Warehouse) -> None:
+    """The table sees nothing of it."""
+    run_id = finished()
+    stripe_conn.inject(CutBody(after=100), on="contents", times=2)
+    lands(run_id)
+    assert ids(warehouse) == sorted(row["balance_transaction_id"] for row in contents(run_id))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"table": "a.b.c"}, "table"),
+        ({"on_overlap": "merge"}, "on_overlap"),
+        ({"column_types": {"net": "float"}}, "column_types"),
+        ({"conn_id": "stripe_default"}, "of type stripe"),
+        ({"report_run_id": "file_1"}, "report_run_id"),
+    ],
+)
+def test_what_can_not_be_fails_without_a_retry(
+    stripe_conn: StripeSandbox, sqlite: Warehouse, options: dict[str, Any], message: str
+) -> None:
+    """And writes nothing."""
+    tried = TaskRunner().run(landing(**{"run": finished(), **_renamed(options)}))
+    assert tried.state == "failed"
+    assert message in str(tried.error)
+    assert stripe_conn.requests_to("contents") == []
+    assert sqlite.query("SELECT count(*) FROM sqlite_master") == [(0,)]
+
+
+def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+    return {"run" if name == "report_run_id" else name: value for name, value in options.items()}
+
+
+@pytest.mark.parametrize("outcome", [RunFails("no data"), RunNeverEnds()])
+def test_a_run_without_a_file_lands_nothing(stripe_conn: StripeSandbox, sqlite: Warehouse, outcome: Any) -> None:
+    """Whether it failed or is not finished."""
+    stripe_conn.inject(outcome)
+    tried = TaskRunner().run(landing(finished()))
+    assert tried.state in ("failed", "up_for_retry")
+    assert sqlite.query("SELECT count(*) FROM sqlite_master") == [(0,)]
+
+
+def test_a_file_that_is_too_short_changes_no_row(stripe_conn: StripeSandbox, warehouse: Warehouse) -> None:
+    """The table has what it had before."""
+    run_id = finished()
+    lands(run_id)
+    before = ids(warehouse)
+    again = finished()
+    stripe_conn.inject(ShortContents(kept=100), times=20)
+    task = landing(again)
+    task.hook.sleep = lambda seconds: None
+    tried = TaskRunner().run(task)
+    assert tried.state != "success"
+    assert ids(warehouse) == before
+
+
+def test_an_asset_event_tells_what_landed(sqlite: Warehouse) -> None:
+    """With the manifest's essentials."""
+    run_id = finished()
+    asset = Asset("sql://warehouse/main.activity")
+    event = SimpleNamespace(extra={})
+    landing(run_id, outlets=[asset]).execute({"outlet_events": {asset: event}})
+    assert event.extra["path"] == "main.activity"
+    assert (event.extra["report_run_id"], event.extra["rows"]) == (run_id, len(ids(sqlite)))
