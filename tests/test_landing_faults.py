@@ -12,15 +12,17 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from s3fs import S3FileSystem
 
 from airflow_reportrun import downloads
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.parquet import write_parquet
 from airflow_reportrun.landing.report import FORMATS, Landed, finished_file, land_report
 from airflow_reportrun.landing.stores import place_of
-from airflow_reportrun.reporting.errors import DownloadError, ReportingError
+from airflow_reportrun.reporting.errors import DownloadError, ReportingError, StoreError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.retries import RetryPolicy
@@ -317,3 +319,29 @@ def test_no_sequence_of_faults_makes_a_wrong_file(landing: Landing, stripe_conn:
         landing.require_old()
     else:
         landing.require_new()
+
+
+@pytest.mark.parametrize("method", ["create_multipart_upload", "upload_part", "complete_multipart_upload"])
+@pytest.mark.parametrize("corner", [("s3", format) for format in FORMATS], ids=FORMATS)
+def test_a_store_that_refuses_keeps_the_old_report(
+    landing: Landing, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its manifest, unless it was the last step that was refused: the next try lands anew then."""
+    real = S3FileSystem.call_s3
+
+    def refusing(fs: S3FileSystem, called: str, *args: Any, **kwargs: Any) -> Any:
+        if called == method:
+            raise PermissionError("Access Denied")
+        return real(fs, called, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3FileSystem, "call_s3", refusing)
+        with pytest.raises(StoreError, match="PermissionError: Access Denied"):
+            landing.land()
+    if method == "complete_multipart_upload":
+        assert landing.shelf.contents() == {landing.name: landing.old[landing.name]}
+        assert landing.shelf.unfinished() == []
+    else:
+        landing.require_old()
+    landing.land()
+    landing.require_new()

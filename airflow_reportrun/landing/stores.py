@@ -12,7 +12,7 @@ import io
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -40,10 +40,12 @@ class Replacement:
 
     :param file: to be written, in order.
     :param wanted: set to False to leave the place as it is.
+    :param last: called when all is written that can be, right before it is published.
     """
 
     file: BinaryIO
     wanted: bool = True
+    last: Callable[[], None] = lambda: None
 
 
 class Place(ABC):
@@ -170,12 +172,18 @@ class StoredObject(Place):
     @contextmanager
     def replaced(self) -> Iterator[Replacement]:
         """Give an upload to write; it is completed at the end, or given up."""
+        from fsspec.spec import AbstractBufferedFile
+
         file = self._fs.open(self._path, "wb", block_size=UPLOAD_SIZE, autocommit=False)
         try:
             new = Replacement(file)
             yield new
-            if new.wanted:
+            if new.wanted and type(file).commit is AbstractBufferedFile.commit:  # Azure's: to close it publishes
+                new.last()
                 file.close()
+            elif new.wanted:
+                file.close()  # what is refused is refused here, small files included
+                new.last()
                 file.commit()
         except BaseException:
             _give_up(file)
@@ -220,6 +228,7 @@ class MemoryObject(StoredObject):
         new = Replacement(file)
         yield new
         if new.wanted:
+            new.last()
             self._fs.pipe_file(self._path, file.getvalue())
 
 
