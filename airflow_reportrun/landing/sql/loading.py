@@ -114,7 +114,7 @@ def load(
         if is_new:
             database.create_landings(connection, landings)
         types = {column.name: column.declared for column in columns}
-        manifest = replace(manifest, columns=names, format="sql", path=str(place), column_types=types)
+        manifest = replace(manifest, columns=tuple(names), format="sql", path=str(place), column_types=types)
         loading = _Loading(
             database, connection, place, landings, file, manifest, columns, timezone, decimal_separator, on_overlap
         )
