@@ -196,9 +196,10 @@ class StoredObject(Place):
         """Say what went wrong in the store's words, without what may be a secret in them."""
         try:
             yield
-        except ReportingError:
-            raise
         except Exception as error:
+            ours = isinstance(error, ReportingError)
+            if ours or (type(error).__module__ == "builtins" and not isinstance(error, OSError)):
+                raise  # a TypeError is a bug, and no store
             said = re.sub(r"//[^/@\s]*@", "//", re.sub(r"\?\S*", "?…", str(error)))
             raise StoreError(f"{self}: {type(error).__name__}: {said}") from None
 
