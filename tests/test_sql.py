@@ -136,7 +136,7 @@ def test_our_columns_say_whose_row_it_is(warehouse: Warehouse) -> None:
     as_text = warehouse.name == "sqlite"
     assert [start, end] == [f"{bound:%Y-%m-%dT%H:%M:%SZ}" if as_text else bound for bound in bounds]
     place = "main.activity" if warehouse.name == "sqlite" else "public.activity"
-    assert (recorded.format, recorded.path, recorded.rows, recorded.columns) == ("sql", place, 1, ["net"])
+    assert (recorded.format, recorded.path, recorded.rows, recorded.columns) == ("sql", place, 1, ("net",))
     assert recorded.column_types == {"net": "money(2)"}
     assert landed(warehouse.hook, "activity", recorded.subject) == recorded
 
