@@ -78,12 +78,6 @@ class Converter:
         """Of the tables."""
         return pa.schema([(column.name, self.made_as(column)) for column in self.columns])
 
-    @property
-    def is_verbatim(self) -> bool:
-        """What is written means the same to a reader who takes each time for UTC."""
-        is_local = self._timezone not in _UTC and any(column.kind == "timestamp" for column in self.columns)
-        return self.decimal_separator == "." and not is_local
-
     def convert(self, block: memoryview) -> Any:
         """Convert a block of whole records: all at once, and where that fails cell by cell, which tells why.
 

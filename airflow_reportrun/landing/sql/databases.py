@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO, RawIOBase
@@ -33,21 +32,6 @@ _OPTIONS: Mapping[str, Any] = {
     "hide_parameters": True,  # rows are about customers, and errors go to logs
     "future": True,
 }
-_SECONDS = pa.timestamp("s", "UTC")  # in which a report has its timestamps
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of a report.
-
-    :param table: its typed columns.
-    :param written: whole records, as Stripe wrote them.
-    :param is_verbatim: what is written means the same to a database whose time zone is UTC.
-    """
-
-    table: Any
-    written: memoryview
-    is_verbatim: bool
 
 
 def iso(seconds: int | None) -> str | None:
@@ -147,13 +131,13 @@ class Database:
         """Return what is stored of an instant, given in epoch seconds."""
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
-    def batch(self, block: Block, columns: Sequence[Column], ours: Sequence[Any]) -> Any:
-        """Make of a block what `write` takes, possibly in another thread.
+    def batch(self, table: Any, columns: Sequence[Column], ours: Sequence[Any]) -> Any:
+        """Make of a table of typed columns what `write` takes, possibly in another thread.
 
         :param ours: the values of our own columns, which each row has behind its own cells.
         """
         keys = [f"c{number}" for number in range(len(columns) + len(ours))]
-        return [dict(zip(keys, row, strict=True)) for row in _rows(block.table, columns, ours, Decimal)]
+        return [dict(zip(keys, row, strict=True)) for row in _rows(table, columns, ours, Decimal)]
 
     def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> None:
         """Insert the rows.
@@ -212,10 +196,10 @@ class SQLite(Database):
         """Return ISO 8601 in UTC."""
         return iso(seconds)
 
-    def batch(self, block: Block, columns: Sequence[Column], ours: Sequence[Any]) -> Any:
+    def batch(self, table: Any, columns: Sequence[Column], ours: Sequence[Any]) -> Any:
         """Make tuples, with texts of what SQLite has no type for."""
-        written = [_as_text(block.table[column.name], column) for column in columns]
-        return list(_rows(pa.table(written, names=block.table.column_names), columns, ours, str))
+        written = [_as_text(table[column.name], column) for column in columns]
+        return list(_rows(pa.table(written, names=table.column_names), columns, ours, str))
 
     def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> None:
         """Hand tuples to the driver: dictionaries on the way would take as long as the rest."""
@@ -258,7 +242,7 @@ class PostgreSQL(Database):
         key = hashlib.sha256(f"airflow_reportrun:{landings.schema}.{name}".encode()).digest()[:8]
         with connection.begin():
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
-            connection.exec_driver_sql("SET LOCAL TimeZone = 'UTC'")  # of what is copied as it was written
+            connection.exec_driver_sql("SET LOCAL TimeZone = 'UTC'")  # of what is copied
             number = int.from_bytes(key, "big", signed=True)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.cast(number, sa.BigInteger))))
             yield
@@ -272,17 +256,15 @@ class PostgreSQL(Database):
         """Return ``numeric`` without a scale for money, which keeps the digits that were written."""
         return sa.Numeric() if column.kind == "money" else super().type_of(column)
 
-    def batch(self, block: Block, columns: Sequence[Column], ours: Sequence[Any]) -> Any:
+    def batch(self, table: Any, columns: Sequence[Column], ours: Sequence[Any]) -> Any:
         """Make CSV, in which each text is quoted and a null is not."""
-        if block.is_verbatim and (lines := _lines(block)):
-            end = b"".join(b"," if value is None else b"," + _quoted(str(value)).encode() for value in ours)
-            return lines.replace(b"\n", end + b"\n")
+        # As text: pyarrow's own writing of timestamps takes longer than all the rest.
         written = [
-            cells.cast(_SECONDS) if pa.types.is_timestamp(cells.type) else cells
-            for cells in (block.table[column.name] for column in columns)
+            _seconds(cells) if pa.types.is_timestamp(cells.type) else cells
+            for cells in (table[column.name] for column in columns)
         ]
         constant = [
-            pa.repeat(pa.scalar(value if value is None else str(value), pa.string()), block.table.num_rows)
+            pa.repeat(pa.scalar(value if value is None else str(value), pa.string()), table.num_rows)
             for value in ours
         ]
         cells = [*written, *constant]
@@ -342,29 +324,19 @@ class _Stream(RawIOBase):
         return size
 
 
-def _lines(block: Block) -> bytes:
-    """Return the block's bytes where each line is a record and PostgreSQL reads it as pyarrow has; else none."""
-    lines = bytes(block.written)
-    if not lines.endswith(b"\n") or lines.count(b"\n") != block.table.num_rows or b"\r" in lines:
-        return b""
-    # The two differ on cells without quotes that have quotes within. There are as many quotes as there would be if
-    # each cell but the nulls were quoted, and its own quotes doubled, only where each is; otherwise there are fewer.
-    cells = block.table.columns
-    quotes = 2 * sum(len(column) - column.null_count for column in cells)
-    if lines.find(b'""') >= 0:
-        texts = [column for column in cells if pa.types.is_string(column.type)]
-        quotes += 2 * sum(pc.sum(pc.count_substring(column, '"')).as_py() or 0 for column in texts)
-    return lines if lines.count(b'"') == quotes else b""
-
-
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _seconds(cells: Any) -> Any:
+    """Write timestamps in UTC, without saying so; a report has no fractions."""
+    return cells.cast(pa.timestamp("s", "UTC")).cast(pa.timestamp("s")).cast(pa.string())
 
 
 def _as_text(cells: Any, column: Column) -> Any:
     """Write timestamps and dates as ISO 8601, and leave the rest."""
     if column.kind in ("timestamp", "timestamp_utc"):
-        return pc.strftime(cells.cast(_SECONDS), "%Y-%m-%dT%H:%M:%SZ")
+        return pc.binary_join_element_wise(pc.replace_substring(_seconds(cells), " ", "T"), "Z", "")
     return cells.cast(pa.string()) if column.kind == "date" else cells
 
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from airflow_reportrun.landing import typed
 from airflow_reportrun.landing.columns import Column, columns_of
 from airflow_reportrun.landing.manifest import Manifest, Subject
-from airflow_reportrun.landing.sql.databases import Block, Database, iso, open_database
+from airflow_reportrun.landing.sql.databases import Database, iso, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
     Place,
@@ -160,7 +160,7 @@ class _Loading:
                 return
         # An altered table is locked for readers, and in some databases DDL ends a transaction. So the contents are
         # looked at before, and the rows come after.
-        for _ in self._batches(layout, lambda block: block):
+        for _ in self._batches(layout, lambda table: table):
             pass
         with self._alone():
             _, layout = self._prepared()
@@ -191,7 +191,7 @@ class _Loading:
                 connection.execute(table.delete().where(rows_of(table, subject, self._database)))
             connection.execute(landings.delete().where(_landing(landings, self._place, subject)))
         ours = our_values(self._manifest, self._database)
-        batches = self._batches(layout, lambda block: self._database.batch(block, layout.columns, ours))
+        batches = self._batches(layout, lambda cells: self._database.batch(cells, layout.columns, ours))
         self._database.write(connection, table, batches)
         rows = _count(connection, table, rows_of(table, self._subject, self._database))
         if rows != self._manifest.rows:
@@ -267,14 +267,14 @@ class _Loading:
         for (text,) in self._connection.execute(query):
             yield Manifest.from_json(text).subject
 
-    def _batches(self, layout: Layout, make: Callable[[Block], T]) -> Iterator[T]:
+    def _batches(self, layout: Layout, make: Callable[[Any], T]) -> Iterator[T]:
         """Convert the file, ahead of who takes what is made of it."""
         converter = _Rows(layout, self._timezone, self._separator, holds_nul=self._database.holds_nul)
         blocks = _blocks(self._file)
         _, first = typed.split_header(next(blocks, memoryview(b"")))
 
         def work(block: memoryview) -> T:
-            return make(Block(converter.convert(block), block, converter.is_verbatim))
+            return make(converter.convert(block))
 
         with ThreadPoolExecutor(1) as converting:
             try:
