@@ -12,7 +12,7 @@ from urllib.parse import quote
 from airflow_reportrun.landing.columns import check_column_types, columns_of
 from airflow_reportrun.landing.files import LocalFile
 from airflow_reportrun.landing.manifest import Manifest, Subject
-from airflow_reportrun.landing.report import Contents, Landed, finished_file, is_csv
+from airflow_reportrun.landing.report import Contents, Landed, finished_file, is_csv, require_unexpired
 from airflow_reportrun.landing.sql.loading import landed, load
 from airflow_reportrun.reporting.errors import ConfigurationError
 
@@ -47,6 +47,7 @@ def land_in_table(
     :param on_overlap: see :func:`~airflow_reportrun.landing.sql.loading.load`.
     :raises ReportRunFailedError: when the run failed.
     :raises ReportNotReadyError: when the run has no file yet.
+    :raises ReportExpiredError: when Stripe no longer has the file, and its rows are not there.
     :raises DownloadError: when what comes is not the report that was asked for, or there is no room for it.
     :raises LandingConflictError: when rows would count twice, or be lost.
     :raises ContentsError: when a cell is not of its column's type, or of the table's.
@@ -63,6 +64,7 @@ def land_in_table(
     if before and before.file_id == file.id and _types(before, column_types) == before.column_types:
         log.info("Report run %s is landed already, in %s", run.id, before.path)
         return _landed(warehouse, before)
+    require_unexpired(run, file)
     folder = LocalFile(Path(tempfile.gettempdir(), file.id))
     defaults = () if run.parameters.get("columns") else hook.retrieve_report_type(run.report_type).default_columns
 
