@@ -25,7 +25,7 @@ SUBJECTS = {
 RECORDS = Path(__file__).parent.parent / "build" / "bench.json"
 PACKAGES = (
     *("apache-airflow", "apache-airflow-providers-http", "requests", "aiohttp"),
-    *("stripe", "starlette", "uvicorn", "h11", "pyarrow", "sqlalchemy", "psycopg"),
+    *("stripe", "starlette", "uvicorn", "h11", "pyarrow", "SQLAlchemy", "psycopg"),
     *("uvloop", "duckdb", "pandas", "polars"),  # where somebody has installed them
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from io import BytesIO, RawIOBase
+from io import RawIOBase
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -139,10 +139,11 @@ class Database:
         keys = [f"c{number}" for number in range(len(columns) + len(ours))]
         return [dict(zip(keys, row, strict=True)) for row in _rows(table, columns, ours, Decimal)]
 
-    def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> None:
+    def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> int | None:
         """Insert the rows.
 
         :param table: with the columns of the report in its order, and ours behind them.
+        :returns: how many the database says that it took; None where it doesn't.
         """
         # Keys of our own: the characters of a column's name need not do for a parameter's.
         keyed = sa.Table(
@@ -154,6 +155,7 @@ class Database:
         for batch in batches:
             if batch:
                 connection.execute(keyed.insert(), batch)
+        return None
 
 
 class SQLite(Database):
@@ -201,13 +203,14 @@ class SQLite(Database):
         written = [_as_text(table[column.name], column) for column in columns]
         return list(_rows(pa.table(written, names=table.column_names), columns, ours, str))
 
-    def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> None:
+    def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> int | None:
         """Hand tuples to the driver: dictionaries on the way would take as long as the rest."""
         # All names have a parameter each, in the order of the columns.
         statement = str(table.insert().compile(dialect=connection.dialect))
         for batch in batches:
             if batch:
                 connection.exec_driver_sql(statement, batch)
+        return None
 
 
 class PostgreSQL(Database):
@@ -268,15 +271,15 @@ class PostgreSQL(Database):
             for value in ours
         ]
         cells = [*written, *constant]
-        buffer = BytesIO()
+        buffer = pa.BufferOutputStream()
         pyarrow.csv.write_csv(
             pa.table(cells, names=[str(number) for number in range(len(cells))]),
             buffer,
             pyarrow.csv.WriteOptions(include_header=False),
         )
-        return buffer.getvalue()
+        return memoryview(buffer.getvalue())
 
-    def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> None:
+    def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> int | None:
         """Copy, as a stream."""
         # Neither driver looks for parameters here, so that SQLAlchemy's own quoting (which doubles %) won't do.
         names = ", ".join(_quoted(column.name) for column in table.columns)
@@ -295,12 +298,13 @@ class PostgreSQL(Database):
                     if stream.error:  # which the driver has turned into one of its own
                         raise stream.error from None
                     raise
+            return int(cursor.rowcount)
 
 
 class _Stream(RawIOBase):
     """Batches of bytes as a file, which psycopg 2 reads."""
 
-    def __init__(self, batches: Iterator[bytes]) -> None:
+    def __init__(self, batches: Iterator[memoryview]) -> None:
         self._batches = batches
         self._left = memoryview(b"")
         self.error: Exception | None = None
@@ -317,7 +321,7 @@ class _Stream(RawIOBase):
                 raise
             if batch is None:
                 return 0
-            self._left = memoryview(batch)
+            self._left = batch
         size = min(len(target), len(self._left))
         target[:size] = self._left[:size]
         self._left = self._left[size:]
