@@ -11,7 +11,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import calls, downloads, imports, parquet, sandbox
+from benchmarks import calls, downloads, imports, parquet, sandbox, sql
 from benchmarks.measuring import Record
 
 SUBJECTS = {
@@ -20,12 +20,13 @@ SUBJECTS = {
     "downloads": downloads.run,
     "parquet": parquet.run,
     "sandbox": sandbox.run,
+    "sql": sql.run,
 }
 RECORDS = Path(__file__).parent.parent / "build" / "bench.json"
 PACKAGES = (
     *("apache-airflow", "apache-airflow-providers-http", "requests", "aiohttp"),
-    *("stripe", "starlette", "uvicorn", "h11", "pyarrow"),
-    *("uvloop", "duckdb", "polars"),  # where somebody has installed them
+    *("stripe", "starlette", "uvicorn", "h11", "pyarrow", "SQLAlchemy", "psycopg"),
+    *("uvloop", "duckdb", "pandas", "polars"),  # where somebody has installed them
 )
 
 

@@ -192,8 +192,9 @@ class _Loading:
             connection.execute(landings.delete().where(_landing(landings, self._place, subject)))
         ours = our_values(self._manifest, self._database)
         batches = self._batches(layout, lambda cells: self._database.batch(cells, layout.columns, ours))
-        self._database.write(connection, table, batches)
-        rows = _count(connection, table, rows_of(table, self._subject, self._database))
+        rows = self._database.write(connection, table, batches)
+        if rows is None:
+            rows = _count(connection, table, rows_of(table, self._subject, self._database))
         if rows != self._manifest.rows:
             raise ContentsError(
                 f"The report has {self._manifest.rows} rows, and {rows} of them came into {self._place}; a "

@@ -1,0 +1,60 @@
+"""What ``docs/sql.md`` shows works."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_reportrun.landing.sql.layout import LANDINGS, OURS
+from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
+from tests.databases import Warehouse
+from tests.landings import land
+
+PAGE = (Path(__file__).parent.parent / "docs" / "sql.md").read_text()
+QUERY, TABLE = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_tasks_can_be_declared() -> None:
+    """As they stand there."""
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {
+        "StripeReportRunOperator": StripeReportRunOperator,
+        "StripeReportToSqlOperator": StripeReportToSqlOperator,
+    }
+    with DAG("shown", schedule=None, start_date=datetime(2024, 1, 1, tzinfo=UTC)) as dag:
+        exec(program, names)  # noqa: S102 - our own page
+    assert sorted(dag.task_dict) == ["report", "to_warehouse"]
+    assert dag.task_dict["to_warehouse"].upstream_task_ids == {"report"}
+
+
+def test_the_query_runs(warehouse: Warehouse) -> None:
+    """In both databases."""
+    land(warehouse.hook, ["reporting_category"], [["charge"], ["charge"]], table="stripe_activity")
+    assert warehouse.query(QUERY) == [("charge", 2)]
+
+
+def test_a_table_made_by_hand_takes_a_report(postgres: Warehouse) -> None:
+    """With the columns and types that are shown."""
+    postgres.query(TABLE)
+    for _ in range(2):
+        land(postgres.hook, ["net"], [["1.50"]], table="my_activity")
+    assert postgres.query("SELECT net FROM my_activity") == [(Decimal("1.50"),)]
+
+
+def test_cents_add_up_in_sqlite(sqlite: Warehouse) -> None:
+    """In the way that is shown."""
+    (cents,) = re.findall(r"`(sum\(CAST.*?)`", PAGE)
+    land(sqlite.hook, ["net"], [["0.10"], ["0.20"], ["-1.05"]])
+    assert sqlite.query(f"SELECT {cents} FROM activity") == [(-75,)]  # noqa: S608 - our own page
+
+
+def test_our_columns_are_explained(sqlite: Warehouse) -> None:
+    """Each of them, and each of the manifests' table."""
+    land(sqlite.hook, ["net"], [["0.10"]])
+    columns = [row[1] for row in sqlite.query(f"PRAGMA table_info({LANDINGS})")]
+    assert all(f"`{name}`" in PAGE for name in (*OURS, *columns))
