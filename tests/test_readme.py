@@ -32,7 +32,7 @@ def test_the_answers_are_programs() -> None:
         names |= {name: value for name, value in vars(module).items() if name.startswith("Stripe")}
     if not AIRFLOW_2:
         names["StripeRetryPolicy"] = importlib.import_module("airflow_reportrun.retry_policy").StripeRetryPolicy
-    pages = (ROOT / "docs" / name for name in ("questions.md", "landing.md", "sql.md"))
+    pages = (ROOT / "docs" / name for name in ("questions.md", "landing.md"))
     programs = [re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in pages]
     assert all(programs)
     for program in chain.from_iterable(programs):
