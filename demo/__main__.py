@@ -1,4 +1,4 @@
-"""Backfill days of Stripe reports with a real Airflow, and prove that each interval came exactly once.
+"""Backfill days of Stripe reports with a real Airflow, twice, and prove that each interval is there exactly once.
 
 Environment: ``DAYS`` (7) is how many; ``KEEP=1`` leaves Airflow's UI up; ``STRIPE_API_KEY`` does it all against
 Stripe itself instead of the embedded sandbox.
@@ -14,18 +14,18 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.sandbox import AfterSeconds, StripeSandbox
 from demo.airflow import Airflow
-from demo.proof import Landed, prove
+from demo.proof import DAY, Landings, land_whole, prove
 
 ROOT = Path(__file__).parent.parent
-DAG_ID, TASK_ID = "stripe_daily_activity", "activity"
+DAG_ID = "stripe_to_warehouse"
 REPORT_TYPE = "balance_change_from_activity.itemized.3"
-DAY = timedelta(days=1)
 TICK = timedelta(hours=13)
 """When the DAG runs, counted from the midnight that ends its day."""
 
@@ -39,7 +39,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     days, keep = int(os.environ.get("DAYS", "7")), os.environ.get("KEEP") == "1"
     home = ROOT / ".demo" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    reports = home / "reports"
+    landings = Landings(home / "lake", home / "warehouse.db")
+    whole = home / "whole.parquet"
     started = time.time()
     with ExitStack() as stack:
         connection = _connection(stack)
@@ -48,31 +49,56 @@ def main() -> int:
         hook = StripeReportingHook()
         first, last = _window(hook, days)
         _say(f"{days} days of {REPORT_TYPE}: {first:%Y-%m-%d} to {last:%Y-%m-%d}, from {connection['host']}")
-
+        starts = [int(first.timestamp()) + day * DAY for day in range(days)]
+        proven = partial(prove, hook, landings, REPORT_TYPE, first, days, since=int(started) - 60, whole=whole)
         airflow = Airflow(
             home,
             ROOT / "example_dags",
             {
                 "AIRFLOW_CONN_STRIPE_DEFAULT": json.dumps(connection),
-                "AIRFLOW_VAR_STRIPE_REPORTS": str(reports),
+                "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(landings.warehouse)}),
+                "AIRFLOW_VAR_STRIPE_LAKE": str(landings.lake),
+                "AIRFLOW_VAR_STRIPE_REPORTS": str(home / "reports"),
                 "PYTHONPATH": str(ROOT),
             },
         )
         _say(f"Airflow in {home.relative_to(ROOT)}")
-        # On SQLite a backfill is created before the scheduler runs: both would write at once.
         airflow.run("db", "migrate")
         airflow.run("dags", "reserialize")
-        _say(f"airflow backfill create --dag-id {DAG_ID} …")
-        airflow.run(
-            *("backfill", "create", "--dag-id", DAG_ID, "--max-active-runs", str(min(days, 16))),
-            *("--from-date", (first + DAY + TICK).isoformat(), "--to-date", (last + DAY + TICK).isoformat()),
-        )
+        patience = 4 * 3600 if "STRIPE_API_KEY" in os.environ else 300 + 60 * days
+
+        _backfill(airflow, first, last)
         with airflow:
-            if keep:
-                _say(f"Airflow's UI is at {airflow.url}")
-            _watch(airflow, days, timeout=4 * 3600 if "STRIPE_API_KEY" in os.environ else 300 + 30 * days)
-            landed = _landed(airflow)
-            problems = prove(hook, landed, REPORT_TYPE, first, days, since=int(started) - 60)
+            _watch(airflow, days, timeout=patience)
+            land_whole(hook, REPORT_TYPE, first, days, whole)
+            problems = proven(created=days)
+            if not problems:
+                _say("Each interval exactly once, and the days add up to the whole, to the row and to the cent.")
+                before = [landings.state(start) for start in starts]
+                _wait_for_backfill(airflow)
+        if not problems:
+            _say("\nThe same days once more:")
+            _backfill(airflow, first, last, "--reprocess-behavior", "completed")
+        with airflow:
+            if not problems:
+                _watch(airflow, days, timeout=patience)
+                problems = proven(created=2 * days)
+                if [landings.state(start) for start in starts] != before:
+                    problems.append("a second backfill changed what was landed")
+            if not problems:
+                _say("New report runs, the same figures: no file and no row has changed.")
+                spoilt = days // 2
+                day = first + timedelta(days=spoilt)
+                _say(f"\nThe file of {day:%Y-%m-%d} is cut, half of its rows are deleted, and the day is cleared:")
+                landings.spoil(starts[spoilt])
+                _clear(airflow, day)
+                _watch(airflow, days, timeout=patience)
+                problems = proven(created=2 * days + 1)
+                after = [landings.state(start) for start in starts]
+                if [start for start in range(days) if after[start] != before[start]] != [spoilt]:
+                    problems.append("the clear did not replace that day alone")
+            if not problems:
+                _say("The day is whole again, and it alone was replaced.")
             for problem in problems:
                 _say(f"NOT AS IT SHOULD BE: {problem}")
             if keep:
@@ -100,14 +126,24 @@ def _window(hook: StripeReportingHook, days: int) -> tuple[datetime, datetime]:
     available = hook.retrieve_report_type(REPORT_TYPE)
     end = min(datetime.fromtimestamp(available.data_available_end, UTC), datetime.now(UTC) - TICK)
     end = end.replace(hour=0, minute=0, second=0, microsecond=0)
-    first = end - days * DAY
+    first = end - timedelta(days=days)
     if first.timestamp() < available.data_available_start:
         raise SystemExit(f"The account's data begins after {first:%Y-%m-%d}; take fewer days with DAYS=…")
-    return first, end - DAY
+    return first, end - timedelta(days=1)
+
+
+def _backfill(airflow: Airflow, first: datetime, last: datetime, *options: str) -> None:
+    """Create a backfill while nothing runs: on SQLite both would write at once."""
+    _say(f"airflow backfill create --dag-id {DAG_ID} {' '.join(options)}…")
+    ticks = [(day + timedelta(days=1) + TICK).isoformat() for day in (first, last)]
+    airflow.run(
+        *("backfill", "create", "--dag-id", DAG_ID, "--max-active-runs", "16"),
+        *("--from-date", ticks[0], "--to-date", ticks[1], *options),
+    )
 
 
 def _watch(airflow: Airflow, days: int, *, timeout: float) -> None:
-    """Follow the backfill until every task has ended."""
+    """Follow the DAG runs until all of them have ended."""
     shown, deadline, begun = "", time.monotonic() + timeout, time.monotonic()
     while time.monotonic() < deadline:
         tasks = airflow.get(f"dags/{DAG_ID}/dagRuns/~/taskInstances", limit=10_000)["task_instances"]
@@ -120,19 +156,28 @@ def _watch(airflow: Airflow, days: int, *, timeout: float) -> None:
         if len(runs) >= days and {run["state"] for run in runs} <= {"success", "failed"}:
             return
         time.sleep(1)
+    raise SystemExit("The DAG runs did not end in time.")
+
+
+def _wait_for_backfill(airflow: Airflow) -> None:
+    """Wait until Airflow has noticed that the backfill is over: there is one of a DAG at a time."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if all(it["completed_at"] for it in airflow.get("backfills", dag_id=DAG_ID)["backfills"]):
+            return
+        time.sleep(1)
     raise SystemExit("The backfill did not end in time.")
 
 
-def _landed(airflow: Airflow) -> list[Landed]:
-    """Return what the tasks returned, by interval."""
-    path = f"dags/{DAG_ID}/dagRuns/{{}}/taskInstances/{TASK_ID}/xcomEntries/return_value"
+def _clear(airflow: Airflow, day: datetime) -> None:
+    """Clear all tasks of the DAG run of a day."""
+    tick = day + timedelta(days=1) + TICK
     runs = airflow.get(f"dags/{DAG_ID}/dagRuns", limit=10_000)["dag_runs"]
-    entries = [
-        airflow.get(path.format(run["dag_run_id"]), deserialize="true")["value"]
-        for run in runs
-        if run["state"] == "success"
-    ]
-    return sorted((Landed.of(entry) for entry in entries), key=lambda landed: landed.start)
+    (run_id,) = (run["dag_run_id"] for run in runs if datetime.fromisoformat(run["run_after"]) == tick)
+    airflow.post(
+        f"dags/{DAG_ID}/clearTaskInstances",
+        {"dry_run": False, "dag_run_id": run_id, "only_failed": False, "reset_dag_runs": True},
+    )
 
 
 def _say(text: str) -> None:

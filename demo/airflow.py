@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import requests
 
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")  # in the order in which they start
 START_TIMEOUT = 120.0
 
 
@@ -87,8 +87,8 @@ class Airflow:
         self.stop()
 
     def start(self, *components: str) -> None:
-        """Start components by name and wait until the API answers."""
-        for name in components:
+        """Start components by name, once the API answers: a task that finds none fails."""
+        for name in sorted(components, key=COMPONENTS.index):
             with self._log(name).open("ab") as log:
                 self._processes[name] = subprocess.Popen(
                     _airflow(name),
@@ -97,7 +97,8 @@ class Airflow:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-        self._wait_for_api()
+            if name == "api-server":
+                self._wait_for_api()
 
     def kill(self, component: str) -> None:
         """Kill a component with its process group, which running tasks are not in; `start` brings a new one."""

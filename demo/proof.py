@@ -1,18 +1,20 @@
-"""What a backfill left behind, held against what should be there."""
+"""What backfills left behind, held against what should be there: by SQL, over the files and over the table."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
+import sqlite3
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -20,93 +22,187 @@ from airflow_reportrun.reporting.polling import Watch
 from airflow_reportrun.waiting import ReportRunEnds, wait
 
 DAY = int(timedelta(days=1).total_seconds())
+TABLE = "stripe_activity"
+
+TOTALS = "SELECT currency, count(*), {sum}(gross), {sum}(fee), {sum}(net) FROM {rows} GROUP BY currency ORDER BY 1"
+"""Per currency; what a finance team would look at first."""
+
+DIFFERENT = """
+SELECT count(*) FROM (
+  (SELECT * FROM {days} EXCEPT ALL SELECT * FROM {whole})
+  UNION ALL
+  (SELECT * FROM {whole} EXCEPT ALL SELECT * FROM {days})
+)
+"""
+
+Totals = list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Landed:
-    """One interval, as its task returned it; ``start`` is epoch seconds, ``size`` bytes."""
+class Landings:
+    """Where the DAG lands its days.
 
-    start: int
-    report_run_id: str
-    size: int
-    sha256: str
-    path: Path
+    :param lake: folder of Parquet files.
+    :param warehouse: SQLite database.
+    """
 
-    @classmethod
-    def of(cls, returned: Mapping[str, Any]) -> Landed:
-        """Read what the operator returned."""
-        return cls(
-            returned["interval_start"],
-            returned["report_run_id"],
-            returned["size"],
-            returned["sha256"],
-            Path(returned["path"]),
-        )
+    lake: Path
+    warehouse: Path
 
-    def rows(self) -> list[tuple[tuple[str, str], ...]]:
-        """Return the rows of the file, each as pairs of column and cell."""
-        return list(_rows(self.path))
+    def files(self) -> dict[int, tuple[Path, Manifest]]:
+        """Return file and manifest of each landed interval, by its start in epoch seconds."""
+        found = {}
+        for note in self.lake.rglob("_*.manifest.json"):
+            manifest = Manifest.from_json(note.read_text())
+            found[manifest.subject.interval_start or 0] = note.with_name(manifest.path), manifest
+        return dict(sorted(found.items()))
+
+    def tables(self) -> dict[int, Manifest]:
+        """Return the manifest of each interval in the table, by its start in epoch seconds."""
+        with sqlite3.connect(self.warehouse) as database:
+            rows = database.execute("SELECT manifest FROM stripe_report_landings")
+            manifests = [Manifest.from_json(text) for (text,) in rows]
+        found = {manifest.subject.interval_start or 0: manifest for manifest in manifests}
+        return dict(sorted(found.items()))
+
+    def state(self, start: int) -> tuple[Any, ...]:
+        """Return what a change of an interval's file or figures would change."""
+        path, _ = self.files()[start]
+        with sqlite3.connect(self.warehouse) as database:
+            found = database.execute(f"SELECT * FROM {TABLE} WHERE _interval_start = ?", [_iso(start)])  # noqa: S608
+            figures = [number for number, column in enumerate(found.description) if not column[0].startswith("_")]
+            rows = sorted(repr([row[number] for number in figures]) for row in found)
+        return path.stat().st_ino, path.stat().st_mtime_ns, rows
+
+    def spoil(self, start: int) -> None:
+        """Break the file of an interval and lose half of its rows."""
+        path, _ = self.files()[start]
+        path.write_bytes(path.read_bytes()[:100])
+        with sqlite3.connect(self.warehouse) as database:
+            database.execute(
+                f"DELETE FROM {TABLE} WHERE _interval_start = ? AND rowid % 2",  # noqa: S608
+                [_iso(start)],
+            )
+
+    def lake_totals(self, *files: Path) -> Totals:
+        """Add up Parquet files, all that are landed by default."""
+        return _duckdb(TOTALS.format(sum="sum", rows=_parquet(files or self._paths())))
+
+    def rows_apart(self, whole: Path) -> int:
+        """Count the rows that the days have and one report over all of them lacks, and the other way round."""
+        return int(_duckdb(DIFFERENT.format(days=_parquet(self._paths()), whole=_parquet([whole])))[0][0])
+
+    def _paths(self) -> list[Path]:
+        return [path for path, _ in self.files().values()]
+
+    def warehouse_totals(self) -> Totals:
+        """Add up the table; SQLite has no exact decimals, so that the sum is one of ours over text."""
+        with sqlite3.connect(self.warehouse) as database:
+            database.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]
+            rows = database.execute(TOTALS.format(sum="exact_sum", rows=TABLE)).fetchall()
+        return [(currency, count, *map(Decimal, sums)) for currency, count, *sums in rows]
+
+
+class _ExactSum:
+    def __init__(self) -> None:
+        self.total = Decimal(0)
+
+    def step(self, text: str | None) -> None:
+        self.total += Decimal(text or 0)
+
+    def finalize(self) -> str:
+        return str(self.total)
 
 
 def prove(
-    hook: StripeReportingHook, landed: list[Landed], report_type: str, first: datetime, days: int, *, since: int
+    hook: StripeReportingHook,
+    landings: Landings,
+    report_type: str,
+    first: datetime,
+    days: int,
+    *,
+    since: int,
+    created: int,
+    whole: Path,
 ) -> list[str]:
-    """Print the table and the proof; return what is not as it should be.
+    """Print the tables and the proof; return what is not as it should be.
 
     :param hook: asks Stripe what it knows of the report runs.
-    :param landed: what the tasks returned.
+    :param landings: what the tasks left.
     :param report_type: what they asked for.
     :param first: midnight that the first day begins at, UTC.
     :param days: how many days there should be.
-    :param since: epoch seconds before which report runs are not of this backfill.
+    :param since: epoch seconds before which report runs are not of this demo.
+    :param created: how many report runs there should be.
+    :param whole: Parquet file of one report over all days; see :func:`land_whole`.
     """
     begin = int(first.timestamp())
     wanted = [begin + day * DAY for day in range(days)]
-    created = [
-        run
+    files, tables = landings.files(), landings.tables()
+    runs = [
+        run.id
         for run in hook.list_report_runs(created={"gte": since})
-        if run.report_type == report_type and run.parameters.get("interval_start") in wanted
+        if run.report_type == report_type
+        and run.parameters["interval_start"] in wanted
+        and run.parameters["interval_end"] - run.parameters["interval_start"] == DAY
     ]
-    week = _whole(hook, report_type, begin, begin + days * DAY, landed)
-
-    print(f"\n{'interval':10}  {'report run':28}  {'rows':>5}  {'bytes':>7}  {'sha256':12}  file")
-    for it in landed:
-        day, rows = datetime.fromtimestamp(it.start, UTC), len(it.rows())
-        print(f"{day:%Y-%m-%d}  {it.report_run_id:28}  {rows:5}  {it.size:7}  {it.sha256[:12]}  {it.path.name}")
-    parts = Counter(row for it in landed for row in it.rows())
-    print(f"\nintervals {days}, landed {len(landed)}, report runs created {len(created)}")
-    print(f"rows of the days {parts.total()}, rows of one report over all of them {week.total()}")
+    print(f"\n{'interval':10}  {'report run':28}  {'rows':>5}  {'sha256':12}  file")
+    for start, (path, manifest) in files.items():
+        told = f"{manifest.report_run_id:28}  {manifest.rows:5}  {manifest.file_sha256[:12]}"
+        print(f"{datetime.fromtimestamp(start, UTC):%Y-%m-%d}  {told}  {path.relative_to(landings.lake)}")
 
     problems = []
-    if [it.start for it in landed] != wanted:
-        problems.append("some interval is missing or came twice")
-    if sorted(run.id for run in created) != sorted(it.report_run_id for it in landed):
-        problems.append(f"{len(created)} report runs were created for {len(landed)} intervals")
-    for it in landed:
-        contents = it.path.read_bytes()
-        if (len(contents), hashlib.sha256(contents).hexdigest()) != (it.size, it.sha256):
-            problems.append(f"{it.path} is not the file that was landed")
-    if parts != week:
+    if list(files) != wanted or list(tables) != wanted:
+        problems.append("some interval is missing, or one too many is there")
+    if len(runs) != created:
+        problems.append(f"{len(runs)} report runs were created, and not {created}")
+    if {start: manifest.report_run_id for start, (_, manifest) in files.items()} != {
+        start: manifest.report_run_id for start, manifest in tables.items()
+    }:
+        problems.append("lake and warehouse are not of the same report runs")
+    for path, manifest in files.values():
+        if not place_of(str(path)).has(manifest.size, manifest.sha256, None):
+            problems.append(f"{path} is not the file that was landed")
+    if problems:
+        return problems
+
+    totals = {
+        "one report": landings.lake_totals(whole),
+        "the lake (DuckDB)": landings.lake_totals(),
+        "the warehouse (SQLite)": landings.warehouse_totals(),
+    }
+    print(f"\n{'':22}  {'currency':8}  {'rows':>6}  {'gross':>14}  {'fee':>12}  {'net':>14}")
+    for name, lines in totals.items():
+        for currency, count, gross, fee, net in lines:
+            print(f"{name:22}  {currency:8}  {count:6}  {gross:14}  {fee:12}  {net:14}")
+    print(f"\nintervals {days}, landed {len(files)}, report runs created {len(runs)}")
+    if len({tuple(lines) for lines in totals.values()}) != 1:
         problems.append("the days do not add up to the report over all of them")
-    if not problems:
-        print("each interval exactly once, each file whole, and the days add up to the whole to the row")
+    if apart := landings.rows_apart(whole):
+        problems.append(f"{apart} rows of the days differ from the report over all of them")
     return problems
 
 
-def _whole(
-    hook: StripeReportingHook, report_type: str, start: int, end: int, landed: list[Landed]
-) -> Counter[tuple[tuple[str, str], ...]]:
-    """Return the rows of one report over all days."""
-    run = hook.create_report_run(report_type, ReportParameters(interval_start=start, interval_end=end))
+def land_whole(hook: StripeReportingHook, report_type: str, first: datetime, days: int, path: Path) -> None:
+    """Land one report over all days as Parquet."""
+    begin = int(first.timestamp())
+    parameters = ReportParameters(interval_start=begin, interval_end=begin + days * DAY)
+    run = hook.create_report_run(report_type, parameters)
     event = wait(hook, ReportRunEnds(run.id), Watch(run.created, time.time() + 3600, 2))
-    if event.outcome != "succeeded" or not landed:
-        return Counter()
-    path = landed[0].path.with_name("whole.csv")
-    land_report(hook, hook.retrieve_report_run(run.id), place_of(str(path)))
-    return Counter(_rows(path))
+    if event.outcome != "succeeded":
+        raise SystemExit(f"The report over all days: {event.message}")
+    land_report(hook, hook.retrieve_report_run(run.id), place_of(str(path)), format="parquet")
 
 
-def _rows(path: Path) -> Iterator[tuple[tuple[str, str], ...]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            yield tuple(row.items())
+def _parquet(files: Iterable[Path]) -> str:
+    names = ", ".join("'{}'".format(str(file).replace("'", "''")) for file in files)
+    return f"read_parquet([{names}], hive_partitioning=false, union_by_name=true)"
+
+
+def _duckdb(query: str) -> Totals:
+    with duckdb.connect() as database:
+        return database.execute(query).fetchall()
+
+
+def _iso(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Airflow reads its configuration on import, and none of the machine's may count here.
@@ -17,8 +18,10 @@ os.environ |= {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
 }
 
+import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+from tests.s3 import S3, running_s3  # noqa: E402
 from tests.versions import AIRFLOW_2  # noqa: E402
 
 # Airflow 2 runs tasks in another way; a test sees the same of it.
@@ -31,3 +34,11 @@ pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin", "tests.databases"]
 # A machine's load is no failure of ours.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """A server that speaks S3, for as long as the tests run, and Airflow's connection to it."""
+    with running_s3() as server:
+        os.environ |= server.environ
+        yield server

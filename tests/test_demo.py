@@ -2,66 +2,105 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.landing.report import land_report
+from airflow_reportrun.landing.report import land_report, manifest_of
+from airflow_reportrun.landing.sql.report import land_in_table
 from airflow_reportrun.landing.stores import place_of
-from airflow_reportrun.outcomes import result
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
-from demo.proof import DAY, Landed, prove
+from demo.proof import DAY, TABLE, Landings, land_whole, prove
 
 REPORT_TYPE = "balance_change_from_activity.itemized.3"
 FIRST = datetime(2024, 5, 1, tzinfo=UTC)
 BEGIN = int(FIRST.timestamp())
 
 
-def land_day(hook: StripeReportingHook, start: int, folder: Path) -> Landed:
-    """Do for one day what the demo's task does."""
+@pytest.fixture
+def landings(stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Landings:
+    """Two days, landed as the demo's tasks do."""
+    stripe_conn.configure(transition=AtOnce())
+    it = Landings(tmp_path / "lake", tmp_path / "warehouse.db")
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f'{{"conn_type": "sqlite", "host": "{it.warehouse}"}}')
+    for day in range(2):
+        land_day(it, BEGIN + day * DAY)
+    land_whole(StripeReportingHook(), REPORT_TYPE, FIRST, 2, tmp_path / "whole.parquet")
+    return it
+
+
+def land_day(landings: Landings, start: int) -> None:
+    hook = StripeReportingHook()
     run = hook.create_report_run(REPORT_TYPE, ReportParameters(interval_start=start, interval_end=start + DAY))
-    return Landed.of(result(run, landed=land_report(hook, run, place_of(f"{folder}/{start}.csv"))))
+    land_report(hook, run, place_of(f"{landings.lake}/{start}.parquet"), format="parquet")
+    land_in_table(hook, run, SqliteHook("warehouse"), TABLE)
 
 
-def change_a_byte(hook: StripeReportingHook, landed: list[Landed]) -> list[Landed]:
-    path = landed[0].path
-    path.write_bytes(path.read_bytes().replace(b"charge", b"change", 1))
-    return landed
+def remove_a_day(landings: Landings) -> None:
+    path, _ = landings.files()[BEGIN]
+    manifest_of(place_of(str(path))).remove()
 
 
-def create_one_twice(hook: StripeReportingHook, landed: list[Landed]) -> list[Landed]:
-    land_day(hook, BEGIN, landed[0].path.parent)
-    return landed
+def cut_a_file(landings: Landings) -> None:
+    path, _ = landings.files()[BEGIN]
+    path.write_bytes(path.read_bytes()[:-1])
 
 
-def take_one_day_twice(hook: StripeReportingHook, landed: list[Landed]) -> list[Landed]:
-    return [landed[0], replace(landed[0], start=landed[1].start)]
+def change_an_amount(landings: Landings) -> None:
+    with sqlite3.connect(landings.warehouse) as database:
+        database.execute(f"UPDATE {TABLE} SET net = '0.01' WHERE rowid = 1")  # noqa: S608
+
+
+def land_another_report_in_the_lake(landings: Landings) -> None:
+    hook = StripeReportingHook()
+    run = hook.create_report_run(REPORT_TYPE, ReportParameters(interval_start=BEGIN, interval_end=BEGIN + DAY))
+    land_report(hook, run, place_of(f"{landings.lake}/{BEGIN}.parquet"), format="parquet")
 
 
 @pytest.mark.parametrize(
-    ("tamper", "problem"),
+    ("tamper", "created", "problem"),
     [
-        (lambda hook, landed: landed, None),
-        (lambda hook, landed: landed[:1], "missing"),
-        (change_a_byte, "is not the file that was landed"),
-        (create_one_twice, "3 report runs were created for 2 intervals"),
-        (take_one_day_twice, "do not add up"),
+        (lambda landings: None, 2, None),
+        (lambda landings: None, 3, "2 report runs were created, and not 3"),
+        (remove_a_day, 2, "some interval is missing"),
+        (cut_a_file, 2, "is not the file that was landed"),
+        (change_an_amount, 2, "do not add up"),
+        (land_another_report_in_the_lake, 3, "not of the same report runs"),
+        (lambda landings: land_day(landings, BEGIN + 2 * DAY), 2, "one too many"),
     ],
 )
 def test_the_proof_sees_what_is_not_as_it_should_be(
-    stripe_conn: StripeSandbox,
-    tmp_path: Path,
-    tamper: Callable[[StripeReportingHook, list[Landed]], list[Landed]],
-    problem: str | None,
+    landings: Landings, tmp_path: Path, tamper: Callable[[Landings], None], created: int, problem: str | None
 ) -> None:
-    """Green for two whole days, red for a day missing, doubled, changed, or taken for another."""
-    stripe_conn.configure(transition=AtOnce())
-    hook = StripeReportingHook()
-    landed = tamper(hook, [land_day(hook, BEGIN + day * DAY, tmp_path) for day in range(2)])
-    problems = prove(hook, landed, REPORT_TYPE, FIRST, 2, since=0)
+    """Green for two whole days, red where one is missing, too many, cut, changed or of another report run."""
+    tamper(landings)
+    problems = prove(
+        StripeReportingHook(),
+        landings,
+        REPORT_TYPE,
+        FIRST,
+        2,
+        since=0,
+        created=created,
+        whole=tmp_path / "whole.parquet",
+    )
     assert problems == [] if problem is None else any(problem in found for found in problems)
+
+
+def test_spoiling_a_day_is_seen_and_landing_it_again_mends_it(landings: Landings) -> None:
+    """In the file and in the table, and of that day alone."""
+    before = [landings.state(BEGIN + day * DAY) for day in range(2)]
+    landings.spoil(BEGIN)
+    spoilt = landings.state(BEGIN)
+    assert spoilt[0] == before[0][0]  # the same inode, with other contents
+    assert len(spoilt[2]) < len(before[0][2])
+    land_day(landings, BEGIN)
+    assert landings.state(BEGIN)[2] == before[0][2]
+    assert landings.state(BEGIN)[0] != before[0][0]
+    assert landings.state(BEGIN + DAY) == before[1]

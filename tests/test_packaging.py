@@ -19,6 +19,7 @@ import pytest
 
 from airflow_reportrun import __version__
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, StripeSandbox
+from demo.proof import Landings
 from tests.versions import AIRFLOW_2
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +65,8 @@ def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airf
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}),
+        "AIRFLOW_VAR_STRIPE_LAKE": str(tmp_path / "lake"),
         "AIRFLOW_VAR_STRIPE_REPORTS": str(tmp_path / "reports"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
@@ -111,8 +114,8 @@ def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbo
     """With Airflow's own task runner, triggers, XCom and templates, deferred tasks included."""
     stripe_conn.configure(transition=AfterSeconds(2))
     airflow("dags", "test", "stripe_daily_activity", "2024-05-02T13:00:00+00:00")
-    rows = read(tmp_path / "reports" / "activity" / "2024-05-01.csv")
-    assert {row["created"][:10] for row in rows} == {"2024-05-01"}
+    rows_of_may_first = read(tmp_path / "reports" / "activity" / "2024-05-01.csv")
+    assert {row["created"][:10] for row in rows_of_may_first} == {"2024-05-01"}
 
     airflow("dags", "test", "stripe_separate_tasks", "2024-06-01T13:00:00+00:00")
     rows = read(tmp_path / "reports" / "balance" / "2024-05.csv")
@@ -123,7 +126,7 @@ def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbo
 
     stripe_conn.configure(transition=AtOnce())  # four deferrals would be waited for one after the other
     airflow("dags", "test", "stripe_restate_last_days", "2024-05-05T13:00:00+00:00")
-    assert sorted(path.name for path in (tmp_path / "reports" / "restated").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "reports" / "restated").glob("*.csv")) == [
         f"2024-05-0{day}.csv" for day in (1, 2, 3, 4)
     ]
     again = [
@@ -131,6 +134,12 @@ def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbo
     ]
     assert read(again[0]) == read(again[1])
     assert len(stripe_conn.report_runs) == 6
+
+    airflow("dags", "test", "stripe_to_warehouse", "2024-05-02T13:00:00+00:00")
+    landings = Landings(tmp_path / "lake", tmp_path / "warehouse.db")
+    (file, _), table = landings.files()[1714521600], landings.tables()[1714521600]
+    assert landings.lake_totals(file) == landings.warehouse_totals()
+    assert table.rows == len(rows_of_may_first)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ def test_the_answers_are_programs() -> None:
         names |= {name: value for name, value in vars(module).items() if name.startswith("Stripe")}
     if not AIRFLOW_2:
         names["StripeRetryPolicy"] = importlib.import_module("airflow_reportrun.retry_policy").StripeRetryPolicy
-    programs = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "questions.md").read_text(), re.DOTALL)
-    assert programs
-    for program in programs:
+    pages = (ROOT / "docs" / name for name in ("questions.md", "landing.md", "sql.md"))
+    programs = [re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in pages]
+    assert all(programs)
+    for program in chain.from_iterable(programs):
         if AIRFLOW_2 and "StripeRetryPolicy" in program:
             continue
         with DAG("questions", schedule=None, start_date=datetime(2024, 1, 1, tzinfo=UTC)):

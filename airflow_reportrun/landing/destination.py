@@ -102,10 +102,12 @@ def _checked_url(url: str) -> str:
             f"destination {parts.scheme}://…: credentials belong into an Airflow connection, whose id stands "
             "before the @."
         )
+    if parts.netloc.startswith("@"):
+        raise ConfigurationError(f"destination {url!r}: the id of the connection before the @ is empty.")
     if not parts.netloc or not parts.path.strip("/"):
         raise ConfigurationError(f"destination {url!r} names no object in a bucket.")
     place = place_of(url)
-    if isinstance(place, StoredObject) and parts.scheme != "memory":  # where a bucket comes with its first object
+    if isinstance(place, StoredObject):
         place.require_bucket()
     return url
 

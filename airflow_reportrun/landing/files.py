@@ -73,6 +73,7 @@ class LocalFile(Place):
                 if new.wanted:
                     file.flush()
                     os.fsync(file.fileno())
+                    new.last()
                     os.replace(temporary, self._path)
         finally:
             with suppress(FileNotFoundError):

@@ -210,7 +210,7 @@ def land_report(
                 if before and before.file_sha256 == contents.sha256:
                     new.wanted = False
                     return {name: getattr(before, name) for name in (*facts, "etag")}
-                note.remove()
+                new.last = note.remove
             return {**facts, "etag": place.etag()}
 
         try:

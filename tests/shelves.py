@@ -1,0 +1,120 @@
+"""Where tests let reports land: a folder of each store, seen past the code under test."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsspec.implementations.memory import MemoryFileSystem
+
+from tests.s3 import S3
+
+STORES = ("local", "memory", "s3")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A folder in a store.
+
+    :param url: of the folder, without a ``/`` at its end.
+    :param folder: where a local one is.
+    :param s3: where one in S3 is.
+    """
+
+    url: str
+    folder: Path | None = None
+    s3: S3 | None = None
+
+    def destination(self, name: str) -> str:
+        """Return the URL of a file."""
+        return f"{self.url}/{name}"
+
+    def contents(self) -> dict[str, bytes]:
+        """Return what a reader finds: the contents of all files by name."""
+        if self.folder:
+            return {it.name: it.read_bytes() for it in self.folder.glob("*")}
+        if self.s3:
+            return {name.rpartition("/")[2]: data for name, data in self.s3.objects(self._prefix).items()}
+        prefix = self.url.removeprefix("memory:/") + "/"
+        stored = {**MemoryFileSystem.store}
+        return {name.removeprefix(prefix): stored[name].getvalue() for name in stored if name.startswith(prefix)}
+
+    def read(self, name: str) -> bytes | None:
+        """Return the contents of one file as a reader finds it, None where there is none."""
+        if self.folder:
+            path = self.folder / name
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                return None
+        assert self.s3
+        return self.s3.read(self._prefix + name)
+
+    def stamp(self, name: str) -> object:
+        """Return what changes whenever a file is published."""
+        if self.folder:
+            status = (self.folder / name).stat()
+            return status.st_ino, status.st_mtime_ns
+        if self.s3:
+            return self.s3.client.head_object(Bucket=self.s3.bucket, Key=self._prefix + name)["LastModified"]
+        return MemoryFileSystem.store[f"{self.url.removeprefix('memory:/')}/{name}"].created
+
+    def unfinished(self) -> list[str]:
+        """Return the uploads that nobody completed or gave up; of a local file that is one of `contents`."""
+        if not self.s3:
+            return []
+        gc.collect()  # what was dropped open is closed by then
+        return self.s3.unfinished(self._prefix)
+
+    @property
+    def _prefix(self) -> str:
+        return self.url.rpartition("/")[2] + "/"
+
+
+def shelf(store: str, name: str, folder: Path, s3: S3) -> Shelf:
+    """Return an empty folder of a store.
+
+    :param name: of the folder; another one for each test, where the store is shared.
+    :param folder: under which a local one is.
+    """
+    if store == "local":
+        return Shelf(str(folder / name), folder=folder / name)
+    if store == "memory":
+        return Shelf(f"memory://{name}")
+    return Shelf(s3.destination(name), s3=s3)
+
+
+def manifest_name(name: str) -> str:
+    """Return what the manifest of a file is called."""
+    return f"_{name}.manifest.json"
+
+
+def is_told(manifest: bytes, data: bytes) -> bool:
+    """Tell whether a manifest is of this data."""
+    said = json.loads(manifest)
+    return bool((said["size"], said["sha256"]) == (len(data), hashlib.sha256(data).hexdigest()))
+
+
+def require_landed(found: Mapping[str, bytes], name: str, run_id: str, csv: bytes, parquet: bytes) -> None:
+    """Assert that a shelf has one file, with the right contents, and its manifest, and nothing else.
+
+    :param csv: what Stripe wrote.
+    :param parquet: what that is as Parquet.
+    """
+    assert sorted(found) == sorted([name, manifest_name(name)])
+    data, manifest = found[name], found[manifest_name(name)]
+    if name.endswith(".gz"):
+        assert gzip.decompress(data) == csv
+    else:
+        assert data == (parquet if name.endswith(".parquet") else csv)
+    assert is_told(manifest, data)
+    said: dict[str, Any] = json.loads(manifest)
+    assert said["report_run_id"] == run_id
+    assert (said["file_size"], said["file_sha256"]) == (len(csv), hashlib.sha256(csv).hexdigest())
+    assert said["path"] == name
