@@ -20,7 +20,7 @@ from tests.landings import manifest_of
 
 RUNS = 3
 SIZE = 128 << 20
-SMALL = 32 << 20  # for who sends each row by itself
+SMALL = 8 << 20  # for who sends each row by itself
 UNITS = {"wall": "s", "cpu": "s", "memory": "MiB"}
 TABLE = "activity"
 NOTE = "CPU is the client's alone, memory the peak of its process."
