@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow.parquet
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset
 
+from airflow_reportrun.landing import report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
+from airflow_reportrun.reporting.errors import ReportExpiredError
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import needs_airflow_3
@@ -166,3 +168,39 @@ def test_a_report_run_lands_in_any_store(sandbox: StripeSandbox) -> None:
     contents = place_of(tried.returned["path"]).read()
     assert contents is not None
     assert len(contents) == tried.returned["size"]
+
+
+def test_a_destination_of_another_interval_is_refused_before_a_run_is_created(
+    sandbox: StripeSandbox, tmp_path: Path
+) -> None:
+    """Each day would ask for a report, and find at its end that it has no place."""
+    options = {"report_type": "balance.summary.1", "destination": f"{tmp_path}/latest.csv"}
+    assert TaskRunner().run(in_dag(StripeReportRunOperator, **options)).state == "success"
+    next_day = {"interval_start": "2024-05-02T00:00Z", "interval_end": "2024-05-03T00:00Z"}
+    tried = TaskRunner(run_id="scheduled__2024-05-03").run(in_dag(StripeReportRunOperator, **options, **next_day))
+    assert tried.state == "failed"
+    assert "another report is landed there (interval_start 1714521600 and not 1714608000" in str(tried.error)
+    assert len(sandbox.report_runs) == 1
+
+
+def test_a_file_that_expired_while_it_was_waited_for_is_worth_a_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which asks for a fresh run; the retry policy must not stand in its way."""
+
+    def land(*args: Any, **options: Any) -> NoReturn:
+        raise ReportExpiredError("The file expired.")
+
+    monkeypatch.setattr(report, "land_report", land)
+    task = in_dag(StripeReportRunOperator, report_type="balance.summary.1", destination=f"{tmp_path}/x.csv")
+    tried = TaskRunner().run(task)
+    assert tried.state == "up_for_retry"
+    assert "A retry of this task does so, too." in str(tried.error)
+
+
+def test_credentials_in_a_destination_are_not_shown(tmp_path: Path) -> None:
+    """Not in the error that refuses them, nor in another one that comes first."""
+    for rest in ("b/{bad}", "b/../x", "b/x.csv"):
+        tried = download("frr_1", f"s3://someone:something@{rest}")
+        assert tried.state == "failed"
+        assert "something" not in str(tried.error)

@@ -144,7 +144,7 @@ def test_the_file_goes_where_the_interval_that_was_asked_for_belongs(
     complete(run_operator(), runner)
     moved = {"interval_start": "2024-04-01T00:00:00Z", "interval_end": "2024-04-02T00:00:00Z"}
     complete(run_operator(destination=destination, **moved), runner, try_number=2)
-    assert [path.name for path in tmp_path.iterdir()] == ["2024-05-01.csv"]
+    assert [path.name for path in tmp_path.glob("*.csv")] == ["2024-05-01.csv"]
 
 
 @needs_store

@@ -22,12 +22,14 @@ from airflow_reportrun.landing.report import FORMATS, Landed, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
+    ContentsError,
     DownloadError,
     LandingConflictError,
     ManifestError,
     ReportExpiredError,
     ReportNotReadyError,
     ReportRunFailedError,
+    StoreError,
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -239,6 +241,46 @@ def test_money_with_late_decimals_is_read_once_more(
     assert downloads(sandbox) == 2
 
 
+def test_several_columns_with_late_decimals_are_read_as_often_as_it_takes(
+    sandbox: StripeSandbox, tmp_path: Path
+) -> None:
+    """Each time about one more."""
+    rows = b'"txn_1","2024-05-02 10:00:00","usd","0.30","9.70"\n' * 150_000
+    late = b'"txn_2","2024-05-02 10:00:00","usd","0.0001","9.70"\n' + rows
+    latest = b'"txn_3","2024-05-02 10:00:00","usd","0.000001","9.70001"\n'
+    serve(sandbox, tmp_path, HEADER + rows + late + latest)
+    landed = land(finished(), tmp_path / "x", format="parquet")
+    assert landed.manifest.column_types is not None
+    assert (landed.manifest.column_types["fee"], landed.manifest.column_types["net"]) == ("money(6)", "money(5)")
+
+
+def test_records_that_become_no_rows_are_an_error(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """A blank line is a record to one reader and nothing to another: nobody knows what it was."""
+    serve(sandbox, tmp_path, ONE_ROW + b"\n")
+    with pytest.raises(ContentsError, match="has 2 records, and 1 rows came"):
+        land(finished(), tmp_path / "x", format="parquet")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_type_that_has_changed_since_says_nothing_of_an_older_file(
+    sandbox: StripeSandbox, tmp_path: Path
+) -> None:
+    """Or what was reported before could not be landed any more."""
+    serve(sandbox, tmp_path, b'"fee"\n')
+    run = finished(columns=())
+    land(replace(run, created=1), tmp_path / "x.csv")
+    with pytest.raises(DownloadError, match="lacks columns that it has by default"):
+        land(run, tmp_path / "y.csv")
+
+
+def test_fields_that_came_later_are_as_by_default_in_an_older_manifest(tmp_path: Path) -> None:
+    """A manifest of version 1 stays one."""
+    land(finished(), tmp_path / "x.csv")
+    told = json.loads(note(tmp_path / "x.csv").read_text())
+    del told["etag"]
+    assert Manifest.from_json(json.dumps(told)).etag is None
+
+
 @pytest.mark.parametrize(
     ("options", "difference"),
     [
@@ -264,6 +306,46 @@ def test_another_report_does_not_take_the_place(
     assert downloads(sandbox) == 1
 
 
+def test_parameters_that_are_passed_on_choose_rows_too(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """What Stripe adds later may be a filter; a report of one account is not that of another."""
+    run = finished()
+    one = replace(run, parameters={**run.parameters, "connected_accounts": ["acct_1"]})
+    two = replace(run, parameters={**run.parameters, "connected_accounts": ["acct_2"]})
+    land(one, tmp_path / "x.csv")
+    with pytest.raises(LandingConflictError, match="acct_1"):
+        land(two, tmp_path / "x.csv")
+    shaped = replace(one, parameters={**one.parameters, "timezone": "Etc/UTC", "columns": list(COLUMNS)})
+    land(shaped, tmp_path / "x.csv")
+    assert downloads(sandbox) == 1
+
+
+def test_a_landing_that_another_one_overtakes_fails_and_is_made_again(
+    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a try that was taken for dead: its manifest must not stand beside the other one's data."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    serve(sandbox, tmp_path / "one", ONE_ROW)
+    first = finished()
+    serve(sandbox, tmp_path / "two", OTHER_ROW)
+    second, path = finished(), tmp_path / "x.csv"
+    real, others = Manifest.to_json, iter([True])
+
+    def to_json(manifest: Manifest) -> str:
+        if next(others, False):  # between the data and the manifest of the first
+            land(second, path)
+        return real(manifest)
+
+    monkeypatch.setattr(Manifest, "to_json", to_json)
+    with pytest.raises(StoreError, match="another task has landed there at the same time") as caught:
+        land(first, path)
+    assert caught.value.is_transient
+    assert not note(path).exists()
+    land(first, path)
+    assert path.read_bytes() == ONE_ROW
+    assert Manifest.from_json(note(path).read_text()).report_run_id == first.id
+
+
 def test_a_newer_version_of_the_type_takes_the_place_of_the_older(tmp_path: Path) -> None:
     """It is the same report of the same interval."""
     run = finished()
@@ -278,6 +360,7 @@ def test_a_newer_version_of_the_type_takes_the_place_of_the_older(tmp_path: Path
         ("", "no manifest"),
         ("[]", "no manifest"),
         ('{"version": 1}', "no manifest"),
+        ('"text"', "no manifest"),
         ('{"version": 2}', "has version 2, and this package knows version 1"),
     ],
 )

@@ -469,3 +469,10 @@ def test_without_the_extra_the_error_says_what_to_install(library: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ConfigurationError: " in done.stderr
     assert "pip install 'airflow-provider-reportrun[sql]'" in done.stderr
+
+
+def test_a_table_has_one_name_where_case_makes_none(sqlite: Warehouse) -> None:
+    """Or a month could stand beside its days."""
+    land(sqlite.hook, ["net"], [["1.00"]], table="activity")
+    with pytest.raises(LandingConflictError):
+        land(sqlite.hook, ["net"], [["1.00"]], table="Activity", end=day(8))

@@ -209,3 +209,35 @@ def test_an_asset_event_tells_what_landed(sqlite: Warehouse) -> None:
     landing(run_id, outlets=[asset]).execute({"outlet_events": {asset: event}})
     assert event.extra["path"] == "main.activity"
     assert (event.extra["report_run_id"], event.extra["rows"]) == (run_id, len(ids(sqlite)))
+
+
+def test_a_database_that_refuses_a_row_says_so_without_the_row(warehouse: Warehouse) -> None:
+    """A retry would end the same, and what drivers add to the first line may be about a customer."""
+    run = finished()
+    lands(run)
+    warehouse.hook.run("DELETE FROM activity")
+    warehouse.hook.run("CREATE UNIQUE INDEX one_currency ON activity (currency)")
+    tried = TaskRunner().run(landing(run))
+    assert tried.state == "failed"
+    assert "table activity: " in str(tried.error)
+    assert "unique" in str(tried.error).lower()
+    assert "txn_" not in str(tried.error)
+    assert tried.error is not None
+    assert tried.error.__cause__ is not None
+    assert "txn_" not in str(tried.error.__cause__)
+
+
+def test_a_connection_that_is_missing_is_not_looked_for_again(stripe_conn: StripeSandbox) -> None:
+    """The error names it; nothing was asked of Stripe."""
+    tried = TaskRunner().run(landing("frr_1", conn_id="nobody"))
+    assert tried.state == "failed"
+    assert "there is no Airflow connection 'nobody'" in str(tried.error)
+    assert stripe_conn.requests == []
+
+
+def test_a_table_that_was_dropped_is_landed_in_anew(warehouse: Warehouse) -> None:
+    """Manifests of rows that are gone neither refuse nor count."""
+    lands(finished(day(1), day(8)))
+    warehouse.hook.run("DROP TABLE activity")
+    lands(finished(day(1), day(2)))
+    assert warehouse.query("SELECT count(*) FROM stripe_report_landings WHERE landing <> ''") == [(1,)]

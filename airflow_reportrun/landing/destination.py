@@ -53,12 +53,14 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
     :raises ConfigurationError: when it can't be a file there.
     """
     template = fspath(template)
+    _refuse_credentials(template)
     # Plain ones: pendulum's have formats of their own.
     values = {
         name: datetime.fromtimestamp(value.timestamp(), value.tzinfo) if isinstance(value, datetime) else value
         for name, value in values.items()
     }
     text = _filled_in(template, values)
+    _refuse_credentials(text)
     if text.endswith("/"):
         text += _layout(values, format)
     if any(ord(sign) < 32 for sign in text) or ".." in text.split("/"):
@@ -66,6 +68,16 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
     if "://" in text:
         return _checked_url(text)
     return str(_checked_path(text))
+
+
+def _refuse_credentials(url: str) -> None:
+    """Before another error shows them."""
+    scheme, given, rest = url.partition("://")
+    if given and ":" in rest.partition("/")[0].rpartition("@")[0]:
+        raise ConfigurationError(
+            f"destination {scheme}://…: credentials belong into an Airflow connection, whose id stands before "
+            "the @."
+        )
 
 
 def _filled_in(template: str, values: Mapping[str, Any]) -> str:
@@ -96,12 +108,7 @@ def _checked_url(url: str) -> str:
     if parts.scheme == "file":
         if parts.netloc:
             raise ConfigurationError(f"destination {url!r}: a local file's URL has three slashes, file:///data/….")
-        return str(_checked_path(parts.path))
-    if ":" in parts.netloc.rpartition("@")[0]:
-        raise ConfigurationError(
-            f"destination {parts.scheme}://…: credentials belong into an Airflow connection, whose id stands "
-            "before the @."
-        )
+        return str(_checked_path(url.removeprefix("file://")))
     if parts.netloc.startswith("@"):
         raise ConfigurationError(f"destination {url!r}: the id of the connection before the @ is empty.")
     if not parts.netloc or not parts.path.strip("/"):

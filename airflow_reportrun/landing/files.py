@@ -61,6 +61,13 @@ class LocalFile(Place):
                 return hashlib.file_digest(file, "sha256").hexdigest() == sha256
         return False
 
+    def mark(self) -> object:
+        """Return which file it is, and of when."""
+        with suppress(FileNotFoundError):
+            it = self._path.stat()
+            return it.st_ino, it.st_mtime_ns, it.st_size
+        return None
+
     @contextmanager
     def replaced(self) -> Iterator[Replacement]:
         """Give a file to write, which takes the place of this one at the end; missing folders are made."""

@@ -23,7 +23,9 @@ VERSION = 1
 """Of the manifest's format. Fields may be added within a version; one that changes its meaning makes a new one."""
 
 FILTERS = ("connected_account", "currency", "payout", "reporting_category")
-"""The parameters that choose rows."""
+"""The parameters that choose rows, and whose values tell rows apart."""
+
+_NO_FILTERS = {*("interval_start", "interval_end"), *("columns", "timezone", "decimal_separator", "compress_file")}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Subject:
     :param report: the report type without its version, such as ``balance.summary``.
     :param livemode: False for test data.
     :param stripe_account: the account that the run acted as, None for the key's own.
-    :param filters: the parameters that chose rows, by Stripe's names.
+    :param filters: the parameters that chose rows, by Stripe's names: all but those that surely don't.
     :param interval_start: epoch seconds, None where the report type takes none.
     :param interval_end: epoch seconds, exclusive; None where the report type takes none.
     """
@@ -55,7 +57,11 @@ class Subject:
             report_type.rpartition(".")[0],
             livemode,
             stripe_account,
-            {name: str(parameters[name]) for name in FILTERS if parameters.get(name) is not None},
+            {
+                name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+                for name, value in parameters.items()
+                if name not in _NO_FILTERS and value is not None
+            },
             None if start is None else int(start),
             None if end is None else int(end),
         )
@@ -132,7 +138,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
-        """Read a manifest; fields that a later version of this package added are left out.
+        """Read a manifest; unknown fields of a later package are left out, those it lacks are as by default.
 
         :raises ManifestError: when it is none, or one of a version that this package does not know.
         """
@@ -145,9 +151,11 @@ class Manifest:
                     "airflow-provider-reportrun, or remove the manifest to land the report anew."
                 )
             columns = it["columns"]
-            known = {field.name: it[field.name] for field in fields(cls)}
-            return cls(**{**known, "columns": None if columns is None else tuple(columns)})
-        except (ValueError, LookupError, TypeError) as error:
+            known = {field.name: it[field.name] for field in fields(cls) if field.name in it}
+            manifest = cls(**{**known, "columns": None if columns is None else tuple(columns)})
+            _ = manifest.subject  # which fails where the parameters are odd
+            return manifest
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ManifestError(f"This is no manifest ({error!r}); remove it to land the report anew.") from None
 
     def to_json(self) -> str:

@@ -7,7 +7,7 @@ import io
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_reportrun.landing.columns import check_column_types, columns_of
@@ -16,6 +16,7 @@ from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
+    ContentsError,
     DownloadError,
     LandingConflictError,
     ManifestError,
@@ -23,6 +24,7 @@ from airflow_reportrun.reporting.errors import (
     ReportExpiredError,
     ReportNotReadyError,
     ReportRunFailedError,
+    StoreError,
 )
 
 if TYPE_CHECKING:
@@ -140,6 +142,11 @@ class Contents:
             self._check.end()
 
     @property
+    def rows(self) -> int | None:
+        """Records that have passed, None where they can't be told."""
+        return self._check.rows if self._check else None
+
+    @property
     def sha256(self) -> str:
         """Of what has passed, in hexadecimal."""
         return self._digest.hexdigest()
@@ -149,7 +156,7 @@ class Contents:
         check = self._check
         return {
             "file_sha256": self.sha256,
-            "rows": check.rows if check else None,
+            "rows": self.rows,
             "columns": check.columns if check else None,
         }
 
@@ -199,29 +206,31 @@ def land_report(
             return Landed(str(place), place.uri, before)
         require_unexpired(run, file)
         place.require_space(file.size)
-        defaults = (
-            () if run.parameters.get("columns") else hook.retrieve_report_type(run.report_type).default_columns
-        )
+        defaults = default_columns(hook, run)
 
-        def publish(chunks: Iterator[bytes]) -> dict[str, Any]:
+        def publish(chunks: Iterator[bytes]) -> tuple[dict[str, Any], object]:
             contents = Contents(run, defaults)
             with place.replaced() as new:
                 facts = _write(contents, chunks, new.file, run, format, column_types)
                 if before and before.file_sha256 == contents.sha256:
                     new.wanted = False
-                    return {name: getattr(before, name) for name in (*facts, "etag")}
+                    return {name: getattr(before, name) for name in (*facts, "etag")}, place.mark()
                 new.last = note.remove
-            return {**facts, "etag": place.etag()}
+            return {**facts, "etag": place.etag()}, place.mark()
 
-        try:
-            facts = hook.read_file(file, publish)
-        except MoreDecimalsError as error:
-            log.warning("%s It is downloaded once more.", error)
-            column_types = error.column_types
-            facts = hook.read_file(file, publish)
+        while True:
+            try:
+                facts, mark = hook.read_file(file, publish)
+                break
+            except MoreDecimalsError as error:  # each time about more places, of which there can't be many
+                log.warning("%s It is downloaded once more.", error)
+                column_types = error.column_types
         manifest = Manifest.of(run, file, account, format=format, path=place.name, **facts)
         with note.replaced() as new:
             new.file.write(manifest.to_json().encode())
+        if place.mark() != mark:
+            note.remove()
+            raise StoreError(f"{place}: another task has landed there at the same time; a retry makes it sure.")
     log.info(
         "Landed report run %s: %s rows, %d bytes, sha256 %s in %s",
         *(run.id, manifest.rows, file.size, manifest.file_sha256, place),
@@ -229,7 +238,29 @@ def land_report(
     return Landed(str(place), place.uri, manifest)
 
 
-def _landed_before(note: Place, subject: Subject) -> Manifest | None:
+def require_free(place: Place, subject: Subject) -> None:
+    """Refuse a place where another report is landed, before anything is asked for it.
+
+    :param subject: ``livemode`` need not be right: what a key is for may be unknown.
+    :raises LandingConflictError: see above.
+    :raises ManifestError: when something else lies where the manifest should be.
+    """
+    with place.errors():
+        _landed_before(manifest_of(place), subject, any_mode=True)
+
+
+def default_columns(hook: StripeReportingHook, run: ReportRun) -> Sequence[str]:
+    """Return the columns that a run's file has at least, none where that can't be known.
+
+    A report type that was changed after the run says nothing of its file.
+    """
+    if run.parameters.get("columns"):
+        return ()
+    report_type = hook.retrieve_report_type(run.report_type)
+    return report_type.default_columns if report_type.updated <= run.created else ()
+
+
+def _landed_before(note: Place, subject: Subject, *, any_mode: bool = False) -> Manifest | None:
     text = note.read()
     if text is None:
         return None
@@ -237,6 +268,8 @@ def _landed_before(note: Place, subject: Subject) -> Manifest | None:
         before = Manifest.from_json(text)
     except ManifestError as error:
         raise ManifestError(f"{note}: {error}") from None
+    if any_mode:
+        subject = replace(subject, livemode=before.livemode)
     if before.subject != subject:
         raise LandingConflictError(
             f"{note} says that another report is landed there ({_difference(before.subject, subject)}). Put what "
@@ -297,6 +330,8 @@ def _write(
             decimal_separator=run.parameters.get("decimal_separator", "."),
         )
         types = {column.name: column.declared for column in written.columns}
+        if written.rows != contents.rows:
+            raise ContentsError(f"The report has {contents.rows} records, and {written.rows} rows came of them.")
     return {
         **contents.facts(),
         "size": digesting.size,

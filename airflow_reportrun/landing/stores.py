@@ -99,6 +99,10 @@ class Place(ABC):
         return None
 
     @abstractmethod
+    def mark(self) -> object:
+        """Return what differs when somebody else has written here meanwhile."""
+
+    @abstractmethod
     def replaced(self) -> AbstractContextManager[Replacement]:
         """Give something to write that becomes the contents at the end, and never after an exception."""
 
@@ -165,6 +169,10 @@ class StoredObject(Place):
             return hashlib.sha256(self.read() or b"").hexdigest() == sha256
         return _etag(info) == etag
 
+    def mark(self) -> object:
+        """Return what the store says of the object."""
+        return self._info()
+
     def etag(self) -> str | None:
         """Return the ETag of the object."""
         return _etag(self._info() or {})
@@ -198,8 +206,9 @@ class StoredObject(Place):
             yield
         except Exception as error:
             ours = isinstance(error, ReportingError)
-            if ours or (type(error).__module__ == "builtins" and not isinstance(error, OSError)):
-                raise  # a TypeError is a bug, and no store
+            package = type(error).__module__.partition(".")[0]
+            if ours or (package in ("builtins", "pyarrow", "_csv") and not isinstance(error, OSError)):
+                raise  # not of the store: a TypeError is a bug
             said = re.sub(r"//[^/@\s]*@", "//", re.sub(r"\?\S*", "?…", str(error)))
             raise StoreError(f"{self}: {type(error).__name__}: {said}") from None
 

@@ -252,6 +252,7 @@ class StripeReportRunOperator(AskingOperator):
                 asked = self.asked_now(context, preferred(self.hook, preferences(self.report_type)))
             self._check_livemode(asked.report_type)
             if memory.submission is None:
+                self._require_free(asked)
                 asked, seen = self._when_available(asked, memory, refused_at, refusal)
             identity = self._identity(context, asked, memory.began if fresh else None)
             try:
@@ -405,6 +406,24 @@ class StripeReportRunOperator(AskingOperator):
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
+    def _require_free(self, asked: Asked) -> None:
+        """Refuse a destination that is another report's, while none is created for it."""
+        from airflow_reportrun.landing.destination import LATER
+        from airflow_reportrun.landing.manifest import Subject
+        from airflow_reportrun.landing.report import require_free
+        from airflow_reportrun.landing.stores import place_of
+
+        if asked.destination is None or LATER in asked.destination or self.on_missing_data == "clip":
+            return
+        settings = self.hook.settings
+        subject = Subject.of(
+            asked.report_type,
+            asked.parameters.as_dict(),
+            livemode=bool(settings.livemode),
+            stripe_account=settings.stripe_account,
+        )
+        require_free(place_of(asked.destination), subject)
+
     def _land(self, run: ReportRun, destination: str) -> Landed:
         from airflow_reportrun.landing.destination import LATER
         from airflow_reportrun.landing.report import land_report
@@ -413,7 +432,9 @@ class StripeReportRunOperator(AskingOperator):
         try:
             return land_report(self.hook, run, place_of(destination.replace(LATER, run.id)))
         except ReportExpiredError as error:
-            raise AirflowException(f"{error} A retry of this task does so, too.") from error
+            expired = str(error)
+        # Without a cause, which the retry policy would take for final: a retry asks for a fresh run here.
+        raise AirflowException(f"{expired} A retry of this task does so, too.")
 
     def _conclude(self, context: Context, event: ReportRunEvent, resume: Mapping[str, Any]) -> dict[str, Any]:
         """Return the task's result, or raise what the outcome means."""

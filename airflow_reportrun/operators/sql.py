@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_reportrun.operators.landing import LandingOperator
 from airflow_reportrun.outcomes import (
@@ -99,7 +99,10 @@ class StripeReportToSqlOperator(LandingOperator):
             raise ConfigurationError(
                 f"A table needs the provider common.sql ({error}): pip install 'airflow-provider-reportrun[sql]'"
             ) from None
-        connection = BaseHook.get_connection(self.conn_id)
+        try:
+            connection = BaseHook.get_connection(self.conn_id)
+        except AirflowNotFoundException:
+            raise ConfigurationError(f"conn_id: there is no Airflow connection {self.conn_id!r}.") from None
         hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
         if not isinstance(hook, DbApiHook):
             raise ConfigurationError(

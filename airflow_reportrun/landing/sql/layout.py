@@ -33,13 +33,15 @@ class Place:
 
     :param schema: None where the database has none.
     :param name: of the table.
+    :param key: the same, as manifests and locks know it: one table has one.
     """
 
     schema: str | None
     name: str
+    key: str
 
     @classmethod
-    def of(cls, table: str, default_schema: str | None) -> Place:
+    def of(cls, table: str, default_schema: str | None, *, distinguishes_case: bool) -> Place:
         """Read ``table`` or ``schema.table``.
 
         :raises ConfigurationError: when it is neither.
@@ -52,7 +54,7 @@ class Place:
                 "is the table of manifests" if name.lower() == LANDINGS else f"has more than {LONGEST_NAME} bytes"
             )
             raise ConfigurationError(f"table {table!r}: {name} {why}; choose another name.")
-        return cls(schema or default_schema, name)
+        return cls(schema or default_schema, name, name if distinguishes_case else name.lower())
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}" if self.schema else self.name

@@ -54,7 +54,7 @@ def landed(hook: DbApiHook, table: str, subject: Subject) -> Manifest | None:
     """
     database = open_database(hook)
     with database.connected() as connection, connection.begin():
-        place = Place.of(table, connection.dialect.default_schema_name)
+        place = _place(table, connection, database)
         landings = landings_table(database, place.schema)
         inspector = sa.inspect(connection)
         if not all(inspector.has_table(name, schema=place.schema) for name in (place.name, landings.name)):
@@ -108,7 +108,7 @@ def load(
     database = open_database(hook)
     with database.connected() as connection:
         with connection.begin():
-            place = Place.of(table, connection.dialect.default_schema_name)
+            place = _place(table, connection, database)
             landings = landings_table(database, place.schema)
             is_new = not sa.inspect(connection).has_table(landings.name, schema=place.schema)
         if is_new:
@@ -165,27 +165,35 @@ class _Loading:
         with self._alone():
             _, layout = self._prepared()
             if not layout.exists:
-                layout.table.create(self._connection)
+                self._create(layout)
             else:
                 add_columns(self._connection, layout)
         with self._alone():
             self._load(*self._prepared())
 
     def _alone(self) -> Any:
-        return self._database.alone(self._connection, self._landings, self._place.name)
+        return self._database.alone(self._connection, self._landings, self._place.key)
 
     def _fits(self, layout: Layout) -> bool:
         return not layout.missing if layout.exists else self._database.creates_in_transaction
 
     def _prepared(self) -> tuple[Sequence[Subject], Layout]:
         """Look at what is there: what is replaced, and how the report fits."""
-        replaced = self._replaced()
-        return replaced, layout_of(self._connection, self._database, self._place, self._columns)
+        layout = layout_of(self._connection, self._database, self._place, self._columns)
+        return self._replaced() if layout.exists else (), layout
+
+    def _create(self, layout: Layout) -> None:
+        """Make the table, and forget what was landed in one of its name that was dropped."""
+        layout.table.create(self._connection)
+        self._connection.execute(self._landings.delete().where(self._here()))
+
+    def _here(self) -> Any:
+        return sa.and_(self._landings.c.table_name == self._place.key, self._landings.c.landing != "")
 
     def _load(self, replaced: Sequence[Subject], layout: Layout) -> None:
         connection, table, landings = self._connection, layout.table, self._landings
         if not layout.exists:
-            table.create(connection)
+            self._create(layout)
         for subject in (self._subject, *replaced):
             if layout.exists:
                 connection.execute(table.delete().where(rows_of(table, subject, self._database)))
@@ -205,7 +213,7 @@ class _Loading:
     def _row(self) -> Mapping[str, Any]:
         subject = self._subject
         return {
-            "table_name": self._place.name,
+            "table_name": self._place.key,
             "landing": landing_key(subject),
             "report": subject.report,
             "livemode": subject.livemode,
@@ -224,7 +232,7 @@ class _Loading:
         :raises LandingConflictError: when something can't stand beside this landing.
         """
         new, landings = self._subject, self._landings
-        here = sa.and_(landings.c.table_name == self._place.name, landings.c.landing != "")
+        here = self._here()
         other_mode = sa.select(landings.c.report_run_id).where(here, landings.c.livemode != new.livemode).limit(1)
         if (run_id := self._connection.execute(other_mode).scalar()) is not None:
             mine, its = ("live", "test") if new.livemode else ("test", "live")
@@ -327,8 +335,13 @@ def _blocks(file: BinaryIO) -> Iterator[memoryview]:
     return typed.blocks_of(iter(lambda: file.read(_CHUNK_SIZE), b""))
 
 
+def _place(table: str, connection: sa.engine.Connection, database: Database) -> Place:
+    schema = connection.dialect.default_schema_name
+    return Place.of(table, schema, distinguishes_case=database.distinguishes_case)
+
+
 def _landing(landings: sa.Table, place: Place, subject: Subject) -> Any:
-    return sa.and_(landings.c.table_name == place.name, landings.c.landing == landing_key(subject))
+    return sa.and_(landings.c.table_name == place.key, landings.c.landing == landing_key(subject))
 
 
 def _count(connection: sa.engine.Connection, table: sa.Table, condition: Any) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from airflow_reportrun.landing.manifest import FILTERS
+
 if TYPE_CHECKING:
     from airflow_reportrun.landing.manifest import Subject
 
@@ -33,7 +35,8 @@ def overlap(new: Subject, old: Subject) -> Overlap:
         return Overlap.SAME
     if (new.report, new.livemode, new.stripe_account) != (old.report, old.livemode, old.stripe_account):
         return Overlap.APART
-    if not _touch(new, old) or any(old.filters.get(name, value) != value for name, value in new.filters.items()):
+    shared = [name for name in FILTERS if name in new.filters and name in old.filters]
+    if not _touch(new, old) or any(new.filters[name] != old.filters[name] for name in shared):
         return Overlap.APART
     # With a filter less there is more in it.
     covered = _contains(new, old) and new.filters.items() <= old.filters.items()

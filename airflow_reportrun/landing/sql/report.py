@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -12,9 +13,21 @@ from urllib.parse import quote
 from airflow_reportrun.landing.columns import check_column_types, columns_of
 from airflow_reportrun.landing.files import LocalFile
 from airflow_reportrun.landing.manifest import Manifest, Subject
-from airflow_reportrun.landing.report import Contents, Landed, finished_file, is_csv, require_unexpired
+from airflow_reportrun.landing.report import (
+    Contents,
+    Landed,
+    default_columns,
+    finished_file,
+    is_csv,
+    require_unexpired,
+)
 from airflow_reportrun.landing.sql.loading import landed, load
-from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.reporting.errors import (
+    ConfigurationError,
+    ContentsError,
+    ReportingError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -52,7 +65,7 @@ def land_in_table(
     :raises LandingConflictError: when rows would count twice, or be lost.
     :raises ContentsError: when a cell is not of its column's type, or of the table's.
     :raises ConfigurationError: when the file is compressed, or an option can't be.
-    :raises StoreError: when the temporary folder can't be written to.
+    :raises StoreError: when the database can't be reached, or the temporary folder can't be written to.
     """
     check_column_types(column_types or {})
     file = finished_file(run)
@@ -60,13 +73,14 @@ def land_in_table(
         raise ConfigurationError(f"Report run {run.id} has a compressed file, which no table can take.")
     account = hook.settings.stripe_account
     subject = Subject.of(run.report_type, run.parameters, livemode=run.livemode, stripe_account=account)
-    before = landed(warehouse, table, subject)
+    with _database_errors(table):
+        before = landed(warehouse, table, subject)
     if before and before.file_id == file.id and _types(before, column_types) == before.column_types:
         log.info("Report run %s is landed already, in %s", run.id, before.path)
         return _landed(warehouse, before)
     require_unexpired(run, file)
     folder = LocalFile(Path(tempfile.gettempdir(), file.id))
-    defaults = () if run.parameters.get("columns") else hook.retrieve_report_type(run.report_type).default_columns
+    defaults = default_columns(hook, run)
 
     with folder.errors():
         folder.require_space(file.size)
@@ -84,17 +98,36 @@ def land_in_table(
 
         with folder.errors():
             facts = hook.read_file(file, save)
-        manifest = load(
-            warehouse,
-            table,
-            spool,
-            Manifest.of(run, file, account, format="sql", path=table, **facts),
-            column_types=column_types,
-            timezone=run.parameters.get("timezone", "Etc/UTC"),
-            decimal_separator=run.parameters.get("decimal_separator", "."),
-            on_overlap=on_overlap,
-        )
+        with _database_errors(table):
+            manifest = load(
+                warehouse,
+                table,
+                spool,
+                Manifest.of(run, file, account, format="sql", path=table, **facts),
+                column_types=column_types,
+                timezone=run.parameters.get("timezone", "Etc/UTC"),
+                decimal_separator=run.parameters.get("decimal_separator", "."),
+                on_overlap=on_overlap,
+            )
     return _landed(warehouse, manifest)
+
+
+@contextmanager
+def _database_errors(table: str) -> Iterator[None]:
+    """Say what the database said in its first line: what follows, of any driver, may be a row."""
+    try:
+        yield
+    except Exception as error:
+        said = getattr(error, "orig", None) or error
+        kinds = {kind.__name__ for kind in type(said).__mro__}  # those of Python's database API, of any driver
+        if isinstance(error, ReportingError) or not kinds & {"DatabaseError", "InterfaceError", "SQLAlchemyError"}:
+            raise
+        kind: type[ReportingError] = StoreError
+        if kinds & {"IntegrityError", "DataError"}:
+            kind = ContentsError
+        elif kinds & {"ProgrammingError", "NotSupportedError"}:
+            kind = ConfigurationError
+        raise kind(f"table {table}: {type(said).__name__}: {str(said).partition(chr(10))[0]}") from None
 
 
 def _types(before: Manifest, column_types: Mapping[str, str] | None) -> Mapping[str, str]:
