@@ -317,12 +317,6 @@ def test_a_header_alone_is_a_report_of_no_rows(whole: bytes) -> None:
     assert table.schema.types == [pa.timestamp("us", "UTC"), pa.decimal128(38, 2)]
 
 
-def test_metadata_is_in_the_file() -> None:
-    """Among what pyarrow says itself."""
-    table, _ = converted(b'"a"\n', metadata={"report_type": "balance.summary.1"})
-    assert table.schema.metadata[b"report_type"] == b"balance.summary.1"
-
-
 @pytest.mark.usefixtures("small_blocks")
 def test_a_cut_leaves_no_file_that_reads() -> None:
     """Not even when the writer's own clean-up has run."""

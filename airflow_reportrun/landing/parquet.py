@@ -52,7 +52,6 @@ def write_parquet(
     column_types: Mapping[str, str] | None = None,
     timezone: str = "Etc/UTC",
     decimal_separator: str = ".",
-    metadata: Mapping[str, str] | None = None,
 ) -> ParquetFacts:
     """Convert a report's CSV.
 
@@ -65,7 +64,6 @@ def write_parquet(
     :param column_types: kinds by column name that overrule the table of `columns`.
     :param timezone: the IANA name of the time zone that the report was asked for.
     :param decimal_separator: the one that the report was asked for, a point or a comma.
-    :param metadata: key-value metadata of the file, such as the report type and the run's id.
     :raises ConfigurationError: when a kind or the time zone is unknown.
     :raises ContentsError: when the bytes are no CSV, or a cell is not of its column's kind; it names column, row
         (from 1, without the header) and value.
@@ -82,7 +80,7 @@ def write_parquet(
     output = _Output(file)
     writer = pyarrow.parquet.ParquetWriter(
         pa.PythonFile(output, "w"),
-        converter.schema.with_metadata(dict(metadata or {})),
+        converter.schema,
         compression="zstd",
         use_dictionary=[column.name for column in converter.columns if _repeats(column, table[column.name])],
     )

@@ -37,7 +37,6 @@ class LandingOperator(BaseOperator):
         self.report_run_id = report_run_id
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
-        self._given: list[str] = []
 
     @cached_property
     def hook(self) -> StripeReportingHook:
