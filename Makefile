@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix system check bench clean
+.PHONY: help demo test matrix kills system check bench clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ test: .venv/ready  ## run the tests, a file at a time on each core
 
 matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")
 	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)
+
+kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
+	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py --numprocesses=logical --dist=loadfile
 
 system: .venv/ready  ## run the slow tests, on a real Airflow
 	.venv/bin/python -m pytest system_tests --verbose --log-cli-level=INFO --durations=5 --durations-min=1

@@ -180,17 +180,17 @@ def test_a_killed_process_leaves_one_report_run_that_counts(
             file.seek(FILE_SIZE - 1)
             file.write(b"\n")
         stage.sandbox.serve_file(big)
-    landed = stage.folder / "landed.csv"
     connection = {"conn_type": "stripe", "host": stage.sandbox.url, "password": stage.sandbox.api_key}
     runner = WorkerRunner(
-        build=functools.partial(make, deferrable=mode == "deferrable", mapped=mapped, destination=str(landed)),
+        build=functools.partial(make, deferrable=mode == "deferrable", mapped=mapped),
         environ={"AIRFLOW_CONN_STRIPE_DEFAULT": json.dumps(connection)},
         killer=stage.killer,
         store={} if remembers else None,
     )
     tries = []
     for map_index in (0, 1) if mapped else (-1,):
-        runner.build = functools.partial(runner.build, currency="usd")
+        landed = stage.folder / f"landed{map_index}.csv"
+        runner.build = functools.partial(runner.build, currency="usd", destination=str(landed))
         tries.append(crash(stage, runner, point, map_index=map_index))
         assert landed.stat().st_size == tries[-1].returned["size"]
         assert tries[-1].xcoms["report_run_id"] == tries[-1].returned["report_run_id"]
