@@ -22,6 +22,12 @@ SUBJECTS = {
     "sandbox": sandbox.run,
     "sql": sql.run,
 }
+LONG = {
+    "downloads-huge": downloads.run_huge,
+    "parquet-huge": parquet.run_huge,
+}
+"""Subjects that are measured only where they are named."""
+
 RECORDS = Path(__file__).parent.parent / "build" / "bench.json"
 PACKAGES = (
     *("apache-airflow", "apache-airflow-providers-http", "requests", "aiohttp"),
@@ -33,16 +39,18 @@ PACKAGES = (
 def main() -> None:
     """Run the subjects named, or all; the file holds the ones of this run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("subjects", nargs="*", metavar="subject", help=f"of {', '.join(SUBJECTS)}; all if none")
+    parser.add_argument(
+        "subjects", nargs="*", metavar="subject", help=f"of {', '.join(SUBJECTS)} (all if none), {', '.join(LONG)}"
+    )
     chosen = parser.parse_args().subjects or list(SUBJECTS)
-    if unknown := set(chosen) - set(SUBJECTS):
+    if unknown := set(chosen) - set(SUBJECTS | LONG):
         parser.error(f"no such subject: {', '.join(sorted(unknown))}")
     # Airflow users run with byte code; without it each fresh process would compile everything again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     print(_machine())
     records: list[Record] = []
     for subject in chosen:
-        for comparison in SUBJECTS[subject]():
+        for comparison in (SUBJECTS | LONG)[subject]():
             print(f"\n{comparison.table()}", flush=True)
             records += comparison.records()
     RECORDS.parent.mkdir(exist_ok=True)

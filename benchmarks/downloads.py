@@ -6,49 +6,56 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.measuring import Comparison, Figures, command, compare, cost, fresh, serving
-from benchmarks.servers import HOST, Stripe, file_server
+from benchmarks.reports import write_report
+from benchmarks.servers import HOST, Stripe, cut, file_server
 
 RUNS = 3
-SMALL, LARGE = 64 << 20, 1 << 30
-CASES = ((SMALL, False), (SMALL, True), (LARGE, False))
+MEDIUM, LARGE, HUGE = 100 << 20, 1 << 30, 4 << 30
+CASES = ((MEDIUM, False), (MEDIUM, True), (LARGE, False))
 UNITS = {"cpu": "s", "wall": "s", "memory": "MiB"}
 CHUNK_SIZE = 1 << 20
+CURL, OURS = "curl -o", "ours: size, sha256, structure, fsync"
 
 Client = Callable[[Stripe, Path], Callable[[], object]]
 """Loads what a client needs and returns the download."""
 
 
 def run() -> Iterator[Comparison]:
-    """Measure downloads of two sizes, the smaller one with TLS too, to new files in the temporary folder."""
+    """Measure downloads of two sizes, the smaller one with TLS and with cuts too, to new files."""
+    for size, tls in CASES:
+        with _served(size, tls=tls) as (stripe, target):
+            yield _compare(stripe, target, size)
+            if size == MEDIUM and not tls:
+                yield _moved(stripe, target, size, (size // 2,))
+                yield _moved(stripe, target, size, (size // 4, size // 2, size // 4 * 3))
+
+
+def run_huge() -> Iterator[Comparison]:
+    """Measure whether memory stays what it was where the file is much larger."""
+    with _served(HUGE) as (stripe, target):
+        contenders = {name: client for name, client in _contenders(stripe, target).items() if name in (CURL, OURS)}
+        yield compare(_title(stripe, HUGE), UNITS, contenders, runs=1)
+
+
+@contextmanager
+def _served(size: int, *, tls: bool = False) -> Iterator[tuple[Stripe, Path]]:
+    """Serve a report of a size; the path is that of a file to come, in the temporary folder."""
     if not (shutil.which("curl") and shutil.which("openssl")):
         raise SystemExit("The downloads are compared with curl, and openssl makes the certificate for TLS.")
-    for size, tls in CASES:
-        with tempfile.TemporaryDirectory() as name:
-            source, target = Path(name) / "source.csv", Path(name) / "target.csv"
-            write_report(source, size)
-            certificate = make_certificate(Path(name)) if tls else None
-            with serving(file_server, source, certificate) as server:
-                server.facts.connect()
-                yield _compare(server.facts, target, size)
-
-
-def write_report(path: Path, size: int) -> None:
-    """Write a header and lines like those of a report, ``size`` bytes of them; the last line fills up."""
-    header = b'"balance_transaction_id","created","currency","net"\n'
-    line = b'"txn_0123456789","2024-05-01 00:00:00","usd","12.34"\n'
-    lines, rest = divmod(size - len(header) - len(line), len(line))
-    with path.open("wb") as file:
-        file.write(header)
-        for start in range(0, lines, 20_000):
-            file.write(line * min(20_000, lines - start))
-        file.write(b'"' + b"x" * (len(line) + rest - 3) + b'"\n')
-        file.flush()
-        os.fsync(file.fileno())  # or the first downloads would share the disk with what is still to be written
+    with tempfile.TemporaryDirectory() as name:
+        source, target = Path(name) / "source.csv", Path(name) / "target.csv"
+        write_report(source, size)
+        certificate = make_certificate(Path(name)) if tls else None
+        with serving(file_server, source, certificate) as server:
+            server.facts.connect()
+            yield server.facts, target
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
@@ -63,21 +70,51 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def _compare(stripe: Stripe, target: Path, size: int) -> Comparison:
-    contenders: dict[str, Callable[[], Figures]] = {
-        "curl -o": partial(_twice, partial(_curl, stripe, target), target, children=True),
-        "curl -o, then sync": partial(_twice, partial(_curl, stripe, target, sync=True), target, children=True),
-        "ours: size, sha256, structure, fsync": partial(fresh, _python, ours, stripe, target),
-        "ours, without structure": partial(fresh, _python, unchecked, stripe, target),
-        "requests by hand, 1 MiB chunks": partial(fresh, _python, by_hand, stripe, target),
-    }
+    contenders = _contenders(stripe, target)
     available, needed = _available_memory(), 4 * size  # the body is joined of its chunks
     note = "Memory is what the download added to the peak."
     if available > needed:
         contenders["HttpHook.run, then write"] = partial(fresh, _python, http_hook, stripe, target)
     else:
-        note = f"HttpHook.run has the body in memory: left out, as only {available >> 20} MiB are available."
-    title = f"download, {'TLS' if stripe.ca else 'plain'}, {size >> 20} MiB to a new file"
-    return compare(title, UNITS, contenders, runs=RUNS, note=note)
+        note += f" HttpHook.run has the body in memory: left out, as only {available >> 20} MiB are available."
+    return compare(_title(stripe, size), UNITS, contenders, runs=RUNS, note=note)
+
+
+def _contenders(stripe: Stripe, target: Path) -> dict[str, Callable[[], Figures]]:
+    clients: dict[str, Client] = {
+        OURS: ours,
+        "ours, without structure": partial(ours, structure=False),
+        "ours, without fsync": partial(ours, sync=False),
+        "ours, without both": partial(ours, structure=False, sync=False),
+        "requests by hand, 1 MiB chunks": by_hand,
+    }
+    return {
+        CURL: partial(_twice, partial(curl, stripe, target), target, children=True),
+        "curl -o, then sync": partial(_twice, partial(curl, stripe, target, sync=True), target, children=True),
+        **{name: partial(fresh, _python, client, stripe, target) for name, client in clients.items()},
+    }
+
+
+def _title(stripe: Stripe, size: int) -> str:
+    return f"download, {'TLS' if stripe.ca else 'plain'}, {size >> 20} MiB to a new file"
+
+
+def _moved(stripe: Stripe, target: Path, size: int, cuts: Sequence[int]) -> Comparison:
+    """Compare what the server sent of the file until all of it had come."""
+
+    def moved(client: Client, *cuts: int) -> Figures:
+        cut(stripe, *cuts)
+        figures = fresh(once, client, stripe, target)
+        return {**figures, "moved": cut(stripe) / (1 << 20)}
+
+    contenders: dict[str, Callable[[], Figures]] = {
+        "requests by hand, never cut": partial(moved, by_hand),
+        "ours": partial(moved, ours, *cuts),
+        "requests by hand, from the start again": partial(moved, again_by_hand, *cuts),
+    }
+    title = f"download, {size >> 20} MiB, cut {'once' if len(cuts) == 1 else f'{len(cuts)} times'}"
+    note = "Counted by the server. Ours waits between its tries."
+    return compare(title, {"moved": "MiB", "cpu": "s", "wall": "s"}, contenders, runs=1, note=note)
 
 
 def _twice(download: Callable[[], object], target: Path, *, children: bool = False) -> Figures:
@@ -98,7 +135,15 @@ def _python(client: Client, stripe: Stripe, target: Path) -> Figures:
     return _twice(client(stripe, target), target)
 
 
-def _curl(stripe: Stripe, target: Path, *, sync: bool = False) -> None:
+def once(client: Client, stripe: Stripe, target: Path) -> Figures:
+    """Download one time; to be called in a fresh process."""
+    logging.disable()
+    target.unlink(missing_ok=True)
+    return cost(client(stripe, target))
+
+
+def curl(stripe: Stripe, target: Path, *, sync: bool = False) -> None:
+    """Download with the command, and wait for the disk if asked to."""
     trust = ("--cacert", stripe.ca) if stripe.ca else ()
     key = f"Authorization: Bearer {stripe.api_key}"
     command("curl", "-sf", *trust, "-H", key, "-o", str(target), stripe.file_url)
@@ -106,36 +151,22 @@ def _curl(stripe: Stripe, target: Path, *, sync: bool = False) -> None:
         command("sync", str(target))
 
 
-def ours(stripe: Stripe, target: Path) -> Callable[[], object]:
-    """Fetch as the operators do once a run has succeeded."""
+def ours(
+    stripe: Stripe, target: Path, *, structure: bool = True, sync: bool = True, format: str = "csv"
+) -> Callable[[], object]:
+    """Land as the operators do once a run has succeeded; always with size and sha256."""
     from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.landing.report import land_report
+    from airflow_reportrun.landing.report import check_format, land_report
     from airflow_reportrun.landing.stores import place_of
 
+    check_format(format, None)  # loads its package
     hook, place = StripeReportingHook(), place_of(str(target))
     report_run = hook.retrieve_report_run(stripe.run_id)
-    return lambda: land_report(hook, report_run, place)
-
-
-def unchecked(stripe: Stripe, target: Path) -> Callable[[], object]:
-    """Fetch without a look at the contents."""
-    from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.landing.stores import place_of
-
-    hook = StripeReportingHook()
-    report_run = hook.retrieve_report_run(stripe.run_id)
-
-    def download() -> None:
-        if (file := report_run.result) is None:
-            raise RuntimeError("The run has no file.")
-        hook.read_file(file, write)
-
-    def write(chunks: Iterator[bytes]) -> None:
-        with place_of(str(target)).replaced() as new:
-            for chunk in chunks:
-                new.file.write(chunk)
-
-    return download
+    if not structure:  # as of a file that Stripe was asked to compress
+        report_run = replace(report_run, parameters={**report_run.parameters, "compress_file": True})
+    if not sync:
+        os.fsync = lambda fd: None
+    return lambda: land_report(hook, report_run, place, format=format)
 
 
 def by_hand(stripe: Stripe, target: Path) -> Callable[[], object]:
@@ -153,6 +184,23 @@ def by_hand(stripe: Stripe, target: Path) -> Callable[[], object]:
                 file.write(chunk)
 
     return download
+
+
+def again_by_hand(stripe: Stripe, target: Path) -> Callable[[], object]:
+    """Stream, and begin anew after a cut."""
+    import requests
+
+    download = by_hand(stripe, target)
+
+    def until_it_came() -> None:
+        while True:
+            try:
+                download()
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                continue
+            return
+
+    return until_it_came
 
 
 def http_hook(stripe: Stripe, target: Path) -> Callable[[], object]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import socket
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,81 +11,48 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks import downloads
+from benchmarks.downloads import once
 from benchmarks.measuring import Comparison, Figures, compare, cost, fresh, peak_memory, serving
-from benchmarks.servers import HOST
+from benchmarks.reports import NAMES, TYPES, write_report
+from benchmarks.servers import Stripe, file_server
 
 RUNS = 3
-SIZES = (64 << 20, 512 << 20)
-OURS = "airflow_reportrun.landing.parquet"
+SIZE, BEHIND_A_LINK, HUGE = 512 << 20, 256 << 20, 2 << 30
 UNITS = {"cpu": "s", "wall": "s", "memory": "MiB", "file": "MiB"}
 CHUNK_SIZE = 1 << 20
 LINK_RATE = 50_000_000  # bytes a second
-
-TYPES = {
-    **dict.fromkeys(("gross", "fee", "net", "customer_facing_amount"), "money"),
-    **dict.fromkeys(("created", "available_on", "charge_created", "created_utc"), "timestamp"),
-    "is_link": "boolean",
-    "automatic_payout_effective_at": "timestamp",
-}
-TEXTS = (
-    *(
-        "balance_transaction_id",
-        "currency",
-        "reporting_category",
-        "description",
-        "customer_name",
-        "customer_email",
-    ),
-    *("charge_id", "card_brand", "payment_metadata[order_id]", "invoice_number"),
-)
-NAMES = (*TEXTS, *TYPES)
 
 Converter = Callable[[Path, Path], object]
 
 
 def run() -> Iterator[Comparison]:
-    """Measure two sizes from the disk, and the larger one behind a link."""
-    for size in SIZES:
-        with tempfile.TemporaryDirectory() as name:
-            source, target = Path(name) / "source.csv", Path(name) / "target.parquet"
-            write_report(source, size)
-            yield _from_disk(source, target, size)
-            if size == SIZES[-1]:
-                yield _behind_a_link(source, target, size)
+    """Measure a conversion from the disk and as part of a landing, and a landing behind a link."""
+    with _report(SIZE) as (source, target):
+        yield _beside_others(source, target, SIZE, runs=RUNS)
+    with _report(BEHIND_A_LINK) as (source, target):
+        yield _behind_a_link(source, target)
 
 
-def write_report(path: Path, size: int) -> None:
-    """Write twenty columns, ``size`` bytes or a little more; rows differ, and some cells are null."""
-    chance = random.Random(1)  # noqa: S311 - a seed, so that each run has the same bytes
-    with path.open("w", encoding="utf-8") as file:
-        file.write(",".join(f'"{name}"' for name in NAMES) + "\n")
-        while file.tell() < size:
-            file.writelines(_line(chance) for _ in range(1000))
+def run_huge() -> Iterator[Comparison]:
+    """Measure whether memory stays what it was where the report is larger."""
+    with _report(HUGE) as (source, target):
+        yield _beside_others(source, target, HUGE, runs=1)
 
 
-def _line(chance: random.Random) -> str:
-    second = chance.randrange(86_400 * 28)
-    day, rest = divmod(second, 86_400)
-    time_of_day = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
-    created, at_midnight = f"2024-05-{day + 1:02} {time_of_day}", f"2024-05-{day + 1:02} 00:00:00"
-    gross, fee, who = chance.randrange(-100_000, 9_000_000), chance.randrange(90_000), chance.randrange(100_000)
-    token = f"{chance.getrandbits(96):024x}"
-    description = f'"Order {token[:6]}: Espresso, ""large"""' if second % 3 else ""
-    order = f'"{who % 977}"' if who % 2 else ""
-    cents = [
-        f'"{"-" * (value < 0)}{abs(value) // 100}.{abs(value) % 100:02}"' for value in (gross, fee, gross - fee)
-    ]
-    return (
-        f'"txn_{token}","usd","{"charge" if gross > 0 else "refund"}",{description},"Zoë Müller {who}",'
-        f'"{who}@example.com","ch_{token}","visa",{order},,'
-        f'{",".join(cents)},{cents[0]},"{created}","{at_midnight}","{created}","{created}","false","{at_midnight}"\n'
-    )
+@contextmanager
+def _report(size: int) -> Iterator[tuple[Path, Path]]:
+    """Write a report of a size; the second path is that of a file to come, in the temporary folder."""
+    with tempfile.TemporaryDirectory() as name:
+        source, target = Path(name) / "source.csv", Path(name) / "target.parquet"
+        write_report(source, size)
+        yield source, target
 
 
-def _from_disk(source: Path, target: Path, size: int) -> Comparison:
+def _beside_others(source: Path, target: Path, size: int, *, runs: int) -> Comparison:
     everyone: dict[str, tuple[str, Converter]] = {
         "pyarrow by hand, 1 MiB blocks": ("pyarrow.parquet", by_pyarrow),
-        "ours": (OURS, ours),
+        "ours, the conversion alone": ("airflow_reportrun.landing.parquet", ours),
         "DuckDB by hand": ("duckdb", by_duckdb),
         "polars by hand": ("polars", by_polars),
     }
@@ -99,10 +62,17 @@ def _from_disk(source: Path, target: Path, size: int) -> Comparison:
         if find_spec(library.partition(".")[0])
     }
     absent = [name for name in everyone if name not in contenders]
-    note = "Memory is the process's peak. By hand DuckDB and polars round money, and DuckDB loses the empty text."
+    note = (
+        "Memory is the process's peak. What is landed comes by HTTP, is checked and synced; the others read the "
+        "disk. "
+        "By hand DuckDB and polars round money, and DuckDB loses the empty text."
+    )
     if absent:
         note += f" Not installed: {', '.join(absent)}."
-    return compare(f"parquet, {size >> 20} MiB from the disk", UNITS, contenders, runs=RUNS, note=note)
+    with serving(file_server, source) as server:
+        server.facts.connect()
+        contenders["ours, landed"] = partial(fresh, _landed, server.facts, target, "parquet")
+        return compare(f"parquet, {size >> 20} MiB", UNITS, contenders, runs=runs, note=note)
 
 
 def _measured(library: str, converter: Converter, source: Path, target: Path) -> Figures:
@@ -111,16 +81,17 @@ def _measured(library: str, converter: Converter, source: Path, target: Path) ->
     return {**figures, "memory": peak_memory(), "file": target.stat().st_size / (1 << 20)}
 
 
+def _landed(stripe: Stripe, target: Path, format: str) -> Figures:
+    figures = once(partial(downloads.ours, format=format), stripe, target)
+    return {**figures, "memory": peak_memory(), "file": target.stat().st_size / (1 << 20)}
+
+
 def ours(source: Path, target: Path) -> object:
     """Convert as a landing does."""
-    return _convert(_chunks(source), target)
-
-
-def _convert(chunks: Iterator[bytes], target: Path) -> object:
     from airflow_reportrun.landing.parquet import write_parquet
 
     with target.open("wb") as file:
-        return write_parquet(chunks, file)
+        return write_parquet(_chunks(source), file)
 
 
 def _chunks(source: Path) -> Iterator[bytes]:
@@ -158,6 +129,7 @@ def by_duckdb(source: Path, target: Path) -> object:
     known = {"money": "DECIMAL(38, 2)", "timestamp": "TIMESTAMP", "boolean": "BOOLEAN"}
     types = ", ".join(f"'{name}': '{known[TYPES[name]] if name in TYPES else 'VARCHAR'}'" for name in NAMES)
     csv = f"read_csv('{source}', header = true, quote = '\"', escape = '\"', columns = {{{types}}})"
+    duckdb.execute("SET enable_progress_bar = false")
     return duckdb.execute(f"COPY (SELECT * FROM {csv}) TO '{target}' (FORMAT parquet)")  # noqa: S608 - our own names
 
 
@@ -170,54 +142,13 @@ def by_polars(source: Path, target: Path) -> object:
     return pl.scan_csv(source, schema=schema).sink_parquet(target)
 
 
-def _behind_a_link(source: Path, target: Path, size: int) -> Comparison:
-    with serving(link, source) as server:
+def _behind_a_link(source: Path, target: Path) -> Comparison:
+    with serving(file_server, source, rate=LINK_RATE) as server:
+        server.facts.connect()
         contenders: dict[str, Callable[[], Figures]] = {
-            "download alone": partial(fresh, _measured, OURS, partial(_download, server.facts), source, target),
-            "converted meanwhile": partial(
-                fresh, _measured, OURS, partial(_meanwhile, server.facts), source, target
-            ),
+            "curl -o": partial(cost, partial(downloads.curl, server.facts, target), children=True),
+            "ours, CSV": partial(fresh, _landed, server.facts, target.with_suffix(".csv"), "csv"),
+            "ours, Parquet": partial(fresh, _landed, server.facts, target, "parquet"),
         }
-        title = f"parquet, {size >> 20} MiB behind a link of {LINK_RATE // 1_000_000} MB/s"
+        title = f"landing, {BEHIND_A_LINK >> 20} MiB behind a link of {LINK_RATE // 1_000_000} MB/s"
         return compare(title, UNITS, contenders, runs=RUNS)
-
-
-def _download(port: int, source: Path, target: Path) -> object:
-    with target.open("wb") as file:
-        file.writelines(_received(port))
-    return None
-
-
-def _meanwhile(port: int, source: Path, target: Path) -> object:
-    return _convert(_received(port), target)
-
-
-def _received(port: int) -> Iterator[bytes]:
-    with socket.create_connection((HOST, port), timeout=60) as connection:
-        while chunk := connection.recv(CHUNK_SIZE):
-            yield chunk
-
-
-@contextmanager
-def link(source: Path) -> Iterator[int]:
-    """Send a file to whoever connects to the port, never faster than the rate: what a pause lost stays lost."""
-
-    def serve() -> None:
-        while True:
-            connection, _ = listener.accept()
-            with connection:
-                free_at = time.monotonic()
-                for chunk in _pieces(source):
-                    free_at = max(free_at, time.monotonic() - 0.001) + len(chunk) / LINK_RATE
-                    connection.sendall(chunk)
-                    time.sleep(max(0.0, free_at - time.monotonic()))
-
-    with socket.create_server((HOST, 0)) as listener:
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
-
-
-def _pieces(source: Path) -> Iterator[bytes]:
-    with source.open("rb") as file:
-        while piece := file.read(128 << 10):
-            yield piece

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from benchmarks.downloads import write_report
 from benchmarks.measuring import Comparison, Figures, Server, command, compare, cost, fresh, serving
+from benchmarks.reports import write_report
 from benchmarks.servers import INTERVAL, Stripe, bare_starlette, file_server, stripe_sandbox
 
 RUNS = 3

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import socket
 import ssl
 import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 HOST = "127.0.0.1"
+_CUTS = "/cuts"
+_REST = re.compile(r"bytes=(\d+)-")
+_PIECE = 128 << 10
 INTERVAL = {"parameters[interval_start]": 1_714_521_600, "parameters[interval_end]": 1_714_608_000}
 
 
@@ -57,29 +62,46 @@ def stripe_sandbox(source: Path | None = None) -> Iterator[Stripe]:
 
 
 @contextmanager
-def file_server(source: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[Stripe]:
-    """Serve a run that the sandbox made and the file ``source``, and nothing else.
+def file_server(
+    source: Path, certificate: tuple[Path, Path] | None = None, *, rate: float | None = None
+) -> Iterator[Stripe]:
+    """Serve a run that the sandbox made and the file ``source``, or its rest, and nothing else.
 
-    It is as fast as Python sends, with TLS or without, so that the clients are what differs.
+    It is as fast as Python sends, with TLS or without, so that the clients are what differs. The run says that it
+    was asked for the columns that the file has.
 
     :param certificate: and its key, for TLS.
+    :param rate: bytes a second that the file never comes faster than: what a pause lost stays lost.
     """
     with stripe_sandbox(source) as sandbox:
         request = _request(sandbox.url, sandbox.api_key, f"/{sandbox.run_id}")
         with urllib.request.urlopen(request) as response:  # noqa: S310 - the sandbox
-            run = response.read()
+            run = json.load(response)
+    with source.open(encoding="utf-8", newline="") as file:
+        run["parameters"]["columns"] = next(csv.reader(file))
     server = _FileServer((HOST, 0), _FileHandler)
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     url = f"{'https' if certificate else 'http'}://{HOST}:{server.server_port}"
-    server.source, server.run = source, run.replace(sandbox.url.encode(), url.encode())
+    server.source, server.rate = source, rate
+    server.run = json.dumps(run).replace(sandbox.url, url).encode()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     ca = str(certificate[0]) if certificate else None
     yield Stripe(url, sandbox.api_key, sandbox.run_id, sandbox.file_url.replace(sandbox.url, url), ca)
     server.shutdown()
     server.server_close()
+
+
+def cut(stripe: Stripe, *places: int) -> int:
+    """Let a file server break its next answers off, each when it comes to one of these bytes of the file.
+
+    :returns: how many of the file's bytes it has sent since the last call.
+    """
+    body = json.dumps(places).encode()
+    with urllib.request.urlopen(f"{stripe.url}{_CUTS}", body) as response:  # noqa: S310 - our own
+        return int(json.load(response))
 
 
 @contextmanager
@@ -124,6 +146,9 @@ def _request(url: str, api_key: str, path: str = "") -> urllib.request.Request:
 class _FileServer(ThreadingHTTPServer):
     source: Path
     run: bytes
+    rate: float | None = None
+    cuts: Sequence[int] = ()
+    sent = 0
 
 
 class _FileHandler(BaseHTTPRequestHandler):
@@ -133,21 +158,50 @@ class _FileHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with the file where its contents are asked for, otherwise with the run."""
         if not self.path.endswith("/contents"):
-            self._head("application/json", len(self.server.run))
-            self.wfile.write(self.server.run)
+            self._answer(self.server.run)
             return
-        self._head("text/csv", self.server.source.stat().st_size)
+        size = self.server.source.stat().st_size
+        etag = f'"{size:x}"'
+        headers = {"Content-Type": "text/csv", "Accept-Ranges": "bytes", "ETag": etag}
+        rest = _REST.fullmatch(self.headers.get("Range", ""))
+        start = int(rest[1]) if rest and self.headers.get("If-Range", etag) == etag else 0
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+        self._head(206 if start else 200, {**headers, "Content-Length": str(size - start)})
+        stop, *self.server.cuts = [*self.server.cuts, size]
+        self.close_connection = stop < size
+        self.server.sent += stop - start
         with self.server.source.open("rb") as file:
-            if isinstance(self.connection, ssl.SSLSocket):  # whose sendfile goes by 8 KiB
-                while block := file.read(256 * 1024):
-                    self.connection.sendall(block)
-            else:
-                self.connection.sendfile(file)
+            self._send(file, start, stop)
 
-    def _head(self, media_type: str, length: int) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", media_type)
-        self.send_header("Content-Length", str(length))
+    def do_POST(self) -> None:
+        """Take the places of the cuts to come, and tell how much was sent."""
+        places = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        sent, self.server.sent, self.server.cuts = self.server.sent, 0, places
+        self._answer(json.dumps(sent).encode())
+
+    def _send(self, file: BinaryIO, start: int, stop: int) -> None:
+        plain = not isinstance(self.connection, ssl.SSLSocket)  # whose sendfile goes by 8 KiB
+        if plain and self.server.rate is None:
+            self.connection.sendfile(file, start, stop - start)
+            return
+        file.seek(start)
+        free_at = time.monotonic()
+        while block := file.read(min(_PIECE, stop - file.tell())):
+            if self.server.rate:
+                free_at = max(free_at, time.monotonic() - 0.001) + len(block) / self.server.rate
+            self.connection.sendall(block)
+            if self.server.rate:
+                time.sleep(max(0.0, free_at - time.monotonic()))
+
+    def _answer(self, body: bytes) -> None:
+        self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        self.wfile.write(body)
+
+    def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
 
     def log_message(self, *args: object) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Comparison, Figures, command, compare, cost, fresh, peak_memory
-from benchmarks.parquet import NAMES, write_report
+from benchmarks.reports import NAMES, write_report
 from tests.databases import Server, Warehouse, programs, running_postgres
 from tests.landings import manifest_of
 
