@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-
 from airflow_reportrun.operators.landing import LandingOperator
 from airflow_reportrun.outcomes import (
     airflow_errors,
@@ -93,6 +91,8 @@ class StripeReportToSqlOperator(LandingOperator):
         return result(run, landed=landed)
 
     def _warehouse(self) -> DbApiHook:
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
         try:
             from airflow.providers.common.sql.hooks.sql import DbApiHook
         except ImportError as error:
