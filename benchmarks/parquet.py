@@ -18,7 +18,7 @@ from benchmarks.reports import NAMES, TYPES, write_report
 from benchmarks.servers import Stripe, file_server
 
 RUNS = 3
-SIZE, BEHIND_A_LINK, HUGE = 512 << 20, 256 << 20, 2 << 30
+SIZE, HUGE = 512 << 20, 2 << 30
 UNITS = {"cpu": "s", "wall": "s", "memory": "MiB", "file": "MiB"}
 CHUNK_SIZE = 1 << 20
 LINK_RATE = 50_000_000  # bytes a second
@@ -30,7 +30,6 @@ def run() -> Iterator[Comparison]:
     """Measure a conversion from the disk and as part of a landing, and a landing behind a link."""
     with _report(SIZE) as (source, target):
         yield _beside_others(source, target, SIZE, runs=RUNS)
-    with _report(BEHIND_A_LINK) as (source, target):
         yield _behind_a_link(source, target)
 
 
@@ -63,8 +62,7 @@ def _beside_others(source: Path, target: Path, size: int, *, runs: int) -> Compa
     }
     absent = [name for name in everyone if name not in contenders]
     note = (
-        "Memory is the process's peak. What is landed comes by HTTP, is checked and synced; the others read the "
-        "disk. "
+        "Memory is the process's peak. What is landed comes by HTTP, is checked and synced; others read the disk. "
         "By hand DuckDB and polars round money, and DuckDB loses the empty text."
     )
     if absent:
@@ -150,5 +148,5 @@ def _behind_a_link(source: Path, target: Path) -> Comparison:
             "ours, CSV": partial(fresh, _landed, server.facts, target.with_suffix(".csv"), "csv"),
             "ours, Parquet": partial(fresh, _landed, server.facts, target, "parquet"),
         }
-        title = f"landing, {BEHIND_A_LINK >> 20} MiB behind a link of {LINK_RATE // 1_000_000} MB/s"
+        title = f"landing, {SIZE >> 20} MiB behind a link of {LINK_RATE // 1_000_000} MB/s"
         return compare(title, UNITS, contenders, runs=RUNS)
