@@ -132,6 +132,24 @@ class AskingOperator(BaseOperator):
         form_encode(parameters.as_dict())
         return Asked(report_type, shape, bounds, parameters, self._destination(report_type, parameters, bounds))
 
+    def require_free(self, asked: Asked) -> None:
+        """Refuse a destination that is another report's, while none is created for it."""
+        from airflow_reportrun.landing.destination import LATER
+        from airflow_reportrun.landing.manifest import Subject
+        from airflow_reportrun.landing.report import require_free
+        from airflow_reportrun.landing.stores import place_of
+
+        if asked.destination is None or LATER in asked.destination or self.on_missing_data == "clip":
+            return
+        settings = self.hook.settings
+        subject = Subject.of(
+            asked.report_type,
+            asked.parameters.as_dict(),
+            livemode=bool(settings.livemode),
+            stripe_account=settings.stripe_account,
+        )
+        require_free(place_of(asked.destination), subject)
+
     def _shape(self, report_type: str) -> ParameterShape:
         return self.parameter_shape or shape_of(report_type)
 

@@ -7,16 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.operators.landing import LandingOperator
-from airflow_reportrun.outcomes import (
-    airflow_errors,
-    given_options,
-    record_landing,
-    require_rendered,
-    result,
-)
+from airflow_reportrun.outcomes import given_options
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_reportrun.landing.report import Landed
+    from airflow_reportrun.reporting.models import ReportRun
 
 
 class StripeReportDownloadOperator(LandingOperator):
@@ -65,28 +62,22 @@ class StripeReportDownloadOperator(LandingOperator):
         self.column_types = column_types
         self._given = given_options(self)
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Land the file; see the class."""
+    def land(self, context: Context) -> tuple[ReportRun, Landed]:
+        """Land the file in its store."""
         from airflow_reportrun.intervals import timezone
         from airflow_reportrun.landing.destination import BOUNDS, placeholders, resolve_destination
         from airflow_reportrun.landing.report import check_format, land_report
         from airflow_reportrun.landing.stores import place_of
 
-        with airflow_errors():
-            require_rendered(self, self._given)
-            check_format(self.format, self.column_types)
-            run = self.report_run()
-            zone = timezone(context)
-            bounds = {
-                name: datetime.fromtimestamp(run.parameters[name], zone)
-                for name in BOUNDS
-                if name in run.parameters
-            }
-            account = self.hook.settings.stripe_account
-            values = placeholders(
-                run.report_type, run.parameters, bounds, stripe_account=account, report_run_id=run.id
-            )
-            place = place_of(resolve_destination(self.destination, values, self.format))
-            landed = land_report(self.hook, run, place, format=self.format, column_types=self.column_types)
-        record_landing(self, context, landed)
-        return result(run, landed=landed)
+        check_format(self.format, self.column_types)
+        run = self.report_run()
+        zone = timezone(context)
+        bounds = {
+            name: datetime.fromtimestamp(run.parameters[name], zone) for name in BOUNDS if name in run.parameters
+        }
+        account = self.hook.settings.stripe_account
+        values = placeholders(
+            run.report_type, run.parameters, bounds, stripe_account=account, report_run_id=run.id
+        )
+        place = place_of(resolve_destination(self.destination, values, self.format))
+        return run, land_report(self.hook, run, place, format=self.format, column_types=self.column_types)

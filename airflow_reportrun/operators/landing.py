@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_reportrun.outcomes import set_retry_policy
+from airflow_reportrun.outcomes import airflow_errors, record_landing, require_rendered, result, set_retry_policy
 from airflow_reportrun.reporting.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from airflow_reportrun.hooks import StripeReportingHook
+    from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
 
 
@@ -23,6 +27,8 @@ class LandingOperator(BaseOperator):
     :param stripe_conn_id: Airflow connection of type ``stripe``.
     :param stripe_account: account to act as: the one that the run was created for.
     """
+
+    _given: list[str]
 
     def __init__(
         self,
@@ -37,6 +43,18 @@ class LandingOperator(BaseOperator):
         self.report_run_id = report_run_id
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+
+    @abstractmethod
+    def land(self, context: Context) -> tuple[ReportRun, Landed]:
+        """Land the file of the report run, and return both."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Land the file, and tell the task's outlets; see the class."""
+        with airflow_errors():
+            require_rendered(self, self._given)
+            run, landed = self.land(context)
+        record_landing(self, context, landed)
+        return result(run, landed=landed)
 
     @cached_property
     def hook(self) -> StripeReportingHook:

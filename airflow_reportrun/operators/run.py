@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
-    AirflowSkipException,
     conf,
 )
 
 from airflow_reportrun.asked import Asked, preferences, preferred
 from airflow_reportrun.events import ReportRunEvent, ReportTypeEvent
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
-from airflow_reportrun.operators.asking import QUESTION, AskingOperator
+from airflow_reportrun.operators.asking import QUESTION
+from airflow_reportrun.operators.awaiting import AwaitingOperator, require_available
 from airflow_reportrun.outcomes import (
     airflow_errors,
     given_options,
@@ -29,7 +29,6 @@ from airflow_reportrun.outcomes import (
 )
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
-    DataMissingError,
     DataNotReadyError,
     ReportExpiredError,
     ReportRunFailedError,
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from airflow_reportrun.identity import Identity
     from airflow_reportrun.intervals import IntervalUnit
     from airflow_reportrun.landing.report import Landed
-    from airflow_reportrun.memory import Memory
     from airflow_reportrun.readiness import OnMissingData
     from airflow_reportrun.reporting.models import ReportRun
 
@@ -59,11 +57,8 @@ DEFAULT_TIMEOUT = timedelta(hours=12)
 DEFAULT_DATA_TIMEOUT = timedelta(days=3)
 """Stripe has a UTC day complete by noon of the next one, and a day of another zone perhaps a day later."""
 
-DATA_POLL_INTERVAL = 60.0
-"""Seconds between looks at a report type at first: its data moves on about twice a day."""
 
-
-class StripeReportRunOperator(AskingOperator):
+class StripeReportRunOperator(AwaitingOperator):
     """Create a report run for the interval of the DAG run, once, and wait for it.
 
     The interval is ``interval_start`` and ``interval_end`` where given, else the unit that ``interval`` names,
@@ -220,7 +215,7 @@ class StripeReportRunOperator(AskingOperator):
     def execute_when_available(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has seen the data."""
         arrived = ReportTypeEvent.from_payload(event)
-        _require_available(arrived, arrived.resume.get("refusal"))
+        require_available(arrived, arrived.resume.get("refusal"))
         return self.execute(context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,8 +247,8 @@ class StripeReportRunOperator(AskingOperator):
                 asked = self.asked_now(context, preferred(self.hook, preferences(self.report_type)))
             self._check_livemode(asked.report_type)
             if memory.submission is None:
-                self._require_free(asked)
-                asked, seen = self._when_available(asked, memory, refused_at, refusal)
+                self.require_free(asked)
+                asked, seen = self.when_available(asked, memory, refused_at, refusal)
             identity = self._identity(context, asked, memory.began if fresh else None)
             try:
                 run = submit_or_attach(self.hook, identity, asked.parameters, shape=asked.shape, memory=memory)
@@ -325,60 +320,6 @@ class StripeReportRunOperator(AskingOperator):
             raise ConfigurationError(f"fresh is True or False, not {self.fresh!r}.")
         return word == "true"
 
-    def _when_available(
-        self, asked: Asked, memory: Memory, refused_at: int | None, refusal: str | None
-    ) -> tuple[Asked, int | None]:
-        """Return what to ask for, and how far the data reaches, once it reaches far enough.
-
-        A deferrable task comes back in ``execute_when_available`` instead.
-
-        :param refused_at: how far the data reached when Stripe said that it was not there.
-        :param refusal: Stripe's words.
-        """
-        from airflow_reportrun.readiness import covered, data_wanted
-
-        looks = self.wait_for_data or self.on_missing_data != "fail"
-        if not looks or "interval_end" not in asked.bounds:
-            return asked, None
-        report_type = self.hook.retrieve_report_type(asked.report_type)
-        try:
-            bounds = covered(asked.bounds, report_type, self.on_missing_data)
-        except DataMissingError as error:
-            if self.on_missing_data == "fail":
-                raise
-            raise AirflowSkipException(str(error)) from error
-        reaches, wanted = report_type.data_available_end, data_wanted(bounds, self.settle)
-        if refused_at is not None:
-            wanted = max(wanted, refused_at + 1)
-        if self.wait_for_data and reaches < wanted:
-            reaches = self._wait_for_data(asked.report_type, wanted, memory, refusal)
-        return asked if bounds == asked.bounds else self.asking(asked.report_type, bounds), reaches
-
-    def _wait_for_data(self, report_type: str, until: int, memory: Memory, refusal: str | None) -> int:
-        """Return how far the data reaches when it reaches far enough."""
-        from airflow_reportrun.reporting.polling import Watch
-        from airflow_reportrun.triggers import StripeReportTypeTrigger
-        from airflow_reportrun.waiting import DataReaches, wait
-
-        now = time.time()
-        deadline = memory.first_try + (self.settle + self.data_timeout).total_seconds()
-        poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
-        if self.deferrable and now < deadline:
-            log.info("Waiting in the triggerer for the data of %s.", report_type)
-            trigger = StripeReportTypeTrigger.waiting_from_now(
-                report_type=report_type,
-                until=until,
-                deadline=deadline,
-                since=now,
-                poll_interval=poll_interval,
-                stripe_conn_id=self.stripe_conn_id,
-                stripe_account=self.stripe_account,
-                resume={"refusal": refusal},
-            )
-            self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
-        event = wait(self.hook, DataReaches(report_type, until), Watch(now, deadline, poll_interval))
-        return _require_available(event, refusal)
-
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
         """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""
         from airflow_reportrun.reporting.polling import Watch
@@ -405,24 +346,6 @@ class StripeReportRunOperator(AskingOperator):
             resume=resume,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
-
-    def _require_free(self, asked: Asked) -> None:
-        """Refuse a destination that is another report's, while none is created for it."""
-        from airflow_reportrun.landing.destination import LATER
-        from airflow_reportrun.landing.manifest import Subject
-        from airflow_reportrun.landing.report import require_free
-        from airflow_reportrun.landing.stores import place_of
-
-        if asked.destination is None or LATER in asked.destination or self.on_missing_data == "clip":
-            return
-        settings = self.hook.settings
-        subject = Subject.of(
-            asked.report_type,
-            asked.parameters.as_dict(),
-            livemode=bool(settings.livemode),
-            stripe_account=settings.stripe_account,
-        )
-        require_free(place_of(asked.destination), subject)
 
     def _land(self, run: ReportRun, destination: str) -> Landed:
         from airflow_reportrun.landing.destination import LATER
@@ -459,18 +382,6 @@ def _positive(name: str, span: timedelta | float) -> timedelta:
     if found <= timedelta(0):
         raise ValueError(f"{name} is positive, not {span!r}")
     return found
-
-
-def _require_available(event: ReportTypeEvent, refusal: str | None) -> int:
-    """Return how far the data reaches, or fail: the deadline counts over all tries, so a retry would not help."""
-    if event.availability is None:
-        advice = (
-            " A longer data_timeout= waits for it; it counts from the first try of the task, before Airflow 3.3"
-            " from the start of the DAG run."
-        )
-        said = f" Stripe had said: {refusal}" if refusal else ""
-        raise AirflowFailException(f"{event.message}{advice if event.outcome == 'timeout' else ''}{said}")
-    return int(event.availability["data_available_end"])
 
 
 def _word(rendered: object) -> str:

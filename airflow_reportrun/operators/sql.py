@@ -6,18 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.operators.landing import LandingOperator
-from airflow_reportrun.outcomes import (
-    airflow_errors,
-    given_options,
-    record_landing,
-    require_rendered,
-    result,
-)
+from airflow_reportrun.outcomes import given_options
 from airflow_reportrun.reporting.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_reportrun.landing.report import Landed
+    from airflow_reportrun.reporting.models import ReportRun
 
 
 class StripeReportToSqlOperator(LandingOperator):
@@ -70,25 +67,22 @@ class StripeReportToSqlOperator(LandingOperator):
         self.on_overlap = on_overlap
         self._given = given_options(self)
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Land the file; see the class."""
-        with airflow_errors():
-            from airflow_reportrun.landing.sql.report import land_in_table
+    def land(self, context: Context) -> tuple[ReportRun, Landed]:
+        """Land the file in the table."""
+        from airflow_reportrun.landing.sql.report import land_in_table
 
-            require_rendered(self, self._given)
-            if self.on_overlap not in ("fail", "replace"):
-                raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
-            warehouse = self._warehouse()
-            landed = land_in_table(
-                self.hook,
-                run := self.report_run(),
-                warehouse,
-                self.table,
-                column_types=self.column_types,
-                on_overlap=self.on_overlap,
-            )
-        record_landing(self, context, landed)
-        return result(run, landed=landed)
+        if self.on_overlap not in ("fail", "replace"):
+            raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
+        warehouse = self._warehouse()
+        run = self.report_run()
+        return run, land_in_table(
+            self.hook,
+            run,
+            warehouse,
+            self.table,
+            column_types=self.column_types,
+            on_overlap=self.on_overlap,
+        )
 
     def _warehouse(self) -> DbApiHook:
         from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook

@@ -16,6 +16,8 @@ import pyarrow.csv
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from airflow_reportrun.landing.manifest import iso
+
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
@@ -32,11 +34,6 @@ _OPTIONS: Mapping[str, Any] = {
     "hide_parameters": True,  # rows are about customers, and errors go to logs
     "future": True,
 }
-
-
-def iso(seconds: int | None) -> str | None:
-    """Write an instant, given in epoch seconds, as ISO 8601 in UTC."""
-    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def open_database(hook: DbApiHook) -> Database:

@@ -28,7 +28,7 @@ LONGEST_NAME = 63
 
 
 @dataclass(frozen=True)
-class Place:
+class TableName:
     """Where rows go.
 
     :param schema: None where the database has none.
@@ -41,7 +41,7 @@ class Place:
     key: str
 
     @classmethod
-    def of(cls, table: str, default_schema: str | None, *, distinguishes_case: bool) -> Place:
+    def of(cls, table: str, default_schema: str | None, *, distinguishes_case: bool) -> TableName:
         """Read ``table`` or ``schema.table``.
 
         :raises ConfigurationError: when it is neither.
@@ -143,13 +143,13 @@ def rows_of(table: sa.Table, subject: Subject, database: Database) -> Any:
     return sa.and_(*conditions)
 
 
-def our_table(database: Database, place: Place) -> sa.Table:
+def our_table(database: Database, place: TableName) -> sa.Table:
     """Return the table as far as it is known without a report."""
     return sa.Table(place.name, sa.MetaData(), *_our_columns(database), schema=place.schema)
 
 
 def layout_of(
-    connection: sa.engine.Connection, database: Database, place: Place, columns: Sequence[Column]
+    connection: sa.engine.Connection, database: Database, place: TableName, columns: Sequence[Column]
 ) -> Layout:
     """Look at a table, and say how a report fits into it.
 
@@ -238,7 +238,7 @@ def _folded(name: str, database: Database) -> str:
     return name if database.distinguishes_case else name.lower()
 
 
-def _fitted(column: Column, there: Any, database: Database, place: Place) -> Column:
+def _fitted(column: Column, there: Any, database: Database, place: TableName) -> Column:
     """Return how a column of the report goes into one that the table has."""
     kind = there["type"]
     if database.text_holds_everything and isinstance(database.type_of(column), sa.Text):

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 
 from airflow_reportrun.landing import typed
 from airflow_reportrun.landing.columns import Column, columns_of
-from airflow_reportrun.landing.manifest import Manifest, Subject
-from airflow_reportrun.landing.sql.databases import Database, iso, open_database
+from airflow_reportrun.landing.manifest import Manifest, Subject, iso
+from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
-    Place,
+    TableName,
     add_columns,
     filters_of,
     landing_key,
@@ -130,7 +130,7 @@ class _Loading:
         self,
         database: Database,
         connection: sa.engine.Connection,
-        place: Place,
+        place: TableName,
         landings: sa.Table,
         file: BinaryIO,
         manifest: Manifest,
@@ -335,12 +335,12 @@ def _blocks(file: BinaryIO) -> Iterator[memoryview]:
     return typed.blocks_of(iter(lambda: file.read(_CHUNK_SIZE), b""))
 
 
-def _place(table: str, connection: sa.engine.Connection, database: Database) -> Place:
+def _place(table: str, connection: sa.engine.Connection, database: Database) -> TableName:
     schema = connection.dialect.default_schema_name
-    return Place.of(table, schema, distinguishes_case=database.distinguishes_case)
+    return TableName.of(table, schema, distinguishes_case=database.distinguishes_case)
 
 
-def _landing(landings: sa.Table, place: Place, subject: Subject) -> Any:
+def _landing(landings: sa.Table, place: TableName, subject: Subject) -> Any:
     return sa.and_(landings.c.table_name == place.key, landings.c.landing == landing_key(subject))
 
 
