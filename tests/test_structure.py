@@ -95,6 +95,17 @@ def test_records_that_are_alike_are_counted_too(table: Table, times: int, cuts: 
     assert checked(contents, cuts).rows == (len(table) - 1) * times
 
 
+CELL = st.sampled_from(["a", "a\n", "a\r\n", '\n"a', "\n,a", "\na", '"', "", None])
+ROW = CELL.flatmap(lambda cell: st.permutations(["a", cell]))
+
+
+@given(table=st.lists(ROW, min_size=2, max_size=4), end=ENDS)
+def test_long_pieces_are_counted_too(table: Table, end: str) -> None:
+    """What follows a newline may tell that it ends a record, or only seem to: wherever the one cut is."""
+    contents, _ = written([["a", "b"], *table], end)
+    assert {checked(contents, [place]).rows for place in range(len(contents))} == {len(table)}
+
+
 @given(table=tables().filter(lambda it: len(it[0]) > 1), cuts=CUTS)
 def test_it_counts_as_a_parser_does(table: Table, cuts: list[int]) -> None:
     """The standard library's, which skips the empty lines that are rows of one null column."""
@@ -104,14 +115,27 @@ def test_it_counts_as_a_parser_does(table: Table, cuts: list[int]) -> None:
 
 
 @given(contents=st.binary(max_size=60) | st.text('"\n\r,a{<', max_size=30).map(str.encode), cuts=CUTS)
-def test_how_it_is_cut_changes_nothing(contents: bytes, cuts: list[int]) -> None:
-    """Not the verdict, its words or the number of rows; of any bytes at all."""
+def test_any_bytes_are_a_report_or_an_error(contents: bytes, cuts: list[int]) -> None:
+    """Nothing else comes of them, and no more rows than there are lines behind the header."""
+    try:
+        check = checked(contents, cuts)
+    except DownloadError:
+        return
+    assert check.columns
+    assert check.rows <= contents.count(b"\n")
+
+
+@given(table=tables(), times=st.integers(1, 10), end=ENDS, missing=st.integers(0, 3), cuts=CUTS)
+def test_how_it_is_cut_changes_nothing(table: Table, times: int, end: str, missing: int, cuts: list[int]) -> None:
+    """Not the verdict, its words or the number of rows; of a whole report, or of one that lacks its end."""
+    whole, _ = written([table[0], *table[1:] * times], end)
+    contents = whole[: len(whole) - missing]
 
     def verdict(cuts: list[int]) -> object:
         try:
             check = checked(contents, cuts)
         except DownloadError as error:
-            return type(error)
+            return str(error)
         return check.rows, check.columns
 
     assert verdict(cuts) == verdict([]) == verdict(list(range(len(contents))))

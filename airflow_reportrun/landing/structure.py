@@ -1,14 +1,17 @@
 r"""Whether bytes on their way are a report, and how many rows it has: found while they pass, without parsing them.
 
 Stripe quotes each cell that is not null, the header's too; a null is empty. So whether a newline is in a cell is
-told by the number of quotes before it, and all other bytes can be dropped, at the speed of C. Lines end in ``\n``
-or ``\r\n``; the last one may lack it, when it has as many cells as the header.
+mostly told by what follows it, and always by the number of quotes before it, both at the speed of C. Lines end in
+``\n`` or ``\r\n``; the last one may lack it, when it has as many cells as the header.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from io import BytesIO
+from operator import itemgetter
 from reprlib import repr as shortened
 
 from airflow_reportrun.reporting.errors import DownloadError, ReportColumnsError
@@ -25,6 +28,10 @@ _BOM = b"\xef\xbb\xbf"
 _OTHERS = {b"{": "JSON", b"[": "JSON", b"<": "HTML or XML"}
 _HEADER = re.compile(rb'"[^"]*(?:""[^"]*)*"(?:,"[^"]*(?:""[^"]*)*")*')
 _CELL = re.compile(r'"([^"]*(?:""[^"]*)*)"')
+_HEAD = itemgetter(slice(4))  # short, so that the different ones are few
+# Nulls, and the quote of a cell that has something in it. Inside a cell such a quote would be doubled, or end it.
+_BEGINS_RECORD = re.compile(rb',*"[^",\r\n]')
+_PAUSE = 8  # chunks: where one has a newline in a cell, others have
 _ALL_OTHER_BYTES = bytes(set(range(256)) - set(b'"\n'))
 
 
@@ -41,6 +48,7 @@ class ReportCheck:
         self._head: bytes | None = b""
         self._scanned = 0
         self._inside = False
+        self._pause = 0
         self._tail = b""
         self.columns: tuple[str, ...] = ()
         """The header's, once it has passed."""
@@ -58,8 +66,10 @@ class ReportCheck:
             chunk = self._after_header(self._head)
         if chunk:
             self._tail = (self._tail + chunk if len(chunk) < _LONGEST_TAIL else chunk)[-_LONGEST_TAIL:]
-            for start in range(0, len(chunk), BLOCK_SIZE):
-                self._count(chunk[start : start + BLOCK_SIZE])
+            if self._pause or not self._count_lines(chunk):
+                self._pause = (self._pause or _PAUSE) - 1
+                for start in range(0, len(chunk), BLOCK_SIZE):
+                    self._count(chunk[start : start + BLOCK_SIZE])
 
     def end(self) -> None:
         """Say that no more bytes follow.
@@ -114,19 +124,22 @@ class ReportCheck:
         if missing := [name for name in self._at_least if name not in self.columns]:
             raise ReportColumnsError(f"The report lacks columns that it has by default: {', '.join(missing)}")
 
+    def _count_lines(self, chunk: bytes) -> bool:
+        """Count the newlines where all of them plainly end records, and tell whether they do."""
+        lines = BytesIO(chunk)
+        lines.readline()
+        begins = Counter(map(_HEAD, lines))
+        if not begins or chunk.endswith(b"\n") or not all(map(_BEGINS_RECORD.match, begins)):
+            return False
+        self.rows += begins.total()
+        self._inside = chunk.count(b'"', chunk.rfind(b"\n") + 1) % 2 == 1
+        return True
+
     def _count(self, chunk: bytes) -> None:
         """Count the newlines that are not between quotes."""
         marks = chunk.translate(None, _ALL_OTHER_BYTES)
         if self._inside:  # as if the cell began here
             marks = b'"' + marks
-        # Where no cell is null, all records have the same marks, an odd number of them with the newline.
-        first = marks.find(b"\n")
-        period = marks.find(b"\n", first + 1) - first
-        if period > 0 and period % 2 and first % 2 == 0 and marks[period:] == marks[:-period]:
-            newlines = (len(marks) - 1 - first) // period + 1
-            self.rows += newlines
-            self._inside = (len(marks) - newlines) % 2 == 1
-            return
         # With each newline twice, only an odd number of quotes before one makes a pair of unequal bytes.
         pairs = marks.replace(b"\n", b"\n\n")
         newlines = len(pairs) - len(marks)
