@@ -29,7 +29,7 @@ import pyarrow as pa  # isort: skip
 import pyarrow.compute as pc  # isort: skip
 import pyarrow.parquet  # isort: skip
 
-_BLOCKS_IN_GROUP = 8  # a row group is what a reader takes at once, and what is in memory here
+_BLOCKS_IN_GROUP = 16  # a row group is what a reader takes at once, and what is in memory here
 _BLOCKS_AHEAD = 2  # that wait to be converted
 
 

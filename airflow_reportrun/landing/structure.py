@@ -31,6 +31,7 @@ _CELL = re.compile(r'"([^"]*(?:""[^"]*)*)"')
 _HEAD = itemgetter(slice(4))  # short, so that the different ones are few
 # Nulls, and the quote of a cell that has something in it. Inside a cell such a quote would be doubled, or end it.
 _BEGINS_RECORD = re.compile(rb',*"[^",\r\n]')
+_TRIES = 8  # lines from behind, of which one mostly begins a record
 _PAUSE = 8  # chunks: where one has a newline in a cell, others have
 _ALL_OTHER_BYTES = bytes(set(range(256)) - set(b'"\n'))
 
@@ -151,6 +152,23 @@ class ReportCheck:
             return
         spans = marks.replace(b'""', b"").split(b'"')
         self.rows += sum(map(len, spans[::2]))
+
+
+def last_end(block: bytes) -> int:
+    """Return how many bytes of a block that begins with a record are whole records, 0 where none ends."""
+    end = len(block)
+    for _ in range(_TRIES):
+        if (end := block.rfind(b"\n", 0, end)) < 0:
+            return 0
+        if _BEGINS_RECORD.match(block, end + 1):
+            return end + 1
+    odd, end = block.count(b'"') % 2, len(block)
+    while (line_end := block.rfind(b"\n", 0, end)) >= 0:
+        odd ^= block.count(b'"', line_end, end) % 2
+        if not odd:
+            return line_end + 1
+        end = line_end
+    return 0
 
 
 def _cells_of_last_record(tail: bytes) -> int:
