@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -309,7 +308,7 @@ class _Rows(typed.Converter):
 
     def convert(self, block: memoryview) -> Any:
         """Convert a block; only one with a NUL is looked at cell by cell."""
-        self._may_have_nul = not self._holds_nul and re.search(b"\0", block) is not None
+        self._may_have_nul = not self._holds_nul and b"\0" in bytes(block)
         return super().convert(block)
 
     def made(self, column: Column, cells: Any) -> Any:
