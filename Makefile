@@ -35,8 +35,12 @@ check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: .venv/ready  ## measure what is claimed, side by side: tables, and build/bench.json
+bench: .venv/bench  ## measure what is claimed, side by side: tables, and build/bench.json
 	.venv/bin/python -m benchmarks
+
+.venv/bench: .venv/ready
+	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[bench]'
+	touch $@
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .nox .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -40,8 +40,8 @@ LONG = {
 RECORDS = Path(__file__).parent.parent / "build" / "bench.json"
 PACKAGES = (
     *("apache-airflow", "apache-airflow-providers-http", "requests", "aiohttp"),
-    *("stripe", "starlette", "uvicorn", "h11", "pyarrow", "SQLAlchemy", "psycopg"),
-    *("uvloop", "duckdb", "pandas", "polars"),  # where somebody has installed them
+    *("stripe", "starlette", "uvicorn", "uvloop", "h11"),
+    *("pyarrow", "duckdb", "polars", "pandas", "SQLAlchemy", "psycopg"),
 )
 
 

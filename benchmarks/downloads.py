@@ -16,7 +16,7 @@ from benchmarks.measuring import Comparison, Figures, command, compare, cost, fr
 from benchmarks.reports import write_report
 from benchmarks.servers import HOST, Stripe, cut, file_server
 
-RUNS = 3
+RUNS = 5
 MEDIUM, LARGE, HUGE = 100 << 20, 1 << 30, 4 << 30
 CASES = ((MEDIUM, False), (MEDIUM, True), (LARGE, False))
 UNITS = {"cpu": "s", "wall": "s", "memory": "MiB"}
@@ -84,8 +84,6 @@ def _contenders(stripe: Stripe, target: Path) -> dict[str, Callable[[], Figures]
     clients: dict[str, Client] = {
         OURS: ours,
         "ours, without structure": partial(ours, structure=False),
-        "ours, without fsync": partial(ours, sync=False),
-        "ours, without both": partial(ours, structure=False, sync=False),
         "requests by hand, 1 MiB chunks": by_hand,
     }
     return {
@@ -151,9 +149,7 @@ def curl(stripe: Stripe, target: Path, *, sync: bool = False) -> None:
         command("sync", str(target))
 
 
-def ours(
-    stripe: Stripe, target: Path, *, structure: bool = True, sync: bool = True, format: str = "csv"
-) -> Callable[[], object]:
+def ours(stripe: Stripe, target: Path, *, structure: bool = True, format: str = "csv") -> Callable[[], object]:
     """Land as the operators do once a run has succeeded; always with size and sha256."""
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import check_format, land_report
@@ -164,8 +160,6 @@ def ours(
     report_run = hook.retrieve_report_run(stripe.run_id)
     if not structure:  # as of a file that Stripe was asked to compress
         report_run = replace(report_run, parameters={**report_run.parameters, "compress_file": True})
-    if not sync:
-        os.fsync = lambda fd: None
     return lambda: land_report(hook, report_run, place, format=format)
 
 
