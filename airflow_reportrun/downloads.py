@@ -72,6 +72,7 @@ class Download:
 
     def into(self, consume: Callable[[Iterator[bytes]], T]) -> T:
         """Return what ``consume`` makes of the chunks; see :meth:`StripeReportingHook.read_file`."""
+        refusal = ""
         try:
             while True:
                 chunks = self._chunks()
@@ -82,6 +83,10 @@ class Download:
                     continue
                 except ReportingError as error:
                     failure = error
+                if 0 < self._size == self._came:
+                    if str(failure) == refusal:  # twice, of all the bytes: they are what Stripe has
+                        raise failure
+                    refusal = str(failure)
                 self._tries.failed(failure)
         finally:
             if self._first_answer is not None:

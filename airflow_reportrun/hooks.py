@@ -134,8 +134,9 @@ class StripeReportingHook(ReportingClient, HttpHook):
 
         :param file: the ``result`` of a succeeded report run.
         :param consume: is given the bytes in chunks from the first on: as many as the file has, or an
-            error. It is called again where they begin again, so it has to let errors that come out of the chunks
-            pass, and drop what it has. The time that it takes does not count.
+            error. It is called again where they begin again, and after an error of its own; but not when it has
+            refused all of the bytes twice. So it has to let errors that come out of the chunks pass, and drop what
+            it has. The time that it takes does not count.
         :raises ConfigurationError: when Stripe points to a host that the key must not go to.
         :raises DownloadError: when other than ``file.size`` bytes come; no more than these are read.
         """

@@ -39,12 +39,14 @@ def manifest_of(
     account: str | None = None,
     livemode: bool = False,
     contents: bytes = b"",
+    created: str | None = None,
     **parameters: Any,
 ) -> Manifest:
     """Return what a report run of an interval would say of its file."""
     bounds = {"interval_start": start, "interval_end": end}
     return Manifest(
         report_run_id=run_id,
+        report_run_created=created,
         report_type=report_type,
         parameters={**{name: at for name, at in bounds.items() if at is not None}, **parameters},
         interval_start=None,

@@ -237,6 +237,21 @@ def test_an_error_of_the_consumer_begins_anew(stripe_conn: StripeSandbox, file: 
     assert passes == [CHUNK] * 3
 
 
+def test_a_whole_file_that_is_refused_twice_is_not_asked_for_again(stripe_conn: StripeSandbox, file: File) -> None:
+    """It may be large, and a third look would find the same."""
+    passes = Consumer()
+
+    def consume(chunks: Iterator[bytes]) -> int:
+        passes(chunks)
+        raise DownloadError("breaks off in its last row")
+
+    hook = StripeReportingHook()
+    hook.retry_policy = RetryPolicy(max_tries=9, first_pause=0)
+    with pytest.raises(DownloadError, match="breaks off"):
+        hook.read_file(file, consume)
+    assert passes.passes == len(asked(stripe_conn)) == 2
+
+
 ALL: list[Fault] = [
     *ON_THE_WAY,
     *WRONG,

@@ -16,11 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_reportrun.landing.destination import resolve_destination
+from airflow_reportrun.landing.destination import LATER, resolve_destination
 from airflow_reportrun.landing.files import LocalFile
 from airflow_reportrun.reporting.errors import ConfigurationError
 
-VALUES = {"report_type": "balance.summary.1", "interval_start": datetime(2024, 5, 1, tzinfo=UTC)}
+VALUES = {
+    "report_type": "balance.summary.1",
+    "interval_start": datetime(2024, 5, 1, tzinfo=UTC),
+    "report_run_id": LATER,
+}
 
 
 def land(chunks: Iterable[bytes], path: Path) -> None:
@@ -199,11 +203,17 @@ def test_formats_are_those_of_datetime(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("/data/{interval_begin}.csv", "placeholder {interval_begin}; known here are {report_type}, {interval_st"),
+        (
+            "/data/{interval_begin}.csv",
+            "destination '/data/{interval_begin}.csv' has the placeholder {interval_begin}; known here are "
+            "{report_type}, {interval_start}, {report_run_id}.",
+        ),
         ("/data/{}.csv", "placeholder {}"),
         ("/data/{report_type.upper}.csv", "placeholder {report_type.upper}"),
         ("/data/{report_type", "destination '/data/{report_type': "),
         ("/data/{report_type:d}.csv", "Unknown format code"),
+        ("/data/{report_run_id:.8}.csv", "{report_run_id} takes no format"),
+        ("/data/{report_run_id!r}.csv", "{report_run_id} takes no format"),
         ("", "is relative"),
         ("report.csv", "is relative"),
         ("/dev", "is a folder; end it with / for the default layout"),
@@ -226,3 +236,10 @@ def test_refuses_a_destination_that_can_not_be_a_file(template: str, message: st
     with pytest.raises(ConfigurationError) as caught:
         resolve_destination(template, VALUES)
     assert message in str(caught.value)
+    assert str(caught.value).count("destination") == 1
+
+
+def test_refuses_a_value_that_would_be_a_folder() -> None:
+    """Whatever was passed on to Stripe as a filter."""
+    with pytest.raises(ConfigurationError, match="reporting_category 'a/b' has a /"):
+        resolve_destination("/data/", {**VALUES, "reporting_category": "a/b"})

@@ -91,6 +91,7 @@ def test_the_manifest_tells_all_of_a_csv(sandbox: StripeSandbox, tmp_path: Path)
     assert told == {
         "version": 1,
         "report_run_id": run.id,
+        "report_run_created": datetime.fromtimestamp(run.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "report_type": TYPE,
         "parameters": {**MAY, "columns": list(COLUMNS), "timezone": "Europe/Berlin"},
         "interval_start": "2024-05-01T00:00:00Z",
@@ -191,6 +192,26 @@ def test_other_contents_take_the_place_of_what_is_there(
     landed = land(finished(), tmp_path / "x", format=format)
     assert contents_in(tmp_path / "x", format) != before
     assert Manifest.from_json(note(tmp_path / "x").read_text()) == landed.manifest
+
+
+def test_an_older_run_leaves_the_figures_of_a_newer_one(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """Whichever task comes last: days are restated while the report of the day before may still be pending."""
+    older = finished()
+    sandbox.advance(86_400)
+    newer = finished()
+    told = land(newer, tmp_path / "x").manifest
+    assert land(older, tmp_path / "x").manifest == told
+    assert downloads(sandbox) == 1
+    assert Manifest.from_json(note(tmp_path / "x").read_text()).report_run_id == newer.id
+
+
+def test_an_older_run_is_better_than_spoilt_figures(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """Where what the newer one landed is gone."""
+    older = finished()
+    sandbox.advance(86_400)
+    land(finished(), tmp_path / "x")
+    (tmp_path / "x").write_bytes(b"spoilt")
+    assert land(older, tmp_path / "x").manifest.report_run_id == older.id
 
 
 @pytest.mark.parametrize("spoil", ["other bytes", "no file", "no manifest"])

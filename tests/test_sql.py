@@ -16,7 +16,7 @@ from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql import databases
 from airflow_reportrun.landing.sql.layout import fitting
 from airflow_reportrun.landing.sql.loading import landed
-from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError, StoreError
 from tests.databases import Warehouse
 from tests.landings import OURS, day, land, manifest_of
 
@@ -161,6 +161,15 @@ def test_landed_again_replaces_the_interval_alone(warehouse: Warehouse) -> None:
         for row in warehouse.query("SELECT manifest FROM stripe_report_landings WHERE landing <> ''")
     ]
     assert sorted(manifest.report_run_id for manifest in manifests) == sorted(runs)
+
+
+def test_a_newer_run_that_came_first_stays(warehouse: Warehouse) -> None:
+    """As where the older one has waited for the table: a retry sees it before it downloads anything."""
+    land(warehouse.hook, ["net"], [["2.00"]], "frr_2", created="2024-05-03T09:00:00Z")
+    with pytest.raises(StoreError, match=r"frr_2 has landed in .* meanwhile, and is newer than frr_1"):
+        land(warehouse.hook, ["net"], [["1.00"]], "frr_1", created="2024-05-03T08:59:59Z")
+    land(warehouse.hook, ["net"], [["3.00"]], "frr_3", created="2024-05-03T09:00:00Z")
+    assert warehouse.query("SELECT _report_run_id FROM activity") == [("frr_3",)]
 
 
 def test_a_report_of_no_rows_empties_its_interval(warehouse: Warehouse) -> None:

@@ -111,6 +111,18 @@ def test_what_is_landed_is_not_transferred_again(stripe_conn: StripeSandbox, war
     assert ids(warehouse) == before
 
 
+def test_an_older_run_leaves_the_rows_of_a_newer_one(stripe_conn: StripeSandbox, warehouse: Warehouse) -> None:
+    """Whichever task comes last; nothing is transferred for it."""
+    older = finished()
+    stripe_conn.advance(86_400)
+    newer = finished()
+    told = lands(newer).returned
+    downloads = len(stripe_conn.requests_to("contents"))
+    assert lands(older).returned["rows"] == told["rows"]
+    assert len(stripe_conn.requests_to("contents")) == downloads
+    assert warehouse.query("SELECT DISTINCT _report_run_id FROM activity") == [(newer,)]
+
+
 def test_days_add_up_and_a_clear_replaces_its_day_alone(warehouse: Warehouse) -> None:
     """Backfill, restate, backfill again."""
     runs = [finished(day(number), day(number + 1)) for number in (1, 2, 3)]

@@ -59,6 +59,8 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
         name: datetime.fromtimestamp(value.timestamp(), value.tzinfo) if isinstance(value, datetime) else value
         for name, value in values.items()
     }
+    if odd := [f"{name} {value!r}" for name, value in values.items() if "/" in str(value)]:
+        raise ConfigurationError(f"destination {template!r}: {odd[0]} has a /, which would make folders of it.")
     text = _filled_in(template, values)
     _refuse_credentials(text)
     if text.endswith("/"):
@@ -83,14 +85,18 @@ def _refuse_credentials(url: str) -> None:
 def _filled_in(template: str, values: Mapping[str, Any]) -> str:
     known = ", ".join(f"{{{name}}}" for name in values)
     try:
-        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
-        if unknown := sorted(set(names) - set(values)):
-            raise ConfigurationError(
-                f"destination {template!r} has the placeholder {{{unknown[0]}}}; known here are {known}."
-            )
-        return template.format_map(values)
+        fields = [field for field in Formatter().parse(template) if field[1] is not None]
+        unknown = sorted({str(name) for _, name, _, _ in fields} - set(values))
+        text = "" if unknown else template.format_map(values)
     except (ValueError, LookupError) as error:
         raise ConfigurationError(f"destination {template!r}: {error}; placeholders are {known}.") from None
+    if unknown:
+        raise ConfigurationError(
+            f"destination {template!r} has the placeholder {{{unknown[0]}}}; known here are {known}."
+        )
+    if any(name == "report_run_id" and (spec or conversion) for _, name, spec, conversion in fields):
+        raise ConfigurationError(f"destination {template!r}: {{report_run_id}} takes no format.")
+    return text
 
 
 def _layout(values: Mapping[str, Any], format: str) -> str:

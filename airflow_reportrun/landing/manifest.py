@@ -72,6 +72,7 @@ class Manifest:
     """What was landed, from where, and when.
 
     :param report_run_id: ``frr_…``.
+    :param report_run_created: when it was asked for, ISO 8601 in UTC; None where a manifest does not say so.
     :param report_type: such as ``balance.summary.1``.
     :param parameters: those of the run, as Stripe echoes them.
     :param interval_start: first instant, ISO 8601 in UTC; None where the report type takes none.
@@ -112,6 +113,7 @@ class Manifest:
     size: int | None = None
     sha256: str | None = None
     etag: str | None = None
+    report_run_created: str | None = None
     landed_at: str | None = None
     landed_by: str = f"airflow-provider-reportrun {__version__}"
     version: int = VERSION
@@ -124,6 +126,7 @@ class Manifest:
         """
         return cls(
             report_run_id=run.id,
+            report_run_created=iso(run.created),
             report_type=run.report_type,
             parameters=run.parameters,
             interval_start=iso(run.parameters.get("interval_start")),
@@ -168,6 +171,10 @@ class Manifest:
         return Subject.of(
             self.report_type, self.parameters, livemode=self.livemode, stripe_account=self.stripe_account
         )
+
+    def is_newer_than(self, report_run_created: str | None) -> bool:
+        """Tell whether the report run was asked for after another one, and so has later figures."""
+        return (self.report_run_created or "") > (report_run_created or "~")  # which is behind all digits
 
 
 def iso(seconds: float | str | None) -> str | None:

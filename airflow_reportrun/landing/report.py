@@ -169,7 +169,7 @@ def land_report(
     format: str = "csv",
     column_types: Mapping[str, str] | None = None,
 ) -> Landed:
-    """Bring the file of a report run into its place, unless it is there.
+    """Bring the file of a report run into its place, unless it is there, or that of a newer run is.
 
     The data is published first and its manifest after it. Data that is about to be replaced loses its manifest
     first, so that no manifest ever tells of other data than lies beside it.
@@ -203,6 +203,9 @@ def land_report(
             before = None
         if before and before.file_id == file.id:
             log.info("Report run %s is landed already, in %s", run.id, place)
+            return Landed(str(place), place.uri, before)
+        if before and before.is_newer_than(iso(run.created)):
+            say_newer(place, before, run)
             return Landed(str(place), place.uri, before)
         require_unexpired(run, file)
         place.require_space(file.size)
@@ -247,6 +250,14 @@ def require_free(place: Place, subject: Subject) -> None:
     """
     with place.errors():
         _landed_before(manifest_of(place), subject, any_mode=True)
+
+
+def say_newer(place: object, before: Manifest, run: ReportRun) -> None:
+    """Say in the log why a report run does not land."""
+    log.warning(
+        "%s has the figures of report run %s of %s, which is newer than %s of %s; they stay.",
+        *(place, before.report_run_id, before.report_run_created, run.id, iso(run.created)),
+    )
 
 
 def default_columns(hook: StripeReportingHook, run: ReportRun) -> Sequence[str]:

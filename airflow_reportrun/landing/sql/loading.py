@@ -31,7 +31,12 @@ from airflow_reportrun.landing.sql.layout import (
     rows_of,
 )
 from airflow_reportrun.landing.sql.overlaps import Overlap, overlap
-from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
+from airflow_reportrun.reporting.errors import (
+    ConfigurationError,
+    ContentsError,
+    LandingConflictError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -229,6 +234,7 @@ class _Loading:
         """Return what is landed of other bounds, and goes with this landing.
 
         :raises LandingConflictError: when something can't stand beside this landing.
+        :raises StoreError: when a newer report run has landed since that was looked at.
         """
         new, landings = self._subject, self._landings
         here = self._here()
@@ -239,7 +245,14 @@ class _Loading:
                 f"{self._place} has {its} data (report run {run_id}), and {self._manifest.report_run_id} is of "
                 f"{mine} data: land it in another table."
             )
-        old = [subject for subject in self._near(here) if overlap(new, subject) is not Overlap.APART]
+        near = list(self._near(here))
+        created = self._manifest.report_run_created
+        if newer := [it for it in near if it.subject == new and it.is_newer_than(created)]:
+            raise StoreError(
+                f"Report run {newer[0].report_run_id} has landed in {self._place} meanwhile, and is newer than "
+                f"{self._manifest.report_run_id}; a retry leaves it there."
+            )
+        old = [it.subject for it in near if overlap(new, it.subject) is not Overlap.APART]
         others = [subject for subject in old if subject != new]
         covered = [subject for subject in others if overlap(new, subject) is Overlap.COVERED]
         if len(covered) == len(others) and (self._replaces or not others):
@@ -256,7 +269,7 @@ class _Loading:
             f"{landings.name}."
         )
 
-    def _near(self, here: Any) -> Iterator[Subject]:
+    def _near(self, here: Any) -> Iterator[Manifest]:
         """Yield the landings that may overlap."""
         c, new = self._landings.c, self._subject
         conditions = [here, c.report == new.report]
@@ -273,7 +286,7 @@ class _Loading:
             conditions.append(sa.or_(c.interval_end == end, c.interval_start.isnot(None)))
         query = sa.select(c.manifest).where(*conditions).order_by(c.interval_start, c.interval_end)
         for (text,) in self._connection.execute(query):
-            yield Manifest.from_json(text).subject
+            yield Manifest.from_json(text)
 
     def _batches(self, layout: Layout, make: Callable[[Any], T]) -> Iterator[T]:
         """Convert the file, ahead of who takes what is made of it."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from airflow_reportrun.landing.columns import check_column_types, columns_of
 from airflow_reportrun.landing.files import LocalFile
-from airflow_reportrun.landing.manifest import Manifest, Subject
+from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.report import (
     Contents,
     Landed,
@@ -20,6 +20,7 @@ from airflow_reportrun.landing.report import (
     finished_file,
     is_csv,
     require_unexpired,
+    say_newer,
 )
 from airflow_reportrun.landing.sql.loading import landed, load
 from airflow_reportrun.reporting.errors import (
@@ -47,7 +48,7 @@ def land_in_table(
     column_types: Mapping[str, str] | None = None,
     on_overlap: Literal["fail", "replace"] = "fail",
 ) -> Landed:
-    """Bring the file of a report run into a table, unless it is there.
+    """Bring the file of a report run into a table, unless it is there, or that of a newer run is.
 
     The file waits in the worker's temporary folder until it is whole, so that the table is locked for no longer
     than its rows take; it has no name there, and is gone however the process ends.
@@ -65,7 +66,8 @@ def land_in_table(
     :raises LandingConflictError: when rows would count twice, or be lost.
     :raises ContentsError: when a cell is not of its column's type, or of the table's.
     :raises ConfigurationError: when the file is compressed, or an option can't be.
-    :raises StoreError: when the database can't be reached, or the temporary folder can't be written to.
+    :raises StoreError: when the database can't be reached, the temporary folder can't be written to, or a newer
+        run has landed meanwhile.
     """
     check_column_types(column_types or {})
     file = finished_file(run)
@@ -75,9 +77,13 @@ def land_in_table(
     subject = Subject.of(run.report_type, run.parameters, livemode=run.livemode, stripe_account=account)
     with _database_errors(table):
         before = landed(warehouse, table, subject)
-    if before and before.file_id == file.id and _types(before, column_types) == before.column_types:
-        log.info("Report run %s is landed already, in %s", run.id, before.path)
-        return _landed(warehouse, before)
+    if before and _types(before, column_types) == before.column_types:
+        if before.file_id == file.id:
+            log.info("Report run %s is landed already, in %s", run.id, before.path)
+            return _landed(warehouse, before)
+        if before.is_newer_than(iso(run.created)):
+            say_newer(before.path, before, run)
+            return _landed(warehouse, before)
     require_unexpired(run, file)
     folder = LocalFile(Path(tempfile.gettempdir(), file.id))
     defaults = default_columns(hook, run)
