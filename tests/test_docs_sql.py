@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_reportrun.landing.sql.layout import LANDINGS, OURS
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
 from tests.databases import Warehouse
-from tests.landings import land
+from tests.landings import day, land
 
 PAGE = (Path(__file__).parent.parent / "docs" / "sql.md").read_text()
 QUERY, TABLE = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -32,10 +33,18 @@ def test_the_tasks_can_be_declared() -> None:
     assert dag.task_dict["to_warehouse"].upstream_task_ids == {"report"}
 
 
-def test_the_query_runs(warehouse: Warehouse) -> None:
-    """In both databases."""
-    land(warehouse.hook, ["reporting_category"], [["charge"], ["charge"]], table="stripe_activity")
-    assert warehouse.query(QUERY) == [("charge", 2)]
+def test_the_query_counts_its_week(warehouse: Warehouse) -> None:
+    """In both databases, whatever the time zone of the session; neither the day before nor the day after."""
+    for number in range(9):
+        rows = [["charge"], ["charge"]]
+        start, end = day(number), day(number + 1)
+        land(warehouse.hook, ["reporting_category"], rows, table="stripe_activity", start=start, end=end)
+    zones = ["America/New_York", "Asia/Tokyo"] if warehouse.name == "postgresql" else []
+    for statements in [[QUERY], *([f"SET TIME ZONE '{zone}'", QUERY] for zone in zones)]:
+        with closing(warehouse.hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            assert cursor.fetchall() == [("charge", 14)]
 
 
 def test_a_table_made_by_hand_takes_a_report(postgres: Warehouse) -> None:

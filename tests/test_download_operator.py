@@ -200,7 +200,10 @@ def test_a_file_that_expired_while_it_was_waited_for_is_worth_a_retry(
 
 def test_credentials_in_a_destination_are_not_shown(tmp_path: Path) -> None:
     """Not in the error that refuses them, nor in another one that comes first."""
-    for rest in ("b/{bad}", "b/../x", "b/x.csv"):
-        tried = download("frr_1", f"s3://someone:something@{rest}")
-        assert tried.state == "failed"
-        assert "something" not in str(tried.error)
+    run = submitted()
+    for secret in ("something", "some/thing+/else"):
+        for rest in ("b/{bad}", "b/../x", "b/x.csv", "b/{interval_start:%H:%M}"):
+            tried = download(run, f"s3://someone:{secret}@{rest}")
+            assert tried.state == "failed"
+            assert "credentials belong into an Airflow connection" in str(tried.error)
+            assert "thing" not in str(tried.error)

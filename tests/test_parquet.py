@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_reportrun.landing import typed
-from airflow_reportrun.landing.columns import Column
+from airflow_reportrun.landing.columns import MIN_DECIMALS, Column
 from airflow_reportrun.landing.parquet import ParquetFacts, write_parquet
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, MoreDecimalsError
 
@@ -111,21 +111,21 @@ def test_money_is_exact_or_asks_for_more_places(cells: list[str | None], separat
                 types = error.column_types
     assert table["gross"].to_pylist() == [cell and Decimal(cell) for cell in cells]
     places = facts.columns[0].decimals
-    assert 2 <= places <= max([2, *(len(cell.partition(".")[2]) for cell in cells if cell)])
+    assert MIN_DECIMALS <= places <= max([MIN_DECIMALS, *(len(cell.partition(".")[2]) for cell in cells if cell)])
     assert table.schema.field("gross").type == pa.decimal128(38, places)
 
 
 def test_what_asks_for_more_places_keeps_what_the_user_said() -> None:
     """And says which column it was."""
-    whole = as_stripe_writes([["gross", "fee"], *[["1.50", "1.00"]] * 9, ["1.500001", "x"]])
+    whole = as_stripe_writes([["gross", "fee"], *[["1.50", "1.00"]] * 9, ["1.50000001", "x"]])
     with (
         mock.patch.object(typed, "BLOCK_SIZE", 16),
-        pytest.raises(MoreDecimalsError, match=r"'gross'.* 6 ") as caught,
+        pytest.raises(MoreDecimalsError, match=r"'gross'.* 8 ") as caught,
     ):
         converted(whole, column_types={"fee": "text"})
-    assert caught.value.column_types == {"fee": "text", "gross": "money(6)"}
+    assert caught.value.column_types == {"fee": "text", "gross": "money(8)"}
     table, _ = converted(whole, column_types=caught.value.column_types)
-    assert table["gross"][9].as_py() == Decimal("1.500001")
+    assert table["gross"][9].as_py() == Decimal("1.50000001")
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_a_header_alone_is_a_report_of_no_rows(whole: bytes) -> None:
     table, facts = converted(whole)
     assert (table.num_rows, facts.rows) == (0, 0)
     assert table.schema.names == ["created", "gross"]
-    assert table.schema.types == [pa.timestamp("us", "UTC"), pa.decimal128(38, 2)]
+    assert table.schema.types == [pa.timestamp("us", "UTC"), pa.decimal128(38, MIN_DECIMALS)]
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ import pytest
 from airflow_reportrun import __version__
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.destination import placeholders, resolve_destination
+from airflow_reportrun.landing.files import LocalFile
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import FORMATS, Landed, land_report
 from airflow_reportrun.landing.stores import place_of
@@ -137,8 +139,8 @@ def test_each_format_says_the_same(sandbox: StripeSandbox, tmp_path: Path, forma
             "balance_transaction_id": "text",
             "created": "timestamp",
             "currency": "text",
-            "fee": "money(2)",
-            "net": "money(2)",
+            "fee": "money(6)",
+            "net": "money(6)",
         }
     else:
         assert found == ONE_ROW
@@ -238,7 +240,7 @@ def test_another_format_or_other_types_are_landed_anew(sandbox: StripeSandbox, t
         ("csv", None, 1),
         ("parquet", None, 2),
         ("parquet", {"fee": "money"}, 2),
-        ("parquet", {"fee": "money(6)"}, 3),
+        ("parquet", {"fee": "money(8)"}, 3),
         ("parquet", None, 3),
         ("parquet", {"fee": "text"}, 4),
         ("csv.gz", None, 5),
@@ -253,11 +255,11 @@ def test_money_with_late_decimals_is_read_once_more(
 ) -> None:
     """Its places are those of the first block, and a later cell may have more; nothing is rounded."""
     rows = b'"txn_1","2024-05-02 10:00:00","usd","0.30","9.70"\n' * 150_000
-    serve(sandbox, tmp_path, HEADER + rows + b'"txn_2","2024-05-02 10:00:00","usd","0.000001","9.70"\n')
+    serve(sandbox, tmp_path, HEADER + rows + b'"txn_2","2024-05-02 10:00:00","usd","0.00000001","9.70"\n')
     landed = land(finished(), tmp_path / "x", format="parquet")
     assert landed.manifest.column_types is not None
-    assert landed.manifest.column_types["fee"] == "money(6)"
-    assert contents_in(tmp_path / "x", "parquet")[-1]["fee"] == Decimal("0.000001")  # type: ignore[index]
+    assert landed.manifest.column_types["fee"] == "money(8)"
+    assert contents_in(tmp_path / "x", "parquet")[-1]["fee"] == Decimal("0.00000001")  # type: ignore[index]
     assert landed.manifest.rows == 150_001
     assert downloads(sandbox) == 2
 
@@ -267,12 +269,12 @@ def test_several_columns_with_late_decimals_are_read_as_often_as_it_takes(
 ) -> None:
     """Each time about one more."""
     rows = b'"txn_1","2024-05-02 10:00:00","usd","0.30","9.70"\n' * 150_000
-    late = b'"txn_2","2024-05-02 10:00:00","usd","0.0001","9.70"\n' + rows
-    latest = b'"txn_3","2024-05-02 10:00:00","usd","0.000001","9.70001"\n'
+    late = b'"txn_2","2024-05-02 10:00:00","usd","0.0000001","9.70"\n' + rows
+    latest = b'"txn_3","2024-05-02 10:00:00","usd","0.00000001","9.700000001"\n'
     serve(sandbox, tmp_path, HEADER + rows + late + latest)
     landed = land(finished(), tmp_path / "x", format="parquet")
     assert landed.manifest.column_types is not None
-    assert (landed.manifest.column_types["fee"], landed.manifest.column_types["net"]) == ("money(6)", "money(5)")
+    assert (landed.manifest.column_types["fee"], landed.manifest.column_types["net"]) == ("money(8)", "money(9)")
 
 
 def test_records_that_become_no_rows_are_an_error(sandbox: StripeSandbox, tmp_path: Path) -> None:
@@ -367,6 +369,54 @@ def test_a_landing_that_another_one_overtakes_fails_and_is_made_again(
     assert Manifest.from_json(note(path).read_text()).report_run_id == first.id
 
 
+def test_a_landing_that_is_overtaken_once_it_is_seen_fails(
+    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment between the renaming of the data and whatever comes next is none in which nobody looks."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    serve(sandbox, tmp_path / "one", ONE_ROW)
+    first = finished()
+    serve(sandbox, tmp_path / "two", OTHER_ROW)
+    second, path = finished(), tmp_path / "x.csv"
+    real, others = os.replace, iter([True])
+
+    def replaced(source: str, target: Path) -> None:
+        real(source, target)
+        if next(others, False):
+            land(second, path)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    with pytest.raises(StoreError, match="another task has landed there at the same time"):
+        land(first, path)
+    assert not note(path).exists()
+
+
+def test_contents_that_are_there_are_overtaken_while_they_are_compared(
+    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest of who found the same contents must not stand beside what another task has put there since."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    serve(sandbox, tmp_path / "one", ONE_ROW)
+    path = tmp_path / "x.csv"
+    land(finished(), path)
+    again = finished()
+    serve(sandbox, tmp_path / "two", OTHER_ROW)
+    other = finished()
+    real, others = LocalFile.require_space, iter([True])
+
+    def require_space(place: LocalFile, size: int) -> None:
+        if next(others, False):
+            land(other, path)
+        real(place, size)
+
+    monkeypatch.setattr(LocalFile, "require_space", require_space)
+    with pytest.raises(StoreError, match="another task has landed there at the same time"):
+        land(again, path)
+    assert not note(path).exists()
+
+
 def test_a_newer_version_of_the_type_takes_the_place_of_the_older(tmp_path: Path) -> None:
     """It is the same report of the same interval."""
     run = finished()
@@ -447,8 +497,9 @@ def test_a_compressed_file_has_one_format(tmp_path: Path) -> None:
     """Nobody documents what is in it."""
     run = finished()
     compressed = replace(run, parameters={**run.parameters, "compress_file": True})
-    with pytest.raises(ConfigurationError, match="only format='csv'"):
-        land(compressed, tmp_path / "x", format="parquet")
+    for format in ("parquet", "csv.gz"):
+        with pytest.raises(ConfigurationError, match="only format='csv'"):
+            land(compressed, tmp_path / "x", format=format)
 
 
 def test_a_report_without_its_default_columns_is_none(sandbox: StripeSandbox, tmp_path: Path) -> None:

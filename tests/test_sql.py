@@ -137,7 +137,7 @@ def test_our_columns_say_whose_row_it_is(warehouse: Warehouse) -> None:
     assert [start, end] == [f"{bound:%Y-%m-%dT%H:%M:%SZ}" if as_text else bound for bound in bounds]
     place = "main.activity" if warehouse.name == "sqlite" else "public.activity"
     assert (recorded.format, recorded.path, recorded.rows, recorded.columns) == ("sql", place, 1, ("net",))
-    assert recorded.column_types == {"net": "money(2)"}
+    assert recorded.column_types == {"net": "money(6)"}
     assert landed(warehouse.hook, "activity", recorded.subject) == recorded
 
 
@@ -224,7 +224,7 @@ def test_what_would_lose_rows_is_refused_always(warehouse: Warehouse, about: SPA
     """A day of a landed month can't take its place, nor one currency that of all."""
     land(warehouse.hook, ["net"], [["1.00"]], **MONTH)
     for on_overlap in ("fail", "replace"):
-        with pytest.raises(LandingConflictError, match="would be lost"):
+        with pytest.raises(LandingConflictError, match="replacing them would lose a part"):
             land(warehouse.hook, ["net"], [["2.00"]], "frr_2", on_overlap=on_overlap, **about)
     assert rows_in(warehouse) == money(warehouse, "1.00")
 
@@ -291,7 +291,7 @@ def test_a_table_owners_things_survive(warehouse: Warehouse) -> None:
     assert rows_in(warehouse, "net, checked_by") == [(net, "nobody") for net in money(warehouse, "2.00", "3.00")]
     assert warehouse.query("SELECT number FROM total") == [(2,)]
     with pytest.raises(Exception, match=r"(?i)unique"):
-        land(warehouse.hook, ["net"], [["5.00"], ["5.00"]], "frr_3")
+        land(warehouse.hook, ["net", "fee"], [["5.00", None], ["5.00", None]], "frr_3")
     assert rows_in(warehouse) == money(warehouse, "2.00", "3.00")
 
 
@@ -313,6 +313,51 @@ def test_a_table_that_its_owner_made_is_filled(postgres: Warehouse) -> None:
             land(postgres.hook, names, [["1.5001", *row[1:]]], table="finance.activity")
     finally:
         postgres.query("DROP SCHEMA finance CASCADE")
+
+
+def test_texts_of_a_limited_length_are_texts(warehouse: Warehouse) -> None:
+    """In a table that its owner made, in whichever database."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    warehouse.query("ALTER TABLE activity ADD COLUMN id varchar(20)")
+    land(warehouse.hook, ["net", "id"], [["1.00", "txn_1"]], "frr_2")
+    assert rows_in(warehouse, "id") == ["txn_1"]
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp", "text"])
+def test_our_columns_have_to_hold_instants(postgres: Warehouse, kind: str) -> None:
+    """In a table that its owner made: rows that can't be found again would be there twice."""
+    texts = "_report_type text, _stripe_account text, _filters text, _report_run_id text"
+    bounds = f"_interval_start {kind}, _interval_end timestamptz"
+    postgres.query(f"CREATE TABLE activity (net numeric, {texts}, {bounds})")
+    with pytest.raises(LandingConflictError, match=r"'_interval_start' .* has to be timestamp with time zone"):
+        land(postgres.hook, ["net"], [["1.00"]])
+    assert rows_in(postgres) == []
+
+
+def test_long_filters_are_told_apart(warehouse: Warehouse) -> None:
+    """By a digest: they are in an index."""
+    accounts = [f"acct_{number:020}" for number in range(20)]
+    for run_id, chosen in (("frr_1", accounts), ("frr_2", accounts[1:]), ("frr_3", accounts)):
+        land(warehouse.hook, ["net"], [["1.00"]], run_id, table=f"t{len(chosen)}", connected_accounts=chosen)
+    assert warehouse.query("SELECT _report_run_id, length(_filters) FROM t20") == [("frr_3", 71)]
+
+
+def test_columns_that_would_be_lost_are_named(warehouse: Warehouse) -> None:
+    """Where two tasks ask for different columns of one report, the sums over one of them would shrink unseen."""
+    land(warehouse.hook, ["net", "fee"], [["1.00", "0.10"]])
+    with pytest.raises(LandingConflictError, match="with columns that this report lacks: net"):
+        land(warehouse.hook, ["fee"], [["0.20"]], "frr_2")
+    assert rows_in(warehouse, "fee, net") == [tuple(money(warehouse, "0.10", "1.00"))]
+    land(warehouse.hook, ["fee"], [["0.20"]], "frr_2", start=day(2), end=day(3))
+    newer = "balance_change_from_activity.itemized.4"
+    land(warehouse.hook, ["fee"], [["0.30"]], "frr_3", report_type=newer)
+    assert len(rows_in(warehouse, "fee")) == 2
+
+
+def test_a_column_without_a_name_is_refused(warehouse: Warehouse) -> None:
+    """It can't be asked for, and databases have none."""
+    with pytest.raises(ContentsError, match="Column 2 of the report has no name"):
+        land(warehouse.hook, ["net", ""], [["1.00", "x"]])
 
 
 @pytest.mark.parametrize(
@@ -353,11 +398,13 @@ def test_contents_that_do_not_fit_change_nothing(warehouse: Warehouse) -> None:
     rows = [["1.00", "1"], ["2.00", "one"]]
     with pytest.raises(ContentsError, match=r"Row 2 of column 'count'.*column_types=\{'count': 'text'\}"):
         land(warehouse.hook, ["net", "count"], rows)
-    land(warehouse.hook, ["net", "count"], rows, column_types={"count": "text"})
+    as_text = {"count": "text"}
+    land(warehouse.hook, ["net", "count"], rows, column_types=as_text)
     with pytest.raises(ContentsError, match="Row 1 of column 'fee'"):
-        land(warehouse.hook, ["net", "fee"], [["1.00", "free"]], "frr_2")
+        land(warehouse.hook, ["net", "count", "fee"], [["1.00", "1", "free"]], "frr_2", column_types=as_text)
     assert rows_in(warehouse) == money(warehouse, "1.00", "2.00")
-    land(warehouse.hook, ["net", "fee"], [["3.00", "free"]], "frr_2", column_types={"fee": "text"})
+    as_text["fee"] = "text"
+    land(warehouse.hook, ["net", "count", "fee"], [["3.00", "1", "free"]], "frr_2", column_types=as_text)
     assert rows_in(warehouse, "net, fee") == [(*money(warehouse, "3.00"), "free")]
 
 

@@ -14,7 +14,20 @@ from airflow.providers.common.compat.sdk import Asset
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.sandbox import AtOnce, CutBody, RunFails, RunNeverEnds, ShortContents, StripeSandbox
+from airflow_reportrun.sandbox import (
+    AtOnce,
+    CutBody,
+    Fault,
+    Framed,
+    Garbage,
+    ProxyPage,
+    RunFails,
+    RunNeverEnds,
+    ShortContents,
+    StripeSandbox,
+    Unavailable,
+    WrongLength,
+)
 from tests.databases import Warehouse
 from tests.landings import day
 from tests.task_runner import TaskRunner, Try, in_dag
@@ -237,6 +250,43 @@ def test_a_database_that_refuses_a_row_says_so_without_the_row(warehouse: Wareho
     assert tried.error is not None
     assert tried.error.__cause__ is not None
     assert "txn_" not in str(tried.error.__cause__)
+
+
+def test_a_cell_that_is_too_long_is_named_without_what_is_in_it(postgres: Warehouse) -> None:
+    """By line and column, which PostgreSQL tells beside the rows that it shows."""
+    run = finished()
+    lands(run)
+    postgres.query("DELETE FROM activity")
+    postgres.query("ALTER TABLE activity ALTER COLUMN balance_transaction_id TYPE varchar(2)")
+    error = str(TaskRunner().run(landing(run)).error)
+    assert "value too long" in error
+    assert "(COPY activity, line 1, column balance_transaction_id)" in error
+    assert "txn_" not in error
+
+
+FAULTS: list[Fault] = [
+    *(CutBody(5_000), CutBody(5_000, "chunked"), CutBody(5_000, "close"), Framed("close"), Garbage(after=3_000)),
+    *(ProxyPage(200), ShortContents(kept=5_000), WrongLength(-10), Unavailable()),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=repr)
+@pytest.mark.parametrize("times", [1, 1000], ids=["once", "for good"])
+def test_faults_land_all_rows_or_none(
+    stripe_conn: StripeSandbox, warehouse: Warehouse, fault: Fault, times: int
+) -> None:
+    """The rows that are there stay until all of the others have come."""
+    older, newer = finished(), finished()
+    lands(older)
+    expected = ids(warehouse)
+    stripe_conn.inject(fault, on="contents", times=times)
+    task = landing(newer)
+    task.hook.sleep = lambda seconds: None
+    tried = TaskRunner().run(task)
+    assert tried.state == "success" or times > 1
+    there = warehouse.query("SELECT DISTINCT _report_run_id FROM activity")
+    assert there == [(newer if tried.state == "success" else older,)]
+    assert ids(warehouse) == expected
 
 
 def test_a_connection_that_is_missing_is_not_looked_for_again(stripe_conn: StripeSandbox) -> None:

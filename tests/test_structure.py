@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_reportrun.landing.structure import LONGEST_HEADER, ReportCheck
+from airflow_reportrun.landing.structure import LONGEST_HEADER, ReportCheck, last_end
 from airflow_reportrun.reporting.errors import DownloadError, ReportColumnsError
 
 Table = list[list[str | None]]
@@ -104,6 +104,16 @@ def test_long_pieces_are_counted_too(table: Table, end: str) -> None:
     """What follows a newline may tell that it ends a record, or only seem to: wherever the one cut is."""
     contents, _ = written([["a", "b"], *table], end)
     assert {checked(contents, [place]).rows for place in range(len(contents))} == {len(table)}
+
+
+@given(table=st.lists(ROW, min_size=1, max_size=12), cut=st.integers(0, 200), end=ENDS)
+def test_whole_records_end_where_one_does(table: Table, cut: int, end: str) -> None:
+    """At one of the last places, wherever newlines in cells are; at none only where no record is whole."""
+    whole, ends = written(table, end)
+    block = whole[:cut]
+    there = [place for place in ends if place <= len(block)]
+    found = last_end(block)
+    assert found in there[-3:] if there else found == 0
 
 
 @given(table=tables().filter(lambda it: len(it[0]) > 1), cuts=CUTS)

@@ -25,6 +25,10 @@ MAX_DIGITS = 38
 MAX_DECIMALS = MAX_DIGITS - 1
 """Of which so many can stand behind the point."""
 
+MIN_DECIMALS = 6
+"""Places of money where nobody asks for others: so that nearly all files of a report have one type, since DuckDB
+rounds to that of the first one."""
+
 _AT_LEAST = re.compile(r"money\((\d{1,2})\)")
 
 
@@ -34,12 +38,12 @@ class Column:
 
     :param name: as the header has it.
     :param kind: one of ``KINDS``.
-    :param decimals: for money, how many places it has at least; 2 unless the user says otherwise.
+    :param decimals: for money, how many places it has at least.
     """
 
     name: str
     kind: str
-    decimals: int = 2
+    decimals: int = MIN_DECIMALS
 
     @property
     def declared(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from os import W_OK, X_OK, PathLike, access, fspath
@@ -75,7 +76,8 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
 def _refuse_credentials(url: str) -> None:
     """Before another error shows them."""
     scheme, given, rest = url.partition("://")
-    if given and ":" in rest.partition("/")[0].rpartition("@")[0]:
+    # A secret may have a slash, and a key an @: what looks like both is refused.
+    if given and ":" in re.sub(r"{[^}]*}", "", rest).rpartition("@")[0]:
         raise ConfigurationError(
             f"destination {scheme}://…: credentials belong into an Airflow connection, whose id stands before "
             "the @."

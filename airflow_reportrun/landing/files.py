@@ -64,8 +64,7 @@ class LocalFile(Place):
     def mark(self) -> object:
         """Return which file it is, and of when."""
         with suppress(FileNotFoundError):
-            it = self._path.stat()
-            return it.st_ino, it.st_mtime_ns, it.st_size
+            return _mark(self._path.stat())
         return None
 
     @contextmanager
@@ -80,6 +79,7 @@ class LocalFile(Place):
                 if new.wanted:
                     file.flush()
                     os.fsync(file.fileno())
+                    new.mark = _mark(os.fstat(file.fileno()))
                     new.last()
                     os.replace(temporary, self._path)
         finally:
@@ -94,6 +94,10 @@ class LocalFile(Place):
             yield
         except OSError as error:
             raise StoreError(f"{self}: {error.strerror or error}") from error
+
+
+def _mark(it: os.stat_result) -> object:
+    return it.st_ino, it.st_mtime_ns, it.st_size
 
 
 def _temporary(path: Path) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 What the types are:
 
-* Money is ``decimal(38, s)``: the first block of the report says how many places ``s`` its column has, at least 2.
+* Money is ``decimal(38, s)``: the first block of the report says how many places ``s`` its column has, at least 6.
   A later cell with more is never rounded: it is an error that says how to begin again.
 * Everything else is what `typed` says.
 

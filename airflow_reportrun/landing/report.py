@@ -190,7 +190,7 @@ def land_report(
     """
     check_format(format, column_types)
     file = finished_file(run)
-    if format == "parquet" and not is_csv(run):
+    if format != "csv" and not is_csv(run):
         raise ConfigurationError(
             f"Report run {run.id} has a compressed file; only format='csv' can land it as it is."
         )
@@ -198,6 +198,7 @@ def land_report(
     subject = Subject.of(run.report_type, run.parameters, livemode=run.livemode, stripe_account=account)
     note = manifest_of(place)
     with place.errors():
+        found = place.mark()
         before = _landed_before(note, subject)
         if before and not _is_as_wanted(before, place, format, column_types):
             before = None
@@ -217,9 +218,9 @@ def land_report(
                 facts = _write(contents, chunks, new.file, run, format, column_types)
                 if before and before.file_sha256 == contents.sha256:
                     new.wanted = False
-                    return {name: getattr(before, name) for name in (*facts, "etag")}, place.mark()
+                    return {name: getattr(before, name) for name in (*facts, "etag")}, found
                 new.last = note.remove
-            return {**facts, "etag": place.etag()}, place.mark()
+            return {**facts, "etag": place.etag()}, new.mark or place.mark()
 
         while True:
             try:

@@ -41,11 +41,13 @@ class Replacement:
     :param file: to be written, in order.
     :param wanted: set to False to leave the place as it is.
     :param last: called when all is written that can be, right before it is published.
+    :param mark: of the new contents (see :meth:`Place.mark`), where it is known before anybody sees them.
     """
 
     file: BinaryIO
     wanted: bool = True
     last: Callable[[], None] = lambda: None
+    mark: object = None
 
 
 class Place(ABC):

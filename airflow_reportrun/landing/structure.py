@@ -159,7 +159,7 @@ def last_end(block: bytes) -> int:
     end = len(block)
     for _ in range(_TRIES):
         if (end := block.rfind(b"\n", 0, end)) < 0:
-            return 0
+            break
         if _BEGINS_RECORD.match(block, end + 1):
             return end + 1
     odd, end = block.count(b'"') % 2, len(block)

@@ -308,6 +308,8 @@ def split_header(block: memoryview) -> tuple[Sequence[str], memoryview]:
         raise ContentsError("The header is not UTF-8.") from None
     if not names:
         raise ContentsError("The report has no header.")
+    if "" in names:
+        raise ContentsError(f"Column {names.index('') + 1} of the report has no name.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ContentsError(f"The header has the column {twice[0]!r} more than once.")
     return names, block[end:]

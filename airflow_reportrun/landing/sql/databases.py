@@ -67,6 +67,8 @@ class Database:
     """Columns whose names differ in upper and lower case alone are two."""
     holds_nul = True
     """Text may have the character NUL."""
+    knows_time_zones = False
+    """Instants are stored as such, and not as what the clocks showed somewhere."""
     text_holds_everything = False
     """Timestamps, dates and money are stored as text, of this module's own making."""
 
@@ -218,6 +220,7 @@ class PostgreSQL(Database):
     creates_in_transaction = True
     distinguishes_case = True
     holds_nul = False
+    knows_time_zones = True
 
     def __init__(self, raw: Any, driver: str) -> None:
         # What a connection's extra may make of rows (dictionaries), SQLAlchemy can't read.

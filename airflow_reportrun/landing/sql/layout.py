@@ -27,6 +27,9 @@ LONGEST_NAME = 63
 """Bytes of a name, PostgreSQL's limit; a longer one is cut and ends in a digest, in every database."""
 
 
+_LONGEST_TEXT = 255  # characters of our own columns: they are in an index
+
+
 @dataclass(frozen=True)
 class TableName:
     """Where rows go.
@@ -109,8 +112,11 @@ def landing_key(subject: Subject) -> str:
 
 
 def filters_of(subject: Subject) -> str | None:
-    """Return what the rows and the manifests say of the parameters that chose rows."""
-    return json.dumps(dict(subject.filters), sort_keys=True) if subject.filters else None
+    """Return what the rows and the manifests say of the parameters that chose rows: a digest where it is long."""
+    if not subject.filters:
+        return None
+    text = json.dumps(dict(subject.filters), sort_keys=True)
+    return text if len(text) <= _LONGEST_TEXT else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def our_values(manifest: Manifest, database: Database) -> Sequence[Any]:
@@ -166,6 +172,13 @@ def layout_of(
             f"The table {place} exists and lacks {', '.join(lost)}, which tell whose row is whose: "
             "name another table, or add these columns to it (docs/sql.md shows how they are defined)."
         )
+    for ours in _our_columns(database) if exists else ():
+        kind = known[_folded(ours.name, database)]["type"]
+        if not _holds_ours(kind, ours.type, database):
+            raise LandingConflictError(
+                f"The column {ours.name!r} of the table {place} is {kind}, and has to be {_name(ours.type)}, or "
+                "rows would not be found again: alter it, or name another table."
+            )
     laid, places = [], {}
     written = []
     missing = []
@@ -209,7 +222,7 @@ def fitting(name: str) -> str:
 
 
 def _our_columns(database: Database) -> Sequence[Any]:
-    text, instant = sa.String(255), database.instant_type()
+    text, instant = sa.String(_LONGEST_TEXT), database.instant_type()
     types = (text, text, text, instant, instant, text)
     required = ("_report_type", "_report_run_id")
     return [sa.Column(name, kind, nullable=name not in required) for name, kind in zip(OURS, types, strict=True)]
@@ -242,7 +255,7 @@ def _fitted(column: Column, there: Any, database: Database, place: TableName) ->
     """Return how a column of the report goes into one that the table has."""
     kind = there["type"]
     if database.text_holds_everything and isinstance(database.type_of(column), sa.Text):
-        if isinstance(kind, sa.Text):
+        if isinstance(kind, sa.String):
             return column
     elif isinstance(kind, sa.String):
         return replace(column, kind="text")  # as Stripe wrote it
@@ -253,6 +266,16 @@ def _fitted(column: Column, there: Any, database: Database, place: TableName) ->
         "would be lost or changed. Alter the table's column, name another table, or set "
         f"column_types={{{column.name!r}: …}} to a kind that the table's column holds."
     )
+
+
+def _name(kind: Any) -> str:
+    return "timestamp with time zone" if isinstance(kind, sa.DateTime) else "text"
+
+
+def _holds_ours(kind: Any, wanted: Any, database: Database) -> bool:
+    if isinstance(wanted, sa.String):
+        return isinstance(kind, sa.String)
+    return isinstance(kind, sa.DateTime) and (bool(kind.timezone) or not database.knows_time_zones)
 
 
 def _holds(kind: Any, wanted: str, database: Database) -> bool:

@@ -209,8 +209,8 @@ class _Loading:
             rows = _count(connection, table, rows_of(table, self._subject, self._database))
         if rows != self._manifest.rows:
             raise ContentsError(
-                f"The report has {self._manifest.rows} rows, and {rows} of them came into {self._place}; a "
-                "trigger or a rule of the table may keep some out. No row was changed."
+                f"The report has {self._manifest.rows} rows, and {rows} of them came into {self._place}: it "
+                "has an empty line, or a trigger or a rule of the table keeps some out. No row was changed."
             )
         connection.execute(landings.insert(), [self._row()])
 
@@ -246,12 +246,9 @@ class _Loading:
                 f"{mine} data: land it in another table."
             )
         near = list(self._near(here))
-        created = self._manifest.report_run_created
-        if newer := [it for it in near if it.subject == new and it.is_newer_than(created)]:
-            raise StoreError(
-                f"Report run {newer[0].report_run_id} has landed in {self._place} meanwhile, and is newer than "
-                f"{self._manifest.report_run_id}; a retry leaves it there."
-            )
+        for there in near:
+            if there.subject == new:
+                self._require_better(there)
         old = [it.subject for it in near if overlap(new, it.subject) is not Overlap.APART]
         others = [subject for subject in old if subject != new]
         covered = [subject for subject in others if overlap(new, subject) is Overlap.COVERED]
@@ -262,12 +259,28 @@ class _Loading:
         if len(covered) == len(others):
             ways = "set on_overlap='replace' to put this landing in their place"
         else:
-            ways = "part of them would be lost, so that they can't be replaced: land what covers them whole"
+            ways = "land what covers them whole, since replacing them would lose a part"
         raise LandingConflictError(
             f"{_described(new)} would count the same twice beside what is landed in {self._place}: {shown}{more}. "
             f"Ways out: {ways}, land it in another table, or delete those rows and their manifests in "
             f"{landings.name}."
         )
+
+    def _require_better(self, there: Manifest) -> None:
+        """Refuse to put an older report, or less of it, in the place of one of the same subject."""
+        mine = self._manifest
+        if there.is_newer_than(mine.report_run_created):
+            raise StoreError(
+                f"Report run {there.report_run_id} has landed in {self._place} meanwhile, and is newer than "
+                f"{mine.report_run_id}; a retry leaves it there."
+            )
+        lost = [name for name in there.columns or () if name not in (mine.columns or ())]
+        if lost and there.report_type == mine.report_type:
+            raise LandingConflictError(
+                f"{_described(mine.subject)} is landed in {self._place} with columns that this report lacks: "
+                f"{', '.join(lost)}. Ask for these columns, too, land it in another table, or delete its rows and "
+                f"its manifest in {self._landings.name}."
+            )
 
     def _near(self, here: Any) -> Iterator[Manifest]:
         """Yield the landings that may overlap."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -133,7 +134,10 @@ def _database_errors(table: str) -> Iterator[None]:
             kind = ContentsError
         elif kinds & {"ProgrammingError", "NotSupportedError"}:
             kind = ConfigurationError
-        raise kind(f"table {table}: {type(said).__name__}: {str(said).partition(chr(10))[0]}") from None
+        context = getattr(getattr(said, "diag", None), "context", None) or ""
+        place = re.match(r"COPY .*, line \d+(, column .*?)?(?=:)", context)
+        where = f" ({place[0]})" if place else ""
+        raise kind(f"table {table}: {type(said).__name__}: {str(said).partition(chr(10))[0]}{where}") from None
 
 
 def _types(before: Manifest, column_types: Mapping[str, str] | None) -> Mapping[str, str]:
