@@ -198,8 +198,8 @@ def land_report(
     subject = Subject.of(run.report_type, run.parameters, livemode=run.livemode, stripe_account=account)
     note = manifest_of(place)
     with place.errors():
-        found = place.mark()
         before = _landed_before(note, subject)
+        found = place.mark() if before else None
         if before and not _is_as_wanted(before, place, format, column_types):
             before = None
         if before and before.file_id == file.id:

@@ -135,7 +135,7 @@ def _database_errors(table: str) -> Iterator[None]:
         elif kinds & {"ProgrammingError", "NotSupportedError"}:
             kind = ConfigurationError
         context = getattr(getattr(said, "diag", None), "context", None) or ""
-        place = re.match(r"COPY .*, line \d+(, column .*?)?(?=:)", context)
+        place = re.match(r"COPY .*, line \d+(, column .*?)?(?=:|\n|$)", context)
         where = f" ({place[0]})" if place else ""
         raise kind(f"table {table}: {type(said).__name__}: {str(said).partition(chr(10))[0]}{where}") from None
 
