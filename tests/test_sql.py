@@ -10,6 +10,8 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from airflow_reportrun.landing import typed
 from airflow_reportrun.landing.manifest import Manifest
@@ -460,6 +462,31 @@ def test_a_general_database_is_reached_by_its_engine(warehouse: Warehouse) -> No
     assert type(database) is (databases.Database if is_general(warehouse) else kinds[warehouse.name])
     with database.connected():
         pass
+
+
+def test_many_rows_come_in_several_statements(warehouse: Warehouse) -> None:
+    """All of them; a server may limit the size of one."""
+    rows = [[f"{number}.00"] for number in range(7)]
+    with mock.patch.object(databases, "_ROWS_IN_A_STATEMENT", 3):
+        land(warehouse.hook, ["net"], rows)
+    assert rows_in(warehouse) == money(warehouse, *(cell for (cell,) in rows))
+
+
+def test_manifests_of_a_dropped_table_go_before_another_one_comes(warehouse: Warehouse) -> None:
+    """Where making a table ends the transaction, another landing's manifest could be among them afterwards."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    warehouse.query("DROP TABLE activity")
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(" ".join(statement.split()[:2]))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        land(warehouse.hook, ["net"], [["1.00"]])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert statements.index("DELETE FROM") < statements.index("CREATE TABLE")
 
 
 @pytest.mark.parametrize("library", ["pyarrow", "sqlalchemy"])

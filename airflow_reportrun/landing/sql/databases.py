@@ -30,6 +30,7 @@ MONEY_DECIMALS = 18
 """Places of money in a database whose decimals need a scale."""
 
 _ROWS_AT_ONCE = 1 << 14  # of what is written for COPY: with fewer it takes longer
+_ROWS_IN_A_STATEMENT = 1000  # since drivers may make one of them, and servers limit its size
 
 _OPTIONS: Mapping[str, Any] = {
     "poolclass": NullPool,
@@ -152,8 +153,8 @@ class Database:
             schema=table.schema,
         )
         for batch in batches:
-            if batch:
-                connection.execute(keyed.insert(), batch)
+            for first in range(0, len(batch), _ROWS_IN_A_STATEMENT):
+                connection.execute(keyed.insert(), batch[first : first + _ROWS_IN_A_STATEMENT])
         return None
 
 
