@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from airflow.providers.common.compat.sdk import Asset
 
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.sql.report import _database_errors
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
+from airflow_reportrun.reporting.errors import ContentsError
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, CutBody, RunFails, RunNeverEnds, ShortContents, StripeSandbox
 from tests.databases import Warehouse
@@ -225,6 +228,14 @@ def test_a_database_that_refuses_a_row_says_so_without_the_row(warehouse: Wareho
     assert tried.error is not None
     assert tried.error.__cause__ is not None
     assert "txn_" not in str(tried.error.__cause__)
+
+
+def test_a_value_that_a_database_quotes_is_left_out() -> None:
+    """As MySQL does, whatever is in it."""
+    said = "(1062, \"Duplicate entry 'Jane\n' for O'Neill' for key 'who'\")"
+    with pytest.raises(ContentsError) as raised, _database_errors("activity"):
+        raise sqlite3.IntegrityError(said)
+    assert str(raised.value) == ("table activity: IntegrityError: (1062, \"Duplicate entry '…' for key 'who'\")")
 
 
 def test_a_connection_that_is_missing_is_not_looked_for_again(stripe_conn: StripeSandbox) -> None:

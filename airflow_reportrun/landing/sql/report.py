@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -114,7 +115,7 @@ def land_in_table(
 
 @contextmanager
 def _database_errors(table: str) -> Iterator[None]:
-    """Say what the database said in its first line: what follows, of any driver, may be a row."""
+    """Say what the database said in its first line, without values: what follows, of any driver, may be a row."""
     try:
         yield
     except Exception as error:
@@ -127,7 +128,9 @@ def _database_errors(table: str) -> Iterator[None]:
             kind = ContentsError
         elif kinds & {"ProgrammingError", "NotSupportedError"}:
             kind = ConfigurationError
-        raise kind(f"table {table}: {type(said).__name__}: {str(said).partition(chr(10))[0]}") from None
+        # MySQL quotes the value: Duplicate entry 'a customer' for key 'an_index'.
+        line = re.sub(r"'.*' for ", "'…' for ", str(said), flags=re.DOTALL).partition("\n")[0]
+        raise kind(f"table {table}: {type(said).__name__}: {line}") from None
 
 
 def _types(before: Manifest, column_types: Mapping[str, str] | None) -> Mapping[str, str]:
