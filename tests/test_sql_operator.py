@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from tests.databases import Warehouse
 from tests.landings import day
 from tests.task_runner import TaskRunner, Try, in_dag
 
+MANIFESTS = "SELECT manifest FROM stripe_report_landings WHERE landing <> ''"
 REPORT = "balance_change_from_activity.itemized.3"
 
 
@@ -77,11 +79,11 @@ def test_a_report_run_lands_in_a_table(stripe_conn: StripeSandbox, warehouse: Wa
     expected = contents(run_id)
     assert expected
     assert ids(warehouse) == sorted(row["balance_transaction_id"] for row in expected)
-    table = "main.activity" if warehouse.name == "sqlite" else "public.activity"
+    table = f"{warehouse.schema}.activity"
     assert {"report_run_id": run_id, "path": table, "rows": len(expected), "sha256": None}.items() <= (
         tried.returned.items()
     )
-    (manifest,) = (json.loads(text) for (text,) in warehouse.query("SELECT manifest FROM stripe_report_landings"))
+    (manifest,) = (json.loads(text) for (text,) in warehouse.query(MANIFESTS))
     assert (manifest["report_run_id"], manifest["file_id"]) == (run_id, tried.returned["file_id"])
     assert manifest["rows"] == len(expected)
 
@@ -219,12 +221,13 @@ def test_a_database_that_refuses_a_row_says_so_without_the_row(warehouse: Wareho
     run = finished()
     lands(run)
     warehouse.hook.run("DELETE FROM activity")
-    warehouse.hook.run("CREATE UNIQUE INDEX one_currency ON activity (currency)")
+    length = "(3)" if warehouse.name == "mariadb" else ""  # which an index over text has to say
+    warehouse.hook.run(f"CREATE UNIQUE INDEX one_currency ON activity (currency{length})")
     tried = TaskRunner().run(landing(run))
     assert tried.state == "failed"
     assert "table activity: " in str(tried.error)
-    assert "unique" in str(tried.error).lower()
-    assert "txn_" not in str(tried.error)
+    assert re.search("unique|Duplicate entry", str(tried.error), re.IGNORECASE)
+    assert not re.search("txn_|usd", str(tried.error))
     assert tried.error is not None
     assert tried.error.__cause__ is not None
     assert "txn_" not in str(tried.error.__cause__)

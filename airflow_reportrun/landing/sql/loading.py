@@ -337,7 +337,7 @@ def _blocks(file: BinaryIO) -> Iterator[memoryview]:
 
 def _place(table: str, connection: sa.engine.Connection, database: Database) -> TableName:
     schema = connection.dialect.default_schema_name
-    return TableName.of(table, schema, distinguishes_case=database.distinguishes_case)
+    return TableName.of(table, schema, distinguishes_case=database.distinguishes_tables(connection))
 
 
 def _landing(landings: sa.Table, place: TableName, subject: Subject) -> Any:
