@@ -9,10 +9,10 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix kills system check bench clean
+.PHONY: help demo test matrix kills mariadb system check bench clean
 
 help:  ## show this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEEP=1, STRIPE_API_KEY=…)
 	.venv/bin/python -m demo
@@ -25,6 +25,14 @@ matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11
 
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py --numprocesses=logical --dist=loadfile
+
+mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server libmariadb-dev pkg-config gcc)
+	@PATH="$$PATH:/usr/sbin" command -v mariadbd >/dev/null || { echo "There is no mariadbd: apt-get install mariadb-server" >&2; exit 1; }
+	.venv/bin/python -m pytest tests/test_sql*.py --numprocesses=logical --dist=loadfile -k mariadb
+
+.venv/mariadb: .venv/ready
+	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[mariadb]'
+	touch $@
 
 system: .venv/ready  ## run the slow tests, on a real Airflow
 	.venv/bin/python -m pytest system_tests --verbose --log-cli-level=INFO --durations=5 --durations-min=1

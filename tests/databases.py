@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, and Airflow connections to it and to SQLite."""
+"""A PostgreSQL and a MariaDB of the tests' own, and Airflow connections to them and to SQLite."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,62 @@ def _postgres_server() -> Iterator[Server]:
         yield server
 
 
+def mariadbd() -> str | None:
+    """Return MariaDB's server, which Debian has where only root looks; None where it is not installed."""
+    return shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+def has_mariadb() -> bool:
+    """Tell whether MariaDB and Airflow's provider are installed, as ``make mariadb`` asks for."""
+    return mariadbd() is not None and find_spec("airflow.providers.mysql") is not None
+
+
+@contextmanager
+def running_mariadb() -> Iterator[dict[str, Any]]:
+    """Make a MariaDB that listens on a port of this machine, and stop it in the end; yields a connection to it."""
+    folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
+    user = pwd.getpwuid(os.getuid()).pw_name
+    if os.getuid() == 0:  # which MariaDB refuses to run as
+        user = next(name for name in ("mysql", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
+        shutil.chown(folder, user)
+    as_user: dict[str, Any] = {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL}
+    # Each that starts empties the folder for what is temporary.
+    places = [f"--datadir={folder / 'data'}", f"--tmpdir={folder}"]
+    install = ["mariadb-install-db", "--no-defaults", *places, "--auth-root-authentication-method=normal"]
+    subprocess.run([*install, "--skip-test-db", "--skip-name-resolve"], check=True, **as_user)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder / 'socket'}"]
+    options += [f"--pid-file={folder / 'pid'}", "--innodb-flush-log-at-trx-commit=0"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([str(mariadbd()), "--no-defaults", *places, *options], stderr=log, **as_user)
+    try:
+        while not _answers(port):
+            if process.poll() is not None:
+                raise RuntimeError((folder / "log").read_text())
+            time.sleep(0.05)
+        yield {"conn_type": "mysql", "host": "127.0.0.1", "port": port, "login": "root", "schema": "warehouse"}
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def _mariadb_server() -> Iterator[dict[str, Any]]:
+    with running_mariadb() as connection:
+        yield connection
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """A database behind an Airflow connection; ``environ`` is what makes Airflow know it."""
@@ -106,17 +164,27 @@ class Warehouse:
         """A new hook of the connection."""
         return BaseHook.get_connection("warehouse").get_hook()
 
+    @property
+    def schema(self) -> str:
+        """The schema of tables without one."""
+        return {"sqlite": "main", "postgresql": "public", "mariadb": "warehouse"}[self.name]
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows."""
         connection = self.hook.get_conn()
         try:
             cursor = connection.cursor()
+            if self.name == "mariadb":
+                cursor.execute("SET sql_mode = CONCAT_WS(',', @@sql_mode, 'ANSI_QUOTES')")  # as the others have it
             cursor.execute(sql)
-            rows = cursor.fetchall() if cursor.description else []
+            rows = list(cursor.fetchall()) if cursor.description else []
             connection.commit()
             return rows
         finally:
             connection.close()
+
+
+WAREHOUSES = ["sqlite", "postgres", *(["mariadb"] if has_mariadb() else [])]
 
 
 @pytest.fixture
@@ -134,7 +202,16 @@ def postgres(_postgres_server: Server, monkeypatch: pytest.MonkeyPatch) -> Wareh
     return warehouse
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture
+def mariadb(_mariadb_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """An empty MariaDB behind the connection ``warehouse``."""
+    made = Warehouse("mariadb", {**_mariadb_server, "schema": "mysql"}).known(monkeypatch)
+    made.query("DROP DATABASE IF EXISTS warehouse")
+    made.query("CREATE DATABASE warehouse")
+    return Warehouse("mariadb", _mariadb_server).known(monkeypatch)
+
+
+@pytest.fixture(params=WAREHOUSES)
 def warehouse(request: pytest.FixtureRequest) -> Warehouse:
     """Each of them."""
     found: Warehouse = request.getfixturevalue(request.param)

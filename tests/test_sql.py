@@ -10,6 +10,8 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from airflow_reportrun.landing import typed
 from airflow_reportrun.landing.manifest import Manifest
@@ -17,7 +19,7 @@ from airflow_reportrun.landing.sql import databases
 from airflow_reportrun.landing.sql.layout import fitting
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError, StoreError
-from tests.databases import Warehouse
+from tests.databases import WAREHOUSES, Warehouse
 from tests.landings import OURS, day, land, manifest_of
 
 TEXT = st.text(
@@ -28,7 +30,7 @@ TEXT = st.text(
 )
 
 
-@pytest.fixture(params=["sqlite", "postgres", "postgres as any other"])
+@pytest.fixture(params=[*WAREHOUSES, "postgres as any other"])
 def warehouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """Each database, and the way for those that have none of their own, which PostgreSQL can go, too."""
     name, _, general = request.param.partition(" ")
@@ -47,6 +49,13 @@ def rows_in(warehouse: Warehouse, columns: str = '"net"', table: str = "activity
 def money(warehouse: Warehouse, *values: str) -> list[Any]:
     """Return what a database gives back of money."""
     return sorted((value if warehouse.name == "sqlite" else Decimal(value) for value in values), key=repr)
+
+
+def instant(warehouse: Warehouse, utc: datetime) -> Any:
+    """Return what a database gives back of an instant."""
+    if warehouse.name == "sqlite":
+        return f"{utc:%Y-%m-%dT%H:%M:%SZ}"
+    return utc.replace(tzinfo=None) if warehouse.name == "mariadb" else utc
 
 
 def is_general(warehouse: Warehouse) -> bool:
@@ -93,7 +102,7 @@ def test_money_comes_back_exact(warehouse: Warehouse, cells: list[str | None], b
     assert sorted(back, key=repr_of_value) == sorted(
         (None if cell is None else Decimal(cell) for cell in cells), key=repr_of_value
     )
-    if not is_general(warehouse):
+    if warehouse.name == "postgresql" and not is_general(warehouse):
         written = [(cell[0] and str(cell[0])) for cell in warehouse.query("SELECT net::text FROM activity")]
         expected = [cell and f"{Decimal(cell):f}" for cell in cells]
         assert sorted(map(unsigned, written)) == sorted(map(unsigned, expected))
@@ -117,12 +126,11 @@ def test_each_kind_has_a_type(warehouse: Warehouse) -> None:
     if nulls[0] is not None:
         nulls, values = values, nulls
     assert nulls == (None,) * 7
-    instant = datetime(2024, 10, 27, 1, 30, tzinfo=UTC)
+    at = instant(warehouse, datetime(2024, 10, 27, 1, 30, tzinfo=UTC))
     if warehouse.name == "sqlite":
-        iso = "2024-10-27T01:30:00Z"
-        assert values == ("12.340", 7, 1, iso, iso, "2024-05-03", "x")
+        assert values == ("12.340", 7, 1, at, at, "2024-05-03", "x")
     else:
-        assert values == (Decimal("12.34"), 7, True, instant, instant, date(2024, 5, 3), "x")
+        assert values == (Decimal("12.34"), 7, True, at, at, date(2024, 5, 3), "x")
 
 
 def test_our_columns_say_whose_row_it_is(warehouse: Warehouse) -> None:
@@ -132,10 +140,8 @@ def test_our_columns_say_whose_row_it_is(warehouse: Warehouse) -> None:
     report_type, account, filters, start, end, run_id = row
     assert (report_type, account, run_id) == ("balance_change_from_activity.itemized.3", "acct_1", "frr_1")
     assert filters == '{"currency": "usd"}'
-    bounds = [datetime(2024, 5, number, tzinfo=UTC) for number in (1, 2)]
-    as_text = warehouse.name == "sqlite"
-    assert [start, end] == [f"{bound:%Y-%m-%dT%H:%M:%SZ}" if as_text else bound for bound in bounds]
-    place = "main.activity" if warehouse.name == "sqlite" else "public.activity"
+    assert [start, end] == [instant(warehouse, datetime(2024, 5, number, tzinfo=UTC)) for number in (1, 2)]
+    place = f"{warehouse.schema}.activity"
     assert (recorded.format, recorded.path, recorded.rows, recorded.columns) == ("sql", place, 1, ("net",))
     assert recorded.column_types == {"net": "money(6)"}
     assert landed(warehouse.hook, "activity", recorded.subject) == recorded
@@ -290,7 +296,7 @@ def test_a_table_owners_things_survive(warehouse: Warehouse) -> None:
     land(warehouse.hook, ["net", "fee"], [["2.00", "0.10"], ["3.00", "0.20"]], "frr_2")
     assert rows_in(warehouse, "net, checked_by") == [(net, "nobody") for net in money(warehouse, "2.00", "3.00")]
     assert warehouse.query("SELECT number FROM total") == [(2,)]
-    with pytest.raises(Exception, match=r"(?i)unique"):
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
         land(warehouse.hook, ["net", "fee"], [["5.00", None], ["5.00", None]], "frr_3")
     assert rows_in(warehouse) == money(warehouse, "2.00", "3.00")
 
@@ -464,7 +470,7 @@ def test_names_are_never_sql(warehouse: Warehouse) -> None:
 def test_nul_is_refused_where_the_database_has_no_room_for_it(warehouse: Warehouse) -> None:
     """With its row and column."""
     rows = [["a", "b"], ["c", "d\0"]]
-    if warehouse.name == "sqlite":
+    if warehouse.name != "postgresql":
         land(warehouse.hook, ["x", "y"], rows)
         assert rows_in(warehouse, "x, y") == [tuple(row) for row in rows]
     elif not is_general(warehouse):
@@ -512,10 +518,35 @@ def test_connection_options_reach_the_server(postgres: Warehouse, monkeypatch: p
 def test_a_general_database_is_reached_by_its_engine(warehouse: Warehouse) -> None:
     """Each database has its own way, and others have one."""
     database = databases.open_database(warehouse.hook)
-    kinds = {"sqlite": databases.SQLite, "postgresql": databases.PostgreSQL}
+    kinds = {"sqlite": databases.SQLite, "postgresql": databases.PostgreSQL, "mariadb": databases.MySQL}
     assert type(database) is (databases.Database if is_general(warehouse) else kinds[warehouse.name])
     with database.connected():
         pass
+
+
+def test_many_rows_come_in_several_statements(warehouse: Warehouse) -> None:
+    """All of them; a server may limit the size of one."""
+    rows = [[f"{number}.00"] for number in range(7)]
+    with mock.patch.object(databases, "_ROWS_IN_A_STATEMENT", 3):
+        land(warehouse.hook, ["net"], rows)
+    assert rows_in(warehouse) == money(warehouse, *(cell for (cell,) in rows))
+
+
+def test_manifests_of_a_dropped_table_go_before_another_one_comes(warehouse: Warehouse) -> None:
+    """Where making a table ends the transaction, another landing's manifest could be among them afterwards."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    warehouse.query("DROP TABLE activity")
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(" ".join(statement.split()[:2]))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        land(warehouse.hook, ["net"], [["1.00"]])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert statements.index("DELETE FROM") < statements.index("CREATE TABLE")
 
 
 @pytest.mark.parametrize("library", ["pyarrow", "sqlalchemy"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,7 @@ def landings_table(database: Database, schema: str | None) -> sa.Table:
         sa.Column("row_count", sa.BigInteger(), nullable=False),
         sa.Column("manifest", sa.Text(), nullable=False),
         schema=schema,
+        **database.table_options,
     )
 
 
@@ -137,15 +139,12 @@ def rows_of(table: sa.Table, subject: Subject, database: Database) -> Any:
         report_type.like(f"{family}.%", escape="/"),
         ~report_type.like(f"{family}.%.%", escape="/"),  # another family, whose name goes on
     ]
-    values = {
-        "_stripe_account": subject.stripe_account,
-        "_filters": filters_of(subject),
-        "_interval_start": database.instant(subject.interval_start),
-        "_interval_end": database.instant(subject.interval_end),
-    }
-    for name, value in values.items():
+    for name, text in (("_stripe_account", subject.stripe_account), ("_filters", filters_of(subject))):
         column = table.c[name]
-        conditions.append(column.is_(None) if value is None else column == value)
+        conditions.append(column.is_(None) if text is None else database.is_text(column, text))
+    for name, bound in (("_interval_start", subject.interval_start), ("_interval_end", subject.interval_end)):
+        column = table.c[name]
+        conditions.append(column.is_(None) if bound is None else column == database.instant(bound))
     return sa.and_(*conditions)
 
 
@@ -172,6 +171,8 @@ def layout_of(
             f"The table {place} exists and lacks {', '.join(lost)}, which tell whose row is whose: "
             "name another table, or add these columns to it (docs/sql.md shows how they are defined)."
         )
+    if exists:
+        database.check_table(connection, place.schema, place.name)
     for ours in _our_columns(database) if exists else ():
         kind = known[_folded(ours.name, database)]["type"]
         if not _holds_ours(kind, ours.type, database):
@@ -195,7 +196,8 @@ def layout_of(
         scale = getattr(made.type, "scale", None)
         if column.kind == "money" and isinstance(made.type, sa.Numeric) and scale is not None:
             places[column.name] = scale
-    table = sa.Table(place.name, sa.MetaData(), *laid, *_our_columns(database), schema=place.schema)
+    ours = _our_columns(database)
+    table = sa.Table(place.name, sa.MetaData(), *laid, *ours, schema=place.schema, **database.table_options)
     if not exists:
         # What is deleted and counted by; an end has every report but that of a payout, which has a filter.
         by = (table.c["_interval_end"], table.c["_interval_start"], table.c["_filters"])
@@ -233,8 +235,10 @@ def _names(columns: Sequence[Column], database: Database) -> Sequence[str]:
     taken = {_folded(name, database): name for name in OURS}
     names = []
     for column in columns:
-        if "\0" in column.name:
-            raise ContentsError(f"No table can have a column {column.name!r}.")
+        if re.search(database.impossible_name, column.name):
+            raise ContentsError(
+                f"No table there can have a column {column.name!r}; ask for the report with other columns."
+            )
         name = fitting(column.name)
         if other := taken.get(_folded(name, database)):
             whose = "this package has of its own" if other in OURS else "the report has, too"

@@ -188,8 +188,9 @@ class _Loading:
 
     def _create(self, layout: Layout) -> None:
         """Make the table, and forget what was landed in one of its name that was dropped."""
-        layout.table.create(self._connection)
+        # In this order: where DDL ends the transaction, another landing may come right after it.
         self._connection.execute(self._landings.delete().where(self._here()))
+        layout.table.create(self._connection)
 
     def _here(self) -> Any:
         return sa.and_(self._landings.c.table_name == self._place.key, self._landings.c.landing != "")
@@ -362,7 +363,7 @@ def _blocks(file: BinaryIO) -> Iterator[memoryview]:
 
 def _place(table: str, connection: sa.engine.Connection, database: Database) -> TableName:
     schema = connection.dialect.default_schema_name
-    return TableName.of(table, schema, distinguishes_case=database.distinguishes_case)
+    return TableName.of(table, schema, distinguishes_case=database.distinguishes_tables(connection))
 
 
 def _landing(landings: sa.Table, place: TableName, subject: Subject) -> Any:

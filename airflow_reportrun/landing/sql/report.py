@@ -121,7 +121,7 @@ def land_in_table(
 
 @contextmanager
 def _database_errors(table: str) -> Iterator[None]:
-    """Say what the database said in its first line: what follows, of any driver, may be a row."""
+    """Say what the database said in its first line, without values: what follows, of any driver, may be a row."""
     try:
         yield
     except Exception as error:
@@ -134,10 +134,16 @@ def _database_errors(table: str) -> Iterator[None]:
             kind = ContentsError
         elif kinds & {"ProgrammingError", "NotSupportedError"}:
             kind = ConfigurationError
-        context = getattr(getattr(said, "diag", None), "context", None) or ""
-        place = re.match(r"COPY .*, line \d+(, column .*?)?(?=:|\n|$)", context)
-        where = f" ({place[0]})" if place else ""
-        raise kind(f"table {table}: {type(said).__name__}: {str(said).partition(chr(10))[0]}{where}") from None
+        raise kind(f"table {table}: {type(said).__name__}: {_shown(said)}") from None
+
+
+def _shown(said: BaseException) -> str:
+    """Return the first line of what a database said, and in which line and column of a COPY, without values."""
+    # MySQL quotes the value: Duplicate entry 'a customer' for key 'an_index'.
+    line = re.sub(r"'.*' for ", "'…' for ", str(said), flags=re.DOTALL).partition("\n")[0]
+    context = getattr(getattr(said, "diag", None), "context", None) or ""
+    place = re.match(r"COPY .*, line \d+(, column .*?)?(?=:|\n|$)", context)
+    return f"{line} ({place[0]})" if place else line
 
 
 def _types(before: Manifest, column_types: Mapping[str, str] | None) -> Mapping[str, str]:
