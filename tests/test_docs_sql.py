@@ -44,7 +44,7 @@ def test_the_query_counts_its_week(warehouse: Warehouse) -> None:
         with closing(warehouse.hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
             for statement in statements:
                 cursor.execute(statement)
-            assert cursor.fetchall() == [("charge", 14)]
+            assert list(cursor.fetchall()) == [("charge", 14)]
 
 
 def test_a_table_made_by_hand_takes_a_report(postgres: Warehouse) -> None:
