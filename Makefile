@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix kills mariadb system check bench clean
+.PHONY: help demo test matrix kills stores mariadb system check bench clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ test: .venv/ready  ## run the tests, a file at a time on each core
 
 matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")
 	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)
+
+stores: .venv/ready  ## land in emulators of Google's and Azure's stores; takes npm (ARGS="tests/test_stores.py")
+	.venv/bin/nox --sessions stores -- $(ARGS)
 
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py --numprocesses=logical --dist=loadfile
@@ -51,7 +54,7 @@ bench: .venv/bench  ## measure what is claimed, side by side: tables, and build/
 	touch $@
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .nox .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .nox .azurite .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv

@@ -4,7 +4,9 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import cache
 from pathlib import Path
 
 # Airflow reads its configuration on import, and none of the machine's may count here.
@@ -16,12 +18,17 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+    # What gcsfs asks of a bucket's kind goes to Google by gRPC, wherever the connection's endpoint is.
+    "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
 }
 
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+from tests.azure import running_azure  # noqa: E402
+from tests.gs import running_gs  # noqa: E402
 from tests.s3 import S3, running_s3  # noqa: E402
+from tests.shelves import Bucket, Buckets  # noqa: E402
 from tests.versions import AIRFLOW_2  # noqa: E402
 
 # Airflow 2 runs tasks in another way; a test sees the same of it.
@@ -37,8 +44,24 @@ settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[S3]:
-    """A server that speaks S3, for as long as the tests run, and Airflow's connection to it."""
-    with running_s3() as server:
-        os.environ |= server.environ
-        yield server
+def buckets() -> Iterator[Buckets]:
+    """Servers of object stores by scheme, from when one is asked for, and Airflow's connections to them."""
+    servers: dict[str, Callable[[], AbstractContextManager[Bucket]]]
+    servers = {"s3": running_s3, "gs": running_gs, "abfs": running_azure}
+    with ExitStack() as stack:
+
+        @cache
+        def running(scheme: str) -> Bucket:
+            server = stack.enter_context(servers[scheme]())
+            os.environ |= server.environ
+            return server
+
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3(buckets: Buckets) -> S3:
+    """The one that speaks S3."""
+    server = buckets("s3")
+    assert isinstance(server, S3)
+    return server

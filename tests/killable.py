@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib
+import itertools
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TypeVar
 
+from tests.shelves import STORES
 from tests.versions import AIRFLOW_2
 
 T = TypeVar("T")
@@ -27,14 +29,19 @@ SYSTEM_CALLS = ("mkdir", "open", "fsync", "replace", "unlink")
 
 
 IMPORTED = (
-    "airflow.providers.amazon.aws.fs.s3",
-    "airflow.providers.amazon.aws.hooks.s3",
     "airflow_reportrun.hooks",
     "airflow_reportrun.landing.parquet",
     "airflow_reportrun.landing.report",
-    "s3fs",
 )
+IMPORTED_FOR = {
+    "s3": ("airflow.providers.amazon.aws.fs.s3", "airflow.providers.amazon.aws.hooks.s3", "s3fs"),
+    "gs": ("airflow.providers.google.cloud.fs.gcs", "gcsfs"),
+    "abfs": ("airflow.providers.microsoft.azure.fs.adls", "adlfs"),
+}
 """What takes seconds, once for all forks."""
+
+BLOB_CALLS = ("stage_block", "commit_block_list", "upload_blob", "delete_blob", "download_blob")
+"""What adlfs asks of a client of Azure's, and more."""
 
 
 class Steps:
@@ -82,6 +89,36 @@ class Steps:
 
         fs._call_s3, fs.call_s3 = stepping, stepping_file  # files take the latter, which knows the real former
 
+    def around_gs(self, fs: Any) -> None:
+        """Put a step on each side of what changes Google's store; what looks at it is in no one order."""
+        request = fs._request
+
+        async def stepping(self_: Any, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
+            if method == "GET":
+                return await request(self_, method, path, *args, **kwargs)
+            step = gs_step(method, **kwargs)
+            self(f"before {step}")
+            result = await request(self_, method, path, *args, **kwargs)
+            self(f"after {step}")
+            return result
+
+        fs._request = stepping
+
+    def around_abfs(self, *clients: Any) -> None:
+        """Put a step on each side of the calls of Azure's store."""
+        for client, name in itertools.product(clients, BLOB_CALLS):
+            if hasattr(client, name):
+                setattr(client, name, self._around_blob_call(name, getattr(client, name)))
+
+    def _around_blob_call(self, name: str, call: Any) -> Any:
+        async def stepping(*args: Any, **kwargs: Any) -> Any:
+            self(f"before {name}")
+            result = await call(*args, **kwargs)
+            self(f"after {name}")
+            return result
+
+        return stepping
+
     def through(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Pass on chunks, with a step between them."""
         for chunk in chunks:
@@ -89,9 +126,16 @@ class Steps:
             self("chunk")
 
 
-def _land(url: str, run_id: str, format: str, at: int | None, log: IO[str]) -> None:
-    from s3fs import S3FileSystem
+def gs_step(method: str, headers: Any = None, **kwargs: Any) -> str:
+    """Return what a request to Google's store does there."""
+    if method == "DELETE":
+        return "delete"
+    if kwargs.get("uploadType"):
+        return "begin"
+    return "part" if headers["Content-Range"].endswith("/*") else "complete"
 
+
+def _land(url: str, run_id: str, format: str, at: int | None, log: IO[str]) -> None:
     from airflow_reportrun import downloads
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import land_report
@@ -107,7 +151,12 @@ def _land(url: str, run_id: str, format: str, at: int | None, log: IO[str]) -> N
     hook, place = Hook(), place_of(url)
     run = hook.retrieve_report_run(run_id)
     if url.startswith("s3:"):
-        steps.around_s3(S3FileSystem)
+        steps.around_s3(importlib.import_module("s3fs").S3FileSystem)
+    elif url.startswith("gs:"):
+        steps.around_gs(importlib.import_module("gcsfs").GCSFileSystem)
+    elif url.startswith("abfs:"):
+        blobs = importlib.import_module("azure.storage.blob.aio")
+        steps.around_abfs(blobs.BlobClient, blobs.ContainerClient)
     else:
         for name in SYSTEM_CALLS:
             setattr(os, name, steps.around(name, getattr(os, name)))
@@ -136,10 +185,11 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _serve() -> None:
-    for name in IMPORTED:
+    stores = [store for store in STORES if store in IMPORTED_FOR]
+    for name in itertools.chain(IMPORTED, *(IMPORTED_FOR[store] for store in stores)):
         importlib.import_module(name)
     io = importlib.import_module("airflow.io" if AIRFLOW_2 else "airflow.sdk.io")
-    io.has_fs("s3")  # looks at all providers
+    io.has_fs("file")  # looks at all providers
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what Airflow says goes elsewhere
     for line in sys.stdin:

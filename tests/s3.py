@@ -69,6 +69,10 @@ class S3:
             return None
         return contents
 
+    def stamp(self, key: str) -> object:
+        """Return what changes whenever an object is published."""
+        return self.client.head_object(Bucket=self.bucket, Key=key)["LastModified"]
+
     def unfinished(self, prefix: str = "") -> list[str]:
         """Return the keys of the uploads that were begun and neither completed nor given up."""
         found = self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])

@@ -6,16 +6,43 @@ import gc
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fsspec.implementations.memory import MemoryFileSystem
 
-from tests.s3 import S3
+STORES = tuple(os.environ.get("STORES", "local memory s3").split())
+"""Where the tests let reports land; ``gs`` and ``abfs`` take what ``make stores`` installs."""
 
-STORES = ("local", "memory", "s3")
+
+class Bucket(Protocol):
+    """A server of an object store, with one bucket."""
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Environment variables that tell Airflow the connection."""
+
+    def destination(self, key: str) -> str:
+        """Return the URL of an object, as a ``destination`` takes it."""
+
+    def objects(self, prefix: str = "") -> dict[str, bytes]:
+        """Return the contents of each object by key, past the code under test."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return the contents of an object, None where there is none."""
+
+    def stamp(self, key: str) -> object:
+        """Return what changes whenever an object is published."""
+
+    def unfinished(self, prefix: str = "") -> list[str]:
+        """Return the keys of the uploads that were begun and neither completed nor given up."""
+
+
+Buckets = Callable[[str], Bucket]
+"""Gives the bucket of a scheme; see :func:`tests.conftest.buckets`."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +51,12 @@ class Shelf:
 
     :param url: of the folder, without a ``/`` at its end.
     :param folder: where a local one is.
-    :param s3: where one in S3 is.
+    :param bucket: where one in an object store is.
     """
 
     url: str
     folder: Path | None = None
-    s3: S3 | None = None
+    bucket: Bucket | None = None
 
     def destination(self, name: str) -> str:
         """Return the URL of a file."""
@@ -39,8 +66,8 @@ class Shelf:
         """Return what a reader finds: the contents of all files by name."""
         if self.folder:
             return {it.name: it.read_bytes() for it in self.folder.glob("*")}
-        if self.s3:
-            return {name.rpartition("/")[2]: data for name, data in self.s3.objects(self._prefix).items()}
+        if self.bucket:
+            return {name.rpartition("/")[2]: data for name, data in self.bucket.objects(self._prefix).items()}
         prefix = self.url.removeprefix("memory:/") + "/"
         stored = {**MemoryFileSystem.store}
         return {name.removeprefix(prefix): stored[name].getvalue() for name in stored if name.startswith(prefix)}
@@ -53,31 +80,31 @@ class Shelf:
                 return path.read_bytes()
             except FileNotFoundError:
                 return None
-        assert self.s3
-        return self.s3.read(self._prefix + name)
+        assert self.bucket
+        return self.bucket.read(self._prefix + name)
 
     def stamp(self, name: str) -> object:
         """Return what changes whenever a file is published."""
         if self.folder:
             status = (self.folder / name).stat()
             return status.st_ino, status.st_mtime_ns
-        if self.s3:
-            return self.s3.client.head_object(Bucket=self.s3.bucket, Key=self._prefix + name)["LastModified"]
+        if self.bucket:
+            return self.bucket.stamp(self._prefix + name)
         return MemoryFileSystem.store[f"{self.url.removeprefix('memory:/')}/{name}"].created
 
     def unfinished(self) -> list[str]:
         """Return the uploads that nobody completed or gave up; of a local file that is one of `contents`."""
-        if not self.s3:
+        if not self.bucket:
             return []
         gc.collect()  # what was dropped open is closed by then
-        return self.s3.unfinished(self._prefix)
+        return self.bucket.unfinished(self._prefix)
 
     @property
     def _prefix(self) -> str:
         return self.url.rpartition("/")[2] + "/"
 
 
-def shelf(store: str, name: str, folder: Path, s3: S3) -> Shelf:
+def shelf(store: str, name: str, folder: Path, buckets: Buckets) -> Shelf:
     """Return an empty folder of a store.
 
     :param name: of the folder; another one for each test, where the store is shared.
@@ -87,7 +114,8 @@ def shelf(store: str, name: str, folder: Path, s3: S3) -> Shelf:
         return Shelf(str(folder / name), folder=folder / name)
     if store == "memory":
         return Shelf(f"memory://{name}")
-    return Shelf(s3.destination(name), s3=s3)
+    bucket = buckets(store)
+    return Shelf(bucket.destination(name), bucket=bucket)
 
 
 def manifest_name(name: str) -> str:

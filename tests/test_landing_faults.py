@@ -12,17 +12,15 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from s3fs import S3FileSystem
 
 from airflow_reportrun import downloads
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.parquet import write_parquet
 from airflow_reportrun.landing.report import FORMATS, Landed, finished_file, land_report
 from airflow_reportrun.landing.stores import place_of
-from airflow_reportrun.reporting.errors import DownloadError, ReportingError, StoreError
+from airflow_reportrun.reporting.errors import DownloadError, ReportingError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.retries import RetryPolicy
@@ -44,8 +42,7 @@ from airflow_reportrun.sandbox import (
     WrongLength,
     WrongSize,
 )
-from tests.s3 import S3
-from tests.shelves import STORES, Shelf, require_landed, shelf
+from tests.shelves import STORES, Buckets, Shelf, require_landed, shelf
 from tests.test_downloads import ALL
 from tests.test_faults_by_call import DOWNLOADS, TIMEOUT, Case
 
@@ -120,7 +117,7 @@ def expected() -> Iterator[dict[str, bytes]]:
 @pytest.fixture
 def landing(
     stripe_conn: StripeSandbox,
-    s3: S3,
+    buckets: Buckets,
     tmp_path: Path,
     corner: Corner,
     expected: dict[str, bytes],
@@ -136,7 +133,7 @@ def landing(
         target = io.BytesIO()
         write_parquet([expected["csv"]], target)
         expected["parquet"] = target.getvalue()
-    it = Landing(shelf(store, uuid.uuid4().hex, tmp_path, s3), format, run, {}, **expected)
+    it = Landing(shelf(store, uuid.uuid4().hex, tmp_path, buckets), format, run, {}, **expected)
     it.land(before)
     it.old = it.shelf.contents()
     assert len(it.old) == 2
@@ -319,29 +316,3 @@ def test_no_sequence_of_faults_makes_a_wrong_file(landing: Landing, stripe_conn:
         landing.require_old()
     else:
         landing.require_new()
-
-
-@pytest.mark.parametrize("method", ["create_multipart_upload", "upload_part", "complete_multipart_upload"])
-@pytest.mark.parametrize("corner", [("s3", format) for format in FORMATS], ids=FORMATS)
-def test_a_store_that_refuses_keeps_the_old_report(
-    landing: Landing, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And its manifest, unless it was the last step that was refused: the next try lands anew then."""
-    real = S3FileSystem.call_s3
-
-    def refusing(fs: S3FileSystem, called: str, *args: Any, **kwargs: Any) -> Any:
-        if called == method:
-            raise PermissionError("Access Denied")
-        return real(fs, called, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(S3FileSystem, "call_s3", refusing)
-        with pytest.raises(StoreError, match="PermissionError: Access Denied"):
-            landing.land()
-    if method == "complete_multipart_upload":
-        assert landing.shelf.contents() == {landing.name: landing.old[landing.name]}
-        assert landing.shelf.unfinished() == []
-    else:
-        landing.require_old()
-    landing.land()
-    landing.require_new()

@@ -1,6 +1,6 @@
 """A landing that is killed (-9) at any step: what a reader sees meanwhile, and what the next try makes of it.
 
-In a local folder and in S3. A store in memory ends with the process that is killed.
+In a local folder and in object stores. A store in memory ends with the process that is killed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.killable import Killable, killable
-from tests.s3 import S3
-from tests.shelves import Shelf, is_told, manifest_name, require_landed, shelf
+from tests.shelves import STORES, Buckets, Shelf, is_told, manifest_name, require_landed, shelf
 
 TYPE = "balance_change_from_activity.itemized.3"
 SEED = 5
@@ -33,10 +32,12 @@ POINTS = 5
 STORING = {
     "local": {"mkdir", "flock", "fsync", "replace", "unlink"},
     "s3": {"create_multipart_upload", "upload_part", "complete_multipart_upload", "delete_object"},
+    "gs": {"begin", "complete", "delete"},
+    "abfs": {"stage_block", "commit_block_list", "delete_blob"},
 }
 """What has to be among the steps, or the points would miss it."""
 
-CASES = list(itertools.product(("local", "s3"), FORMATS, ("new", "replacing")))
+CASES = list(itertools.product([it for it in STORES if it != "memory"], FORMATS, ("new", "replacing")))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,13 @@ def land(run: ReportRun, folder: Shelf, name: str) -> bytes:
 
 @pytest.mark.parametrize(("store", "format", "state"), CASES, ids=["-".join(case) for case in CASES])
 def test_a_landing_that_is_killed_is_made_whole_by_the_next_try(
-    stripe_conn: StripeSandbox, s3: S3, processes: Killable, tmp_path: Path, store: str, format: str, state: str
+    stripe_conn: StripeSandbox,
+    buckets: Buckets,
+    processes: Killable,
+    tmp_path: Path,
+    store: str,
+    format: str,
+    state: str,
 ) -> None:
     """Before and after each step that touches the store; no reader ever sees a part, and nothing is left."""
     stripe_conn.configure(transition=AtOnce())
@@ -112,7 +119,7 @@ def test_a_landing_that_is_killed_is_made_whole_by_the_next_try(
     whole = (land(before, elsewhere, f"before.{format}"), land(run, elsewhere, f"after.{format}"))
 
     def fresh() -> Shelf:
-        it = shelf(store, uuid.uuid4().hex, tmp_path, s3)
+        it = shelf(store, uuid.uuid4().hex, tmp_path, buckets)
         if state == "replacing":
             land(before, it, name)
         return it

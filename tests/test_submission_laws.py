@@ -168,6 +168,6 @@ def test_one_report_run_counts_for_each_clear() -> None:
             run_state_machine_as_test(
                 TaskInstanceLife,
                 settings=settings(
-                    max_examples=150, stateful_step_count=10, suppress_health_check=list(HealthCheck)
+                    max_examples=100, stateful_step_count=10, suppress_health_check=list(HealthCheck)
                 ),
             )

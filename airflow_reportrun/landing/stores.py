@@ -11,6 +11,7 @@ import hashlib
 import io
 import logging
 import re
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -135,11 +136,11 @@ class StoredObject(Place):
     def require_bucket(self) -> None:
         """Refuse a bucket that is surely not there; who may not ask for it may still write into it.
 
-        Only S3 is asked: an empty bucket of Google's that one may not look at seems not to be there.
+        Google is not asked: an empty bucket of its that one may not look at seems not to be there.
 
         :raises ConfigurationError: when the store says that there is none.
         """
-        if "s3" not in self._fs.protocol:
+        if not {"s3", "abfs"}.intersection(self._fs.protocol):
             return
         bucket = self._path.lstrip("/").partition("/")[0]
         try:
@@ -172,8 +173,9 @@ class StoredObject(Place):
         return _etag(info) == etag
 
     def mark(self) -> object:
-        """Return what the store says of the object."""
-        return self._info()
+        """Return what the store calls the contents."""
+        info = self._info()
+        return info and (_etag(info) or info.get("created"), info["size"])
 
     def etag(self) -> str | None:
         """Return the ETag of the object."""
@@ -209,10 +211,17 @@ class StoredObject(Place):
         except Exception as error:
             ours = isinstance(error, ReportingError)
             package = type(error).__module__.partition(".")[0]
-            if ours or (package in ("builtins", "pyarrow", "_csv") and not isinstance(error, OSError)):
+            plain = package in ("builtins", "pyarrow", "_csv") and not isinstance(error, OSError)
+            if ours or (plain and not self._raised(error)):
                 raise  # not of the store: a TypeError is a bug
             said = re.sub(r"//[^/@\s]*@", "//", re.sub(r"\?\S*", "?…", str(error)))
             raise StoreError(f"{self}: {type(error).__name__}: {said}") from None
+
+    def _raised(self, error: Exception) -> bool:
+        """Tell whether a refusal comes as a ValueError (of Google's) or a RuntimeError (of Azure's)."""
+        frames = traceback.walk_tb(error.__traceback__)
+        modules = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames}
+        return type(error) in (ValueError, RuntimeError) and type(self._fs).__module__.partition(".")[0] in modules
 
     def _info(self) -> dict[str, Any] | None:
         for path in (self._path, self._path.rpartition("/")[0]):  # what is known of both may be old
