@@ -43,6 +43,15 @@ def programs() -> Path | None:
     return folders[-1].parent if folders else None
 
 
+def _user_of(folder: Path, preferred: str) -> tuple[str, dict[str, Any]]:
+    """Return who runs a server in a folder, and how, since servers refuse to be root's."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    if os.getuid() == 0:
+        user = next(name for name in (preferred, "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
+        shutil.chown(folder, user)
+    return user, {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL}
+
+
 @contextmanager
 def running_postgres() -> Iterator[Server]:
     """Make a PostgreSQL, and stop it in the end."""
@@ -51,11 +60,7 @@ def running_postgres() -> Iterator[Server]:
         raise FileNotFoundError("no PostgreSQL server is installed: apt-get install postgresql")
     # Short, since the name of a socket has little room.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    user = pwd.getpwuid(os.getuid()).pw_name
-    if os.getuid() == 0:  # which PostgreSQL refuses to run as
-        user = next(name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
-        shutil.chown(folder, user)
-    as_user: dict[str, Any] = {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL}
+    user, as_user = _user_of(folder, "postgres")
     data = str(folder / "data")
     subprocess.run(
         [str(bin_folder / "initdb"), "-D", data, "-A", "trust", "-E", "UTF8", "--no-sync"], check=True, **as_user
@@ -99,11 +104,7 @@ def has_mariadb() -> bool:
 def running_mariadb() -> Iterator[dict[str, Any]]:
     """Make a MariaDB that listens on a port of this machine, and stop it in the end; yields a connection to it."""
     folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
-    user = pwd.getpwuid(os.getuid()).pw_name
-    if os.getuid() == 0:  # which MariaDB refuses to run as
-        user = next(name for name in ("mysql", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
-        shutil.chown(folder, user)
-    as_user: dict[str, Any] = {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL}
+    _, as_user = _user_of(folder, "mysql")
     # Each that starts empties the folder for what is temporary.
     places = [f"--datadir={folder / 'data'}", f"--tmpdir={folder}"]
     install = ["mariadb-install-db", "--no-defaults", *places, "--auth-root-authentication-method=normal"]

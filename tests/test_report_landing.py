@@ -66,6 +66,16 @@ def serve(sandbox: StripeSandbox, tmp_path: Path, contents: bytes) -> None:
     sandbox.serve_file(source)
 
 
+def finished_with(sandbox: StripeSandbox, tmp_path: Path, *contents: bytes) -> list[ReportRun]:
+    """Return a report run with each of these contents."""
+    runs = []
+    for number, it in enumerate(contents):
+        (tmp_path / str(number)).mkdir()
+        serve(sandbox, tmp_path / str(number), it)
+        runs.append(finished())
+    return runs
+
+
 def note(path: Path) -> Path:
     return path.with_name(f"_{path.name}.manifest.json")
 
@@ -346,12 +356,7 @@ def test_a_landing_that_another_one_overtakes_fails_and_is_made_again(
     sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a try that was taken for dead: its manifest must not stand beside the other one's data."""
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    serve(sandbox, tmp_path / "one", ONE_ROW)
-    first = finished()
-    serve(sandbox, tmp_path / "two", OTHER_ROW)
-    second, path = finished(), tmp_path / "x.csv"
+    (first, second), path = finished_with(sandbox, tmp_path, ONE_ROW, OTHER_ROW), tmp_path / "x.csv"
     real, others = Manifest.to_json, iter([True])
 
     def to_json(manifest: Manifest) -> str:
@@ -373,12 +378,7 @@ def test_a_landing_that_is_overtaken_once_it_is_seen_fails(
     sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The moment between the renaming of the data and whatever comes next is none in which nobody looks."""
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    serve(sandbox, tmp_path / "one", ONE_ROW)
-    first = finished()
-    serve(sandbox, tmp_path / "two", OTHER_ROW)
-    second, path = finished(), tmp_path / "x.csv"
+    (first, second), path = finished_with(sandbox, tmp_path, ONE_ROW, OTHER_ROW), tmp_path / "x.csv"
     real, others = os.replace, iter([True])
 
     def replaced(source: str, target: Path) -> None:
@@ -396,14 +396,9 @@ def test_contents_that_are_there_are_overtaken_while_they_are_compared(
     sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The manifest of who found the same contents must not stand beside what another task has put there since."""
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    serve(sandbox, tmp_path / "one", ONE_ROW)
+    first, again, other = finished_with(sandbox, tmp_path, ONE_ROW, ONE_ROW, OTHER_ROW)
     path = tmp_path / "x.csv"
-    land(finished(), path)
-    again = finished()
-    serve(sandbox, tmp_path / "two", OTHER_ROW)
-    other = finished()
+    land(first, path)
     real, others = LocalFile.require_space, iter([True])
 
     def require_space(place: LocalFile, size: int) -> None:
