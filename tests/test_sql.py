@@ -144,7 +144,7 @@ def test_our_columns_say_whose_row_it_is(warehouse: Warehouse) -> None:
     place = f"{warehouse.schema}.activity"
     assert (recorded.format, recorded.path, recorded.rows, recorded.columns) == ("sql", place, 1, ("net",))
     assert recorded.column_types == {"net": "money(6)"}
-    assert landed(warehouse.hook, "activity", recorded.subject) == recorded
+    assert landed(warehouse.hook, "activity", recorded) == recorded
 
 
 def test_landed_again_replaces_the_interval_alone(warehouse: Warehouse) -> None:
@@ -183,20 +183,20 @@ def test_a_report_of_no_rows_empties_its_interval(warehouse: Warehouse) -> None:
     land(warehouse.hook, ["net"], [["1.00"]])
     recorded = land(warehouse.hook, ["net"], [], "frr_2")
     assert rows_in(warehouse) == []
-    assert landed(warehouse.hook, "activity", recorded.subject) == recorded
+    assert landed(warehouse.hook, "activity", recorded) == recorded
 
 
 def test_what_is_not_there_is_not_landed(warehouse: Warehouse) -> None:
     """Neither before, nor when somebody took rows away."""
-    subject = manifest_of("frr_1", 2).subject
-    assert landed(warehouse.hook, "activity", subject) is None
+    wanted = manifest_of("frr_1", 2)
+    assert landed(warehouse.hook, "activity", wanted) is None
     land(warehouse.hook, ["net"], [["1.00"], ["2.00"]])
-    assert landed(warehouse.hook, "activity", manifest_of("frr_1", 2, start=day(4), end=day(5)).subject) is None
-    found = landed(warehouse.hook, "activity", subject)
+    assert landed(warehouse.hook, "activity", manifest_of("frr_1", 2, start=day(4), end=day(5))) is None
+    found = landed(warehouse.hook, "activity", wanted)
     assert found is not None
     assert found.rows == 2
     warehouse.query("DELETE FROM activity WHERE net = '1.00'")
-    assert landed(warehouse.hook, "activity", subject) is None
+    assert landed(warehouse.hook, "activity", wanted) is None
 
 
 SPAN = dict[str, Any]
@@ -214,7 +214,7 @@ def test_a_month_over_a_day_is_refused_or_replaces_it(warehouse: Warehouse, land
     assert rows_in(warehouse) == money(warehouse, "9.00")
     count = "SELECT count(*) FROM stripe_report_landings WHERE landing <> ''"
     assert warehouse.query(count) == [(1,)]
-    assert landed(warehouse.hook, "activity", recorded.subject) == recorded
+    assert landed(warehouse.hook, "activity", recorded) == recorded
 
 
 @pytest.mark.parametrize(
@@ -503,7 +503,7 @@ def test_a_connections_extra_holds_and_does_no_harm(eccentric: Warehouse) -> Non
     """Rows as dictionaries are for others, and no snapshot may be older than the lock."""
     for run_id in ("frr_1", "frr_2"):
         recorded = land(eccentric.hook, ["net"], [["1.00"]], run_id)
-    assert landed(eccentric.hook, "activity", recorded.subject) == recorded
+    assert landed(eccentric.hook, "activity", recorded) == recorded
 
 
 def test_connection_options_reach_the_server(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_filters_that_differ_in_case_alone_are_two(mariadb: Warehouse, made_by: 
         second = land(mariadb.hook, ["net"], [["2.00"], ["3.00"]], "frr_2", payout="po_1A", **PAYOUT)
     assert mariadb.query("SELECT sum(net) FROM activity") == [(6,)]
     for recorded in (first, second):
-        assert landed(mariadb.hook, "activity", recorded.subject) == recorded
+        assert landed(mariadb.hook, "activity", recorded) == recorded
 
 
 def test_tables_that_differ_in_case_alone_are_two(mariadb: Warehouse) -> None:
@@ -105,7 +105,7 @@ def test_each_driver_lands_and_keeps_to_the_servers_packet(
         warehouse = Warehouse("mariadb", connection).known(monkeypatch)
         for _ in range(2):
             recorded = land(warehouse.hook, ["x"], [[cell] for cell in cells * 3000])
-        assert landed(warehouse.hook, "activity", recorded.subject) == recorded
+        assert landed(warehouse.hook, "activity", recorded) == recorded
         mariadb.known(monkeypatch)
     assert sorted(map(repr, mariadb.query("SELECT x, count(*) FROM activity GROUP BY x"))) == sorted(
         repr((cell, 3000)) for cell in cells
@@ -131,7 +131,7 @@ def test_instants_are_utc_whatever_the_servers_time_zone(mariadb: Warehouse) -> 
     mariadb.query(f"CREATE TABLE activity (created timestamp NULL, {OURS})")
     with server(mariadb, "time_zone", "'+05:00'"):
         recorded = land(mariadb.hook, ["created"], [["2024-05-01 00:00:00"]])
-        assert landed(mariadb.hook, "activity", recorded.subject) == recorded
+        assert landed(mariadb.hook, "activity", recorded) == recorded
     seconds = "SELECT unix_timestamp(created), unix_timestamp(_interval_start) FROM activity"
     assert mariadb.query(seconds) == [(day(1), day(1))]
 

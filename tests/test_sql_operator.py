@@ -154,13 +154,17 @@ def test_days_add_up_and_a_clear_replaces_its_day_alone(warehouse: Warehouse) ->
     assert by_run == {runs[0], again, runs[2]}
 
 
-def test_a_span_over_landed_days_is_refused_without_a_retry(warehouse: Warehouse) -> None:
-    """Until the author says that it replaces them."""
+def test_a_span_over_landed_days_is_refused_without_a_retry(
+    stripe_conn: StripeSandbox, warehouse: Warehouse
+) -> None:
+    """Before it is downloaded, and until the author says that it replaces them."""
     lands(finished(day(1), day(2)))
+    downloads = len(stripe_conn.requests_to("contents"))
     over = finished(day(1), day(4))
     tried = TaskRunner().run(landing(over))
     assert tried.state == "failed"
     assert "on_overlap='replace'" in str(tried.error)
+    assert len(stripe_conn.requests_to("contents")) == downloads
     lands(over, on_overlap="{{ 'replace' }}")
     assert ids(warehouse) == sorted(row["balance_transaction_id"] for row in contents(over))
 

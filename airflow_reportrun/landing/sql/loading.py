@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ import sqlalchemy as sa
 
 from airflow_reportrun.landing import typed
 from airflow_reportrun.landing.columns import Column, columns_of
-from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
@@ -30,30 +28,34 @@ from airflow_reportrun.landing.sql.layout import (
     our_values,
     rows_of,
 )
-from airflow_reportrun.landing.sql.overlaps import Overlap, overlap
+from airflow_reportrun.landing.sql.neighbours import Neighbours
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
-    LandingConflictError,
-    StoreError,
 )
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+    from airflow_reportrun.landing.manifest import Manifest, Subject
+
 T = TypeVar("T")
 
 _CHUNK_SIZE = 1 << 20
 _BLOCKS_AHEAD = 2  # that are converted while one is written
-_SHOWN = 5  # landings in an error
 
 log = logging.getLogger(__name__)
 
 
-def landed(hook: DbApiHook, table: str, subject: Subject) -> Manifest | None:
+def landed(
+    hook: DbApiHook, table: str, manifest: Manifest, *, on_overlap: Literal["fail", "replace"] = "fail"
+) -> Manifest | None:
     """Return the manifest of what is landed, None where it is not, or where its rows are not all there.
 
     :param table: ``table`` or ``schema.table``.
+    :param manifest: of what is to be landed, as far as it is known.
+    :param on_overlap: see :func:`load`.
+    :raises LandingConflictError: when it can't stand beside what is landed.
     :raises ManifestError: when a later version of this package has landed it.
     """
     database = open_database(hook)
@@ -63,13 +65,12 @@ def landed(hook: DbApiHook, table: str, subject: Subject) -> Manifest | None:
         inspector = sa.inspect(connection)
         if not all(inspector.has_table(name, schema=place.schema) for name in (place.name, landings.name)):
             return None
-        query = sa.select(landings.c.manifest).where(_landing(landings, place, subject))
-        if (text := connection.execute(query).scalar()) is None:
-            return None
-        manifest = Manifest.from_json(text)
+        neighbours = Neighbours(connection, database, place, landings, manifest)
+        neighbours.covered(may_go=on_overlap == "replace")
+        before = neighbours.same
         rows = our_table(database, place)
-        there = _count(connection, rows, rows_of(rows, subject, database))
-        return manifest if there == manifest.rows else None
+        there = _count(connection, rows, rows_of(rows, manifest.subject, database))
+        return before if before and there == before.rows else None
 
 
 def load(
@@ -153,7 +154,8 @@ class _Loading:
         self._columns = columns
         self._timezone = timezone
         self._separator = decimal_separator
-        self._replaces = on_overlap == "replace"
+        self._neighbours = Neighbours(connection, database, place, landings, manifest)
+        self._may_go = on_overlap == "replace"
 
     def run(self) -> None:
         """Load at once, or make the table fit first."""
@@ -184,16 +186,16 @@ class _Loading:
     def _prepared(self) -> tuple[Sequence[Subject], Layout]:
         """Look at what is there: what is replaced, and how the report fits."""
         layout = layout_of(self._connection, self._database, self._place, self._columns)
-        return self._replaced() if layout.exists else (), layout
+        if not layout.exists:
+            return (), layout
+        self._neighbours.require_no_better()
+        return self._neighbours.covered(may_go=self._may_go), layout
 
     def _create(self, layout: Layout) -> None:
         """Make the table, and forget what was landed in one of its name that was dropped."""
         # In this order: where DDL ends the transaction, another landing may come right after it.
-        self._connection.execute(self._landings.delete().where(self._here()))
+        self._connection.execute(self._landings.delete().where(self._neighbours.here))
         layout.table.create(self._connection)
-
-    def _here(self) -> Any:
-        return sa.and_(self._landings.c.table_name == self._place.key, self._landings.c.landing != "")
 
     def _load(self, replaced: Sequence[Subject], layout: Layout) -> None:
         connection, table, landings = self._connection, layout.table, self._landings
@@ -202,7 +204,7 @@ class _Loading:
         for subject in (self._subject, *replaced):
             if layout.exists:
                 connection.execute(table.delete().where(rows_of(table, subject, self._database)))
-            connection.execute(landings.delete().where(_landing(landings, self._place, subject)))
+            connection.execute(landings.delete().where(self._neighbours.about(subject)))
         ours = our_values(self._manifest, self._database)
         batches = self._batches(layout, lambda cells: self._database.batch(cells, layout.columns, ours))
         rows = self._database.write(connection, table, batches)
@@ -230,77 +232,6 @@ class _Loading:
             "row_count": self._manifest.rows,
             "manifest": self._manifest.to_json(),
         }
-
-    def _replaced(self) -> Sequence[Subject]:
-        """Return what is landed of other bounds, and goes with this landing.
-
-        :raises LandingConflictError: when something can't stand beside this landing.
-        :raises StoreError: when a newer report run has landed since that was looked at.
-        """
-        new, landings = self._subject, self._landings
-        here = self._here()
-        other_mode = sa.select(landings.c.report_run_id).where(here, landings.c.livemode != new.livemode).limit(1)
-        if (run_id := self._connection.execute(other_mode).scalar()) is not None:
-            mine, its = ("live", "test") if new.livemode else ("test", "live")
-            raise LandingConflictError(
-                f"{self._place} has {its} data (report run {run_id}), and {self._manifest.report_run_id} is of "
-                f"{mine} data: land it in another table."
-            )
-        near = list(self._near(here))
-        for there in near:
-            if there.subject == new:
-                self._require_better(there)
-        old = [it.subject for it in near if overlap(new, it.subject) is not Overlap.APART]
-        others = [subject for subject in old if subject != new]
-        covered = [subject for subject in others if overlap(new, subject) is Overlap.COVERED]
-        if len(covered) == len(others) and (self._replaces or not others):
-            return covered
-        shown = "; ".join(_described(subject) for subject in others[:_SHOWN])
-        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-        if len(covered) == len(others):
-            ways = "set on_overlap='replace' to put this landing in their place"
-        else:
-            ways = "land what covers them whole, since replacing them would lose a part"
-        raise LandingConflictError(
-            f"{_described(new)} would count the same twice beside what is landed in {self._place}: {shown}{more}. "
-            f"Ways out: {ways}, land it in another table, or delete those rows and their manifests in "
-            f"{landings.name}."
-        )
-
-    def _require_better(self, there: Manifest) -> None:
-        """Refuse to put an older report, or less of it, in the place of one of the same subject."""
-        mine = self._manifest
-        if there.is_newer_than(mine.report_run_created):
-            raise StoreError(
-                f"Report run {there.report_run_id} has landed in {self._place} meanwhile, and is newer than "
-                f"{mine.report_run_id}; a retry leaves it there."
-            )
-        lost = [name for name in there.columns or () if name not in (mine.columns or ())]
-        if lost and there.report_type == mine.report_type:
-            raise LandingConflictError(
-                f"{_described(mine.subject)} is landed in {self._place} with columns that this report lacks: "
-                f"{', '.join(lost)}. Ask for these columns, too, land it in another table, or delete its rows and "
-                f"its manifest in {self._landings.name}."
-            )
-
-    def _near(self, here: Any) -> Iterator[Manifest]:
-        """Yield the landings that may overlap."""
-        c, new = self._landings.c, self._subject
-        conditions = [here, c.report == new.report]
-        conditions.append(
-            c.stripe_account.is_(None) if new.stripe_account is None else c.stripe_account == new.stripe_account
-        )
-        start, end = (self._database.instant(bound) for bound in (new.interval_start, new.interval_end))
-        if start is not None and end is not None:
-            conditions += [
-                sa.or_(c.interval_end.is_(None), c.interval_end > start),
-                sa.or_(c.interval_start.is_(None), c.interval_start < end),
-            ]
-        elif end is not None:
-            conditions.append(sa.or_(c.interval_end == end, c.interval_start.isnot(None)))
-        query = sa.select(c.manifest).where(*conditions).order_by(c.interval_start, c.interval_end)
-        for (text,) in self._connection.execute(query):
-            yield Manifest.from_json(text)
 
     def _batches(self, layout: Layout, make: Callable[[Any], T]) -> Iterator[T]:
         """Convert the file, ahead of who takes what is made of it."""
@@ -366,18 +297,5 @@ def _place(table: str, connection: sa.engine.Connection, database: Database) -> 
     return TableName.of(table, schema, distinguishes_case=database.distinguishes_tables(connection))
 
 
-def _landing(landings: sa.Table, place: TableName, subject: Subject) -> Any:
-    return sa.and_(landings.c.table_name == place.key, landings.c.landing == landing_key(subject))
-
-
 def _count(connection: sa.engine.Connection, table: sa.Table, condition: Any) -> int:
     return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(condition)).scalar_one())
-
-
-def _described(subject: Subject) -> str:
-    """Say what a landing is about, for an error."""
-    bounds = [iso(bound) for bound in (subject.interval_start, subject.interval_end)]
-    when = f" from {bounds[0]} to {bounds[1]}" if bounds[0] else f" at {bounds[1]}" if bounds[1] else ""
-    filters = f" with {json.dumps(dict(subject.filters), sort_keys=True)}" if subject.filters else ""
-    account = f" of {subject.stripe_account}" if subject.stripe_account else ""
-    return f"{subject.report}{account}{when}{filters}"

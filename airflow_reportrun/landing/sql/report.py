@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from airflow_reportrun.landing.columns import check_column_types, columns_of
 from airflow_reportrun.landing.files import LocalFile
-from airflow_reportrun.landing.manifest import Manifest, Subject, iso
+from airflow_reportrun.landing.manifest import Manifest, iso
 from airflow_reportrun.landing.report import (
     Contents,
     Landed,
@@ -75,9 +75,9 @@ def land_in_table(
     if not is_csv(run):
         raise ConfigurationError(f"Report run {run.id} has a compressed file, which no table can take.")
     account = hook.settings.stripe_account
-    subject = Subject.of(run.report_type, run.parameters, livemode=run.livemode, stripe_account=account)
+    known: dict[str, Any] = {"file_sha256": "", "rows": None, "columns": None, "format": "sql", "path": table}
     with _database_errors(table):
-        before = landed(warehouse, table, subject)
+        before = landed(warehouse, table, Manifest.of(run, file, account, **known), on_overlap=on_overlap)
     if before and _types(before, column_types) == before.column_types:
         if before.file_id == file.id:
             log.info("Report run %s is landed already, in %s", run.id, before.path)
@@ -110,7 +110,7 @@ def land_in_table(
                 warehouse,
                 table,
                 spool,
-                Manifest.of(run, file, account, format="sql", path=table, **facts),
+                Manifest.of(run, file, account, **{**known, **facts}),
                 column_types=column_types,
                 timezone=run.parameters.get("timezone", "Etc/UTC"),
                 decimal_separator=run.parameters.get("decimal_separator", "."),
