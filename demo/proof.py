@@ -173,7 +173,8 @@ def prove(
     }
     print(f"\n{'':22}  {'currency':8}  {'rows':>6}  {'gross':>14}  {'fee':>12}  {'net':>14}")
     for name, lines in totals.items():
-        for currency, count, gross, fee, net in lines:
+        for currency, count, *sums in lines:
+            gross, fee, net = map(_shown, sums)
             print(f"{name:22}  {currency:8}  {count:6}  {gross:14}  {fee:12}  {net:14}")
     print(f"\nintervals {days}, landed {len(files)}, report runs created {len(runs)}")
     if len({tuple(lines) for lines in totals.values()}) != 1:
@@ -181,6 +182,12 @@ def prove(
     if apart := landings.rows_apart(whole):
         problems.append(f"{apart} rows of the days differ from the report over all of them")
     return problems
+
+
+def _shown(amount: Decimal) -> Decimal:
+    """Leave out zeros behind the cents, such as those of the six places that money has in Parquet."""
+    cents = amount.quantize(Decimal("0.01"))
+    return cents if cents == amount else amount
 
 
 def land_whole(hook: StripeReportingHook, report_type: str, first: datetime, days: int, path: Path) -> None:
