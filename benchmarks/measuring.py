@@ -40,7 +40,7 @@ class Record(TypedDict):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The medians of contenders that took turns; the first of them is the baseline of the others.
+    """The medians, or least times, of contenders that took turns; the first is the baseline of the others.
 
     ``units`` names the measures, in the order of the columns; a contender may lack one.
     """
@@ -104,19 +104,29 @@ def compare(
     *,
     runs: int,
     note: str = "",
+    least: bool = False,
 ) -> Comparison:
-    """Let the contenders take turns, ``runs`` times, so that what the machine does meanwhile meets them all."""
+    """Let the contenders take turns, ``runs`` times, so that what the machine does meanwhile meets them all.
+
+    With ``least`` the least times count: for what is made slower by chance, and never faster.
+    """
     taken: dict[str, list[Figures]] = {name: [] for name in contenders}
     for _ in range(runs):
         for name, contender in contenders.items():
             taken[name].append(contender())
-    medians = {name: median(figures) for name, figures in taken.items()}
-    return Comparison(title, units, medians, " ".join(filter(None, (f"Medians of {runs}.", note))))
+    medians = {name: median(figures, least=least) for name, figures in taken.items()}
+    how = f"The least times of {runs} runs." if least else f"Medians of {runs}."
+    return Comparison(title, units, medians, " ".join(filter(None, (how, note))))
 
 
-def median(taken: Sequence[Figures]) -> Figures:
-    """Take the median of each measure by itself."""
-    return {measure: statistics.median(figures[measure] for figures in taken) for measure in taken[0]}
+def median(taken: Sequence[Figures], *, least: bool = False) -> Figures:
+    """Take the median of each measure by itself, or of the times the least."""
+    return {
+        measure: (min if least and measure in ("cpu", "wall") else statistics.median)(
+            figures[measure] for figures in taken
+        )
+        for measure in taken[0]
+    }
 
 
 def cost(work: Callable[[], object], *, children: bool = False) -> Figures:

@@ -96,6 +96,13 @@ def test_measures_have_medians_of_their_own() -> None:
     assert median(runs) == {"cpu": 2.0, "memory": 20.0}
 
 
+def test_of_times_the_least_may_count() -> None:
+    """And of memory the median still."""
+    runs = [{"cpu": 1.0, "memory": 30.0}, {"cpu": 2.0, "memory": 10.0}, {"cpu": 3.0, "memory": 20.0}]
+
+    assert median(runs, least=True) == {"cpu": 1.0, "memory": 20.0}
+
+
 def test_cost_tells_of_children_what_can_be_known() -> None:
     """The peak memory of a command that has ended is not told apart from that of others."""
     assert set(cost(lambda: None)) == {"cpu", "wall", "memory"}
