@@ -527,7 +527,7 @@ def test_a_general_database_is_reached_by_its_engine(warehouse: Warehouse) -> No
 def test_many_rows_come_in_several_statements(warehouse: Warehouse) -> None:
     """All of them; a server may limit the size of one."""
     rows = [[f"{number}.00"] for number in range(7)]
-    with mock.patch.object(databases, "_ROWS_IN_A_STATEMENT", 3):
+    with mock.patch.object(databases.general, "_ROWS_IN_A_STATEMENT", 3):
         land(warehouse.hook, ["net"], rows)
     assert rows_in(warehouse) == money(warehouse, *(cell for (cell,) in rows))
 

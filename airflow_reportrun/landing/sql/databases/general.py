@@ -1,0 +1,168 @@
+"""Any database that SQLAlchemy knows, and what all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from airflow_reportrun.landing.columns import Column
+
+LOCK_TIMEOUT = 3600
+"""Seconds that a landing waits for others into the same table, where the database knows such a limit."""
+
+MONEY_DECIMALS = 18
+"""Places of money in a database whose decimals need a scale."""
+
+OPTIONS: Mapping[str, Any] = {
+    "poolclass": NullPool,
+    "hide_parameters": True,  # rows are about customers, and errors go to logs
+    "future": True,
+}
+"""Of SQLAlchemy's engines."""
+
+_ROWS_IN_A_STATEMENT = 1000  # since drivers may make one of them, and servers limit its size
+
+
+class Database:
+    """Any database that SQLAlchemy has a dialect for.
+
+    Its tables are made and altered before the transaction that loads, since not all databases can do it within.
+    """
+
+    creates_in_transaction = False
+    """A table that was created is gone when the transaction is rolled back, and nobody sees it before the end."""
+    distinguishes_case = False
+    """Columns whose names differ in upper and lower case alone are two."""
+    holds_nul = True
+    """Text may have the character NUL."""
+    knows_time_zones = False
+    """Instants are stored as such, and not as what the clocks showed somewhere."""
+    impossible_name = "\0"
+    """What no column can have in its name, as a regular expression."""
+    text_holds_everything = False
+    """Timestamps, dates and money are stored as text, of this module's own making."""
+    table_options: Mapping[str, Any] = {}
+    """How tables are created, in the words of SQLAlchemy's dialect."""
+
+    def __init__(self, engine: sa.engine.Engine) -> None:
+        self.engine = engine
+
+    @contextmanager
+    def connected(self) -> Iterator[sa.engine.Connection]:
+        """Open the connection."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def alone(self, connection: sa.engine.Connection, landings: sa.Table, name: str) -> Iterator[None]:
+        """Begin a transaction which no other one of ours for the same table gets ahead of."""
+        # An UPDATE waits for others in every database, and a transaction sees what they have done only if it comes
+        # before the first SELECT.
+        lock = {"table_name": name, "landing": ""}
+        key = sa.and_(*(landings.c[column] == value for column, value in lock.items()))
+        with connection.begin():
+            exists = connection.execute(sa.select(landings.c.landing).where(key)).first()
+        if not exists:
+            try:
+                with connection.begin():
+                    nothing = {"report": "", "livemode": False, "row_count": 0, "manifest": ""}
+                    connection.execute(landings.insert(), [{**lock, **nothing}])
+            except sa.exc.IntegrityError:
+                pass  # another one was faster
+        with connection.begin():
+            connection.execute(landings.update().where(key).values(row_count=landings.c.row_count + 1))
+            yield
+
+    def create_landings(self, connection: sa.engine.Connection, landings: sa.Table) -> None:
+        """Create the table of manifests, unless another one is faster."""
+        try:
+            with connection.begin():
+                landings.create(connection)
+        except sa.exc.DBAPIError:
+            if not sa.inspect(connection).has_table(landings.name, schema=landings.schema):
+                raise
+            connection.rollback()
+
+    def distinguishes_tables(self, connection: sa.engine.Connection) -> bool:
+        """Tell whether tables whose names differ in upper and lower case alone are two."""
+        return self.distinguishes_case
+
+    def check_table(self, connection: sa.engine.Connection, schema: str | None, name: str) -> None:
+        """Refuse a table whose rows can't be replaced at once."""
+
+    def is_text(self, column: Any, text: str) -> Any:
+        """Return the condition that one of our columns has exactly this text."""
+        return column == text
+
+    def type_of(self, column: Column) -> Any:
+        """Return the type that a column of a report is given."""
+        if column.kind == "money":
+            return sa.Numeric(38, max(column.decimals, MONEY_DECIMALS))
+        return {
+            "integer": sa.BigInteger(),
+            "boolean": sa.Boolean(),
+            "timestamp": sa.DateTime(timezone=True),
+            "timestamp_utc": sa.DateTime(timezone=True),
+            "date": sa.Date(),
+            "text": sa.Text(),
+        }[column.kind]
+
+    def instant_type(self) -> Any:
+        """Return the type of our own timestamps."""
+        return sa.DateTime(timezone=True)
+
+    def instant(self, seconds: int | None) -> Any:
+        """Return what is stored of an instant, given in epoch seconds."""
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+    def batch(self, table: Any, columns: Sequence[Column], ours: Sequence[Any]) -> Any:
+        """Make of a table of typed columns what `write` takes, possibly in another thread.
+
+        :param ours: the values of our own columns, which each row has behind its own cells.
+        """
+        keys = [f"c{number}" for number in range(len(columns) + len(ours))]
+        return [dict(zip(keys, row, strict=True)) for row in python_rows(table, columns, ours, Decimal)]
+
+    def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> int | None:
+        """Insert the rows.
+
+        :param table: with the columns of the report in its order, and ours behind them.
+        :returns: how many the database says that it took; None where it doesn't.
+        """
+        # Keys of our own: the characters of a column's name need not do for a parameter's.
+        keyed = sa.Table(
+            table.name,
+            sa.MetaData(),
+            *(sa.Column(column.name, column.type, key=f"c{n}") for n, column in enumerate(table.columns)),
+            schema=table.schema,
+        )
+        for batch in batches:
+            for first in range(0, len(batch), _ROWS_IN_A_STATEMENT):
+                connection.execute(keyed.insert(), batch[first : first + _ROWS_IN_A_STATEMENT])
+        return None
+
+
+def seconds(cells: Any) -> Any:
+    """Return timestamps in UTC that don't say so; a report has no fractions."""
+    return cells.cast(pa.timestamp("s", "UTC")).cast(pa.timestamp("s"))
+
+
+def python_rows(
+    table: Any, columns: Sequence[Column], ours: Sequence[Any], money: Any
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a table, our own values behind them; ``money`` makes something of its text."""
+    cells = [table[number].to_pylist() for number in range(len(columns))]
+    if money is not str:
+        for number, column in enumerate(columns):
+            if column.kind == "money":
+                cells[number] = [None if cell is None else money(cell) for cell in cells[number]]
+    for row in zip(*cells, strict=True):
+        yield (*row, *ours)
