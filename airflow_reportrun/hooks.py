@@ -20,8 +20,6 @@ from airflow.providers.http.hooks.http import AsyncHttpSession, HttpAsyncHook, H
 from requests.auth import AuthBase
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
-from airflow_reportrun.connection import ConnectionSettings
-from airflow_reportrun.downloads import Download
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.endpoints import Request, Response, require_short
@@ -30,8 +28,10 @@ from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ReportingError,
 )
-from airflow_reportrun.reporting.retries import Tries
-from airflow_reportrun.transport import FAILURES, BoundedSession, answer_of, lower
+from airflow_reportrun.reporting.resending import Tries
+from airflow_reportrun.wire.connection import ConnectionSettings
+from airflow_reportrun.wire.downloads import Download
+from airflow_reportrun.wire.transport import FAILURES, BoundedSession, answer_of, lower
 
 if TYPE_CHECKING:
     import requests

@@ -18,16 +18,17 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_reportrun.events import Event, ReportRunEvent, ReportTypeEvent
-from airflow_reportrun.outcomes import airflow_errors, given_options, require_rendered, set_retry_policy
+from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
+from airflow_reportrun.tasks.options import given_options, require_rendered
+from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.intervals import IntervalUnit
+    from airflow_reportrun.question.intervals import IntervalUnit
     from airflow_reportrun.triggers import StripeTrigger
-    from airflow_reportrun.waiting import Awaited
+    from airflow_reportrun.waiting.loop import Awaited
 
 SHORTEST_POKE_INTERVAL = 1.0
 """Seconds, when deferred: a triggerer serves many tasks, and Stripe counts requests."""
@@ -81,7 +82,7 @@ class StripeSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        from airflow_reportrun.waiting import look
+        from airflow_reportrun.waiting.loop import look
 
         if self._awaited is None:
             with airflow_errors():
@@ -148,8 +149,8 @@ class StripeReportRunSensor(StripeSensor):
     """Wait until a report run has ended: green when it succeeded, never when it failed.
 
     A failed run stays failed, so the sensor fails without retries and with Stripe's words. Returns the run as
-    :func:`airflow_reportrun.events.describe` shows it. Options as in :class:`StripeSensor`; the account to act as
-    is the one that the run was created for.
+    :func:`airflow_reportrun.waiting.events.describe` shows it. Options as in :class:`StripeSensor`; the account
+    to act as is the one that the run was created for.
 
     :param report_run_id: ``frr_…``. (templated)
     """
@@ -164,7 +165,7 @@ class StripeReportRunSensor(StripeSensor):
 
     def awaited(self, context: Context) -> Awaited[Any, Any]:
         """Return the end of the run."""
-        from airflow_reportrun.waiting import ReportRunEnds
+        from airflow_reportrun.waiting.loop import ReportRunEnds
 
         require_rendered(self, self._given)
         return ReportRunEnds(self.report_run_id)
@@ -217,9 +218,9 @@ class StripeReportTypeSensor(StripeSensor):
 
     def awaited(self, context: Context) -> Awaited[Any, Any]:
         """Return the data."""
-        from airflow_reportrun.intervals import instant, resolve
-        from airflow_reportrun.readiness import data_wanted
-        from airflow_reportrun.waiting import DataReaches
+        from airflow_reportrun.question.intervals import instant, resolve
+        from airflow_reportrun.question.readiness import data_wanted
+        from airflow_reportrun.waiting.loop import DataReaches
 
         require_rendered(self, self._given)
         if self.interval_end is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from airflow_reportrun.waiting import Awaited
+    from airflow_reportrun.waiting.loop import Awaited
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class StripeTrigger(BaseTrigger):
     :param since: epoch seconds at which the waiting began to count.
     :param not_before: epoch seconds of the first look.
     :param poll_interval: seconds.
-    :param growth: see :class:`~airflow_reportrun.reporting.polling.Watch`.
+    :param growth: see :class:`~airflow_reportrun.waiting.pace.Watch`.
     :param stripe_conn_id: the Airflow connection.
     :param stripe_account: the account to act as.
     :param resume: JSON that comes back with the event.
@@ -103,8 +103,8 @@ class StripeTrigger(BaseTrigger):
         """Yield the one event."""
         # The HTTP libraries come with the first wait, not with each parse of a DAG file.
         from airflow_reportrun.hooks import StripeReportingAsyncHook
-        from airflow_reportrun.reporting.polling import Watch
-        from airflow_reportrun.waiting import wait_async
+        from airflow_reportrun.waiting.loop import wait_async
+        from airflow_reportrun.waiting.pace import Watch
 
         it = self.kwargs
         watch = Watch(it["since"], it["deadline"], it["poll_interval"], it["growth"])
@@ -125,7 +125,7 @@ class StripeReportRunTrigger(StripeTrigger):
     @property
     def awaited(self) -> Awaited[Any, Any]:
         """The end of the run."""
-        from airflow_reportrun.waiting import ReportRunEnds
+        from airflow_reportrun.waiting.loop import ReportRunEnds
 
         return ReportRunEnds(self.kwargs["report_run_id"])
 
@@ -141,6 +141,6 @@ class StripeReportTypeTrigger(StripeTrigger):
     @property
     def awaited(self) -> Awaited[Any, Any]:
         """The data."""
-        from airflow_reportrun.waiting import DataReaches
+        from airflow_reportrun.waiting.loop import DataReaches
 
         return DataReaches(self.kwargs["report_type"], self.kwargs["until"])

@@ -52,7 +52,7 @@ def _beside_others(source: Path, target: Path, size: int, *, runs: int) -> Compa
         "pyarrow by hand, 1 MiB blocks": ("pyarrow.parquet", by_pyarrow),
         "DuckDB by hand": ("duckdb", by_duckdb),
         "polars by hand": ("polars", by_polars),
-        "ours, the conversion alone": ("airflow_reportrun.landing.parquet", ours),
+        "ours, the conversion alone": ("airflow_reportrun.landing.formats.parquet", ours),
     }
     contenders: dict[str, Callable[[], Figures]] = {
         name: partial(fresh, _measured, library, converter, source, target)
@@ -83,7 +83,7 @@ def _landed(stripe: Stripe, target: Path, format: str) -> Figures:
 
 def ours(source: Path, target: Path) -> object:
     """Convert as a landing does."""
-    from airflow_reportrun.landing.parquet import write_parquet
+    from airflow_reportrun.landing.formats.parquet import write_parquet
 
     with target.open("wb") as file:
         return write_parquet(_chunks(source), file)

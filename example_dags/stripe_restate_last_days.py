@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 
-from airflow_reportrun.intervals import resolve
 from airflow_reportrun.operators import StripeReportRunOperator
+from airflow_reportrun.question.intervals import resolve
 
 with DAG(
     "stripe_restate_last_days",

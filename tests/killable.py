@@ -30,7 +30,7 @@ SYSTEM_CALLS = ("mkdir", "open", "fsync", "replace", "unlink")
 
 IMPORTED = (
     "airflow_reportrun.hooks",
-    "airflow_reportrun.landing.parquet",
+    "airflow_reportrun.landing.formats.parquet",
     "airflow_reportrun.landing.report",
 )
 IMPORTED_FOR = {
@@ -136,10 +136,10 @@ def gs_step(method: str, headers: Any = None, **kwargs: Any) -> str:
 
 
 def _land(url: str, run_id: str, format: str, at: int | None, log: IO[str]) -> None:
-    from airflow_reportrun import downloads
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import land_report
     from airflow_reportrun.landing.stores import place_of
+    from airflow_reportrun.wire import downloads
 
     steps = Steps(at, log)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airflow_reportrun
-from airflow_reportrun.landing.columns import KINDS, Column, check_column_types, columns_of
-from airflow_reportrun.landing.compressed import gzipped
+from airflow_reportrun.landing.formats.columns import KINDS, Column, check_column_types, columns_of
+from airflow_reportrun.landing.formats.csv_gz import gzipped
 from airflow_reportrun.reporting.errors import ConfigurationError
 
 PACKAGE = Path(airflow_reportrun.__file__).parent
@@ -40,7 +40,7 @@ def test_metadata_and_strangers_are_text() -> None:
 
 def test_the_table_knows_no_column_that_no_report_has() -> None:
     """A name in it is one of the catalogue, as the sandbox has it, and has one kind."""
-    table = json.loads((PACKAGE / "landing" / "column_types.json").read_text())
+    table = json.loads((PACKAGE / "landing" / "formats" / "column_types.json").read_text())
     names = [name for lines in table.values() for line in lines for name in line.split()]
     assert set(table) < set(KINDS)
     assert len(names) == len(set(names))

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from airflow_reportrun.connection import ConnectionSettings
 from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.wire.connection import ConnectionSettings
 
 NOTHING: dict[str, Any] = {
     "conn_id": "stripe_default",

@@ -29,8 +29,8 @@ from airflow.sdk import (
 from airflow.timetables.base import TimeRestriction
 from airflow.utils.types import DagRunType
 
-from airflow_reportrun.intervals import Interval, IntervalError, IntervalUnit, resolve
 from airflow_reportrun.operators import StripeReportRunOperator
+from airflow_reportrun.question.intervals import Interval, IntervalError, IntervalUnit, resolve
 from airflow_reportrun.sandbox import StripeSandbox
 from tests.docs_tables import hold, table
 from tests.task_runner import TaskRunner, in_dag

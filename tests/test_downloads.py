@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from airflow_reportrun import downloads
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.reporting.errors import (
     APIConnectionError,
@@ -20,7 +19,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import File
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.reporting.resending import RetryPolicy
 from airflow_reportrun.sandbox import (
     AtOnce,
     CutBody,
@@ -42,6 +41,7 @@ from airflow_reportrun.sandbox import (
     WrongLength,
     WrongSize,
 )
+from airflow_reportrun.wire import downloads
 from tests.wire import Wire
 
 CHUNK = 10_000

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from airflow_reportrun.events import ReportRunEvent, describe
 from airflow_reportrun.reporting.models import ReportRun
+from airflow_reportrun.waiting.events import ReportRunEvent, describe
 from tests.test_models import RUN
 
 

@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from airflow_reportrun import downloads
 from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHook
 from airflow_reportrun.reporting.endpoints import LONGEST_BODY
 from airflow_reportrun.reporting.errors import (
@@ -35,7 +34,8 @@ from airflow_reportrun.reporting.errors import (
     UnexpectedResponseError,
 )
 from airflow_reportrun.reporting.models import File
-from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.wire import downloads
 from tests.wire import Script, Wire, drips, says
 
 TIMEOUT = 0.8

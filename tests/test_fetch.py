@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from airflow_reportrun import downloads
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.report import Landed, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import DownloadError, ReportColumnsError, ReportingError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.reporting.resending import RetryPolicy
 from airflow_reportrun.sandbox import AtOnce, CutBody, Fault, StripeSandbox, WrongSize
+from airflow_reportrun.wire import downloads
 from tests.test_downloads import ALL
 
 TYPE = "balance_change_from_activity.itemized.3"

@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 from airflow.providers.common.compat.module_loading import import_string
 
-from airflow_reportrun.connection import EXTRA_FIELDS
 from airflow_reportrun.get_provider_info import CONN_FIELDS, get_provider_info
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.wire.connection import EXTRA_FIELDS
 
 
 def schema(name: str) -> Any:

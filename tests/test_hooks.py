@@ -29,7 +29,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.reporting.resending import RetryPolicy
 from airflow_reportrun.sandbox import AfterReads, Dropped, RateLimited, Redirected, StripeSandbox, Unavailable
 
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_reportrun.identity import Identity
+from airflow_reportrun.submission.idempotency import Identity
 
 IDENTITY = Identity(
     scope="",

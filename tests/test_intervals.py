@@ -21,7 +21,7 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_reportrun.intervals import Interval, IntervalError, IntervalUnit, resolve, timezone
+from airflow_reportrun.question.intervals import Interval, IntervalError, IntervalUnit, resolve, timezone
 from tests.versions import (
     AIRFLOW_2,
     AssetOrTimeSchedule,
@@ -1182,7 +1182,7 @@ def test_importing_intervals_does_not_load_airflows_core() -> None:
     """Every parse of a DAG file pays for imports, so the timetables wait until a task runs."""
     program = (
         "import sys; from airflow.providers.common.compat.sdk import DAG; before = set(sys.modules);"
-        "import airflow_reportrun.intervals;"
+        "import airflow_reportrun.question.intervals;"
         "print(sorted(name for name in set(sys.modules) - before if not name.startswith('airflow_reportrun')"
         " and name.split('.')[0] not in sys.stdlib_module_names and not name.startswith('pendulum')))"
     )

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_reportrun.landing.destination import LATER, resolve_destination
-from airflow_reportrun.landing.files import LocalFile
+from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.reporting.errors import ConfigurationError
 
 VALUES = {
@@ -114,7 +114,7 @@ def test_what_a_killed_task_left_is_removed_by_the_next(tmp_path: Path) -> None:
     killed = """
 import os, signal, sys
 from pathlib import Path
-from airflow_reportrun.landing.files import LocalFile
+from airflow_reportrun.landing.stores.local import LocalFile
 
 with LocalFile(Path(sys.argv[1])).replaced() as new:
     new.file.write(b"part")

@@ -15,15 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from airflow_reportrun import downloads
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.landing.parquet import write_parquet
+from airflow_reportrun.landing.formats.parquet import write_parquet
 from airflow_reportrun.landing.report import FORMATS, Landed, finished_file, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import DownloadError, ReportingError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.reporting.resending import RetryPolicy
 from airflow_reportrun.sandbox import (
     AtOnce,
     CutBody,
@@ -42,6 +41,7 @@ from airflow_reportrun.sandbox import (
     WrongLength,
     WrongSize,
 )
+from airflow_reportrun.wire import downloads
 from tests.shelves import STORES, Buckets, Shelf, require_landed, shelf
 from tests.test_downloads import ALL
 from tests.test_faults_by_call import DOWNLOADS, TIMEOUT, Case

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from airflow_reportrun import downloads
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.report import FORMATS, land_report
 from airflow_reportrun.landing.stores import place_of
@@ -20,6 +19,7 @@ from airflow_reportrun.reporting.errors import DownloadError, StoreError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+from airflow_reportrun.wire import downloads
 
 TYPE = "balance_change_from_activity.itemized.3"
 T = TypeVar("T")

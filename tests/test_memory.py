@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from airflow_reportrun import triggers
-from airflow_reportrun.memory import CLOCK_SKEW, STORE_KEY, Memory, Submission
 from airflow_reportrun.operators import StripeReportRunOperator
-from airflow_reportrun.reporting import polling
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.sandbox import AtOnce, Dropped, RunFails, StripeSandbox
+from airflow_reportrun.submission.memory import CLOCK_SKEW, STORE_KEY, Memory, Submission
+from airflow_reportrun.waiting import pace
 from tests.task_runner import START, TaskRunner, Try, in_dag
 from tests.versions import needs_airflow_3
 
@@ -27,7 +27,7 @@ STORES = [pytest.param(True, id="store", marks=needs_store), pytest.param(False,
 @pytest.fixture(autouse=True)
 def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
-    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(pace, "LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "deferrable"])

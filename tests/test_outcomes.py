@@ -17,7 +17,7 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator, awaiting
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.reporting.resending import RetryPolicy
 from airflow_reportrun.sandbox import (
     AfterReads,
     AtOnce,

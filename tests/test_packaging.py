@@ -96,7 +96,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         "airflow_reportrun",
         f"airflow_provider_reportrun-{__version__}.dist-info",
     }
-    data = ("py.typed", "landing/column_types.json", "sandbox/report_types.json")
+    data = ("py.typed", "landing/formats/column_types.json", "sandbox/report_types.json")
     assert {f"airflow_reportrun/{name}" for name in data} <= set(names)
 
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_reportrun.landing import typed
-from airflow_reportrun.landing.columns import MIN_DECIMALS, Column
-from airflow_reportrun.landing.parquet import ParquetFacts, write_parquet
+from airflow_reportrun.landing.formats import typed
+from airflow_reportrun.landing.formats.columns import MIN_DECIMALS, Column
+from airflow_reportrun.landing.formats.parquet import ParquetFacts, write_parquet
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, MoreDecimalsError
 
 ZONES = ("Etc/UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo")
@@ -358,7 +358,7 @@ def test_an_unknown_time_zone_is_refused() -> None:
 
 def test_without_pyarrow_the_error_says_what_to_install() -> None:
     """The extra is not for everybody."""
-    code = "import sys; sys.modules['pyarrow'] = None; import airflow_reportrun.landing.parquet"
+    code = "import sys; sys.modules['pyarrow'] = None; import airflow_reportrun.landing.formats.parquet"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ConfigurationError: " in done.stderr
     assert "pip install 'airflow-provider-reportrun[parquet]'" in done.stderr

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_reportrun.reporting.polling import LONGEST_PAUSE, Watch
+from airflow_reportrun.waiting.pace import LONGEST_PAUSE, Watch
 
 seconds = st.floats(0, 100_000)
 

@@ -15,7 +15,7 @@ import pytest
 from airflow_reportrun import triggers
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator, awaiting
-from airflow_reportrun.readiness import covered, data_wanted
+from airflow_reportrun.question.readiness import covered, data_wanted
 from airflow_reportrun.reporting.errors import DataMissingError, DataNotReadyError
 from airflow_reportrun.reporting.models import ReportType
 from airflow_reportrun.sandbox import DataLate, StripeSandbox

@@ -30,7 +30,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportType
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.retries import RetryPolicy, is_worth_another_try
+from airflow_reportrun.reporting.resending import RetryPolicy, is_worth_another_try
 from tests.contract import SCHEMAS
 
 LONGEST_MESSAGE = 6_000

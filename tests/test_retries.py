@@ -15,7 +15,7 @@ from airflow_reportrun.reporting.errors import (
     UnexpectedResponseError,
     error_class,
 )
-from airflow_reportrun.reporting.retries import RetryPolicy, is_worth_another_try
+from airflow_reportrun.reporting.resending import RetryPolicy, is_worth_another_try
 
 
 def error(status: int, **facts: Any) -> APIError:

@@ -13,7 +13,7 @@ from airflow_reportrun.operators import StripeReportDownloadOperator, StripeRepo
 from airflow_reportrun.reporting.client import ReportingClient
 from airflow_reportrun.reporting.errors import DownloadError, RateLimitError
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.retries import RetryPolicy as RetriesOfOneRequest
+from airflow_reportrun.reporting.resending import RetryPolicy as RetriesOfOneRequest
 from airflow_reportrun.sandbox import KeyExpired, RateLimited, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.task_runner import START, TaskRunner, in_dag

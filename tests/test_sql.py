@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from airflow_reportrun.landing import typed
+from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql import databases
 from airflow_reportrun.landing.sql.layout import fitting

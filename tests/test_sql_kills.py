@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.default import DefaultDialect
 
-from airflow_reportrun.landing import typed
+from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql import loading
 from airflow_reportrun.landing.sql.databases import open_database

@@ -15,12 +15,13 @@ import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.report import FORMATS, Landed, land_report
-from airflow_reportrun.landing.stores import UPLOAD_SIZE, place_of
+from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.landing.stores.objects import UPLOAD_SIZE
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
 from airflow_reportrun.reporting.errors import DownloadError, StoreError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.reporting.resending import RetryPolicy
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.azure import KEY
 from tests.killable import gs_step

@@ -16,10 +16,10 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
-from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.reporting.resending import RetryPolicy
 from airflow_reportrun.sandbox import AfterReads, AtOnce, Dropped, RunFails, Slow, StripeSandbox
 from airflow_reportrun.sandbox import ServerError as StoredServerError
-from airflow_reportrun.submission import MAX_ATTEMPTS, submit_or_attach
+from airflow_reportrun.submission.submit import MAX_ATTEMPTS, submit_or_attach
 from tests.test_identity import IDENTITY as SOMEBODY
 
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.module_loading import import_string
 
-from airflow_reportrun.events import ReportRunEvent, ReportTypeEvent
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterReads, RateLimited, RequestRecord, RunFails, RunNeverEnds, StripeSandbox
 from airflow_reportrun.triggers import StripeReportRunTrigger, StripeReportTypeTrigger, StripeTrigger
+from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
 
 
 def fired(trigger: StripeTrigger) -> Any:

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.module_loading import import_string
 
-from airflow_reportrun.events import ReportRunEvent
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.identity import Identity
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterReads, RunFails, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor
+from airflow_reportrun.submission.idempotency import Identity
+from airflow_reportrun.waiting.events import ReportRunEvent
 from tests.task_runner import TaskRunner, in_dag
 from tests.versions import needs_airflow_3
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from airflow_reportrun.events import ReportRunEvent
 from airflow_reportrun.reporting.errors import (
     APIConnectionError,
     InvalidRequestError,
@@ -15,8 +14,9 @@ from airflow_reportrun.reporting.errors import (
     UnexpectedResponseError,
 )
 from airflow_reportrun.reporting.models import ReportRun
-from airflow_reportrun.reporting.polling import Watch
-from airflow_reportrun.waiting import ReportRunEnds, wait, wait_async
+from airflow_reportrun.waiting.events import ReportRunEvent
+from airflow_reportrun.waiting.loop import ReportRunEnds, wait, wait_async
+from airflow_reportrun.waiting.pace import Watch
 from tests.test_models import RUN
 
 PENDING = {**RUN, "status": "pending", "result": None, "succeeded_at": None}

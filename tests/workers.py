@@ -24,8 +24,12 @@ from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import TaskInstance
 
-from airflow_reportrun import hooks, operators, submission, triggers, waiting  # noqa: F401 - loaded once for all
-from airflow_reportrun.reporting import polling
+from airflow_reportrun import hooks, operators, triggers  # noqa: F401 - loaded once for all
+from airflow_reportrun.submission import submit  # noqa: F401
+from airflow_reportrun.waiting import (
+    loop,  # noqa: F401
+    pace,
+)
 from tests.task_runner import TaskRunner, execute
 
 # A server of its own forks the workers; who preloads a module there has it in each worker at once.
@@ -173,7 +177,7 @@ def _message(request: httpx.Request) -> str:
 
 def _work(pipe: Connection, environ: dict[str, str], build: Any, instance: Any, url: str, remembers: bool) -> None:
     os.environ.update(environ)
-    triggers.FIRST_LOOK_AFTER, polling.LONGEST_PAUSE = 0.0, 0.05
+    triggers.FIRST_LOOK_AFTER, pace.LONGEST_PAUSE = 0.0, 0.05
     client = Client(base_url=url, token="")
     state, error, message = execute(build(), TaskInstance(**instance), client, remembers=remembers)
     names = ("classpath", "trigger_kwargs", "next_method")
@@ -192,5 +196,5 @@ def _pull(pipe: Connection, environ: dict[str, str], classpath: str, kwargs: Any
         return None
 
     os.environ.update(environ)
-    polling.LONGEST_PAUSE = 0.05
+    pace.LONGEST_PAUSE = 0.05
     pipe.send(asyncio.run(first_event()))

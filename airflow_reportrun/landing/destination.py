@@ -110,7 +110,8 @@ def _layout(values: Mapping[str, Any], format: str) -> str:
 
 
 def _checked_url(url: str) -> str:
-    from airflow_reportrun.landing.stores import StoredObject, place_of
+    from airflow_reportrun.landing.stores import place_of
+    from airflow_reportrun.landing.stores.objects import StoredObject
 
     parts = urlsplit(url)
     if parts.scheme == "file":

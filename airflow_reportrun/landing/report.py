@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_reportrun.landing.columns import check_column_types, columns_of
-from airflow_reportrun.landing.compressed import gzipped
+from airflow_reportrun.landing.formats.columns import check_column_types, columns_of
+from airflow_reportrun.landing.formats.csv_gz import gzipped
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.reporting.errors import (
@@ -29,7 +29,7 @@ from airflow_reportrun.reporting.errors import (
 
 if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.landing.stores import Place
+    from airflow_reportrun.landing.stores.place import Place
     from airflow_reportrun.reporting.models import File, ReportRun
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def check_format(format: str, column_types: Mapping[str, str] | None) -> None:
     if format not in FORMATS:
         raise ConfigurationError(f"format is one of {', '.join(FORMATS)}, not {format!r}.")
     if format == "parquet":
-        from airflow_reportrun.landing import parquet  # noqa: F401 - says what to install
+        from airflow_reportrun.landing.formats import parquet  # noqa: F401 - says what to install
     elif column_types:
         raise ConfigurationError(f"column_types are for the format parquet; {format} has none.")
     check_column_types(column_types or {})
@@ -176,10 +176,10 @@ def land_report(
 
     :param hook: of the account that the run acted as.
     :param run: a succeeded one.
-    :param place: see :func:`~airflow_reportrun.landing.stores.place_of`.
+    :param place: see :func:`~airflow_reportrun.landing.stores.objects.place_of`.
     :param format: one of ``FORMATS``.
     :param column_types: for ``parquet``: kinds by column name that overrule the table of
-        :mod:`~airflow_reportrun.landing.columns`.
+        :mod:`~airflow_reportrun.landing.formats.columns`.
     :raises ReportRunFailedError: when the run failed.
     :raises ReportNotReadyError: when the run has no file yet.
     :raises ReportExpiredError: when Stripe no longer has the file, and it is not there.
@@ -332,7 +332,7 @@ def _write(
         for piece in gzipped(watched):
             digesting.write(piece)
     else:
-        from airflow_reportrun.landing.parquet import write_parquet
+        from airflow_reportrun.landing.formats.parquet import write_parquet
 
         written = write_parquet(
             watched,

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_reportrun.asked import Asked, preferences
-from airflow_reportrun.outcomes import require_rendered
+from airflow_reportrun.question.question import Asked, preferences
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
+from airflow_reportrun.tasks.options import require_rendered
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from pendulum import DateTime
 
     from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.intervals import IntervalUnit
-    from airflow_reportrun.readiness import OnMissingData
+    from airflow_reportrun.question.intervals import IntervalUnit
+    from airflow_reportrun.question.readiness import OnMissingData
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class AskingOperator(BaseOperator):
 
     def asked_before(self, context: Context, report_type: str, parameters: Mapping[str, Any]) -> Asked:
         """Return what a report run was asked for with, whatever the options say now."""
-        from airflow_reportrun.intervals import instant, timezone
+        from airflow_reportrun.question.intervals import instant, timezone
 
         zone = timezone(context)
         bounds = {
@@ -155,7 +155,7 @@ class AskingOperator(BaseOperator):
 
     def _bounds(self, context: Context, shape: ParameterShape) -> dict[str, DateTime]:
         """Return what the report type takes of the interval, by Stripe's names, in the schedule's time zone."""
-        from airflow_reportrun.intervals import instant, resolve, timezone
+        from airflow_reportrun.question.intervals import instant, resolve, timezone
 
         given = {"interval_start": self.interval_start, "interval_end": self.interval_end}
         if shape is ParameterShape.INTERVAL:

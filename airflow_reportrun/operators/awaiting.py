@@ -13,9 +13,9 @@ from airflow_reportrun.operators.asking import AskingOperator
 from airflow_reportrun.reporting.errors import DataMissingError
 
 if TYPE_CHECKING:
-    from airflow_reportrun.asked import Asked
-    from airflow_reportrun.events import ReportTypeEvent
-    from airflow_reportrun.memory import Memory
+    from airflow_reportrun.question.question import Asked
+    from airflow_reportrun.submission.memory import Memory
+    from airflow_reportrun.waiting.events import ReportTypeEvent
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class AwaitingOperator(AskingOperator):
         :param refused_at: how far the data reached when Stripe said that it was not there.
         :param refusal: Stripe's words.
         """
-        from airflow_reportrun.readiness import covered, data_wanted
+        from airflow_reportrun.question.readiness import covered, data_wanted
 
         looks = self.wait_for_data or self.on_missing_data != "fail"
         if not looks or "interval_end" not in asked.bounds:
@@ -63,9 +63,9 @@ class AwaitingOperator(AskingOperator):
 
     def _wait_for_data(self, report_type: str, until: int, memory: Memory, refusal: str | None) -> int:
         """Return how far the data reaches when it reaches far enough."""
-        from airflow_reportrun.reporting.polling import Watch
         from airflow_reportrun.triggers import StripeReportTypeTrigger
-        from airflow_reportrun.waiting import DataReaches, wait
+        from airflow_reportrun.waiting.loop import DataReaches, wait
+        from airflow_reportrun.waiting.pace import Watch
 
         now = time.time()
         deadline = memory.first_try + (self.settle + self.data_timeout).total_seconds()

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.operators.landing import LandingOperator
-from airflow_reportrun.outcomes import given_options
+from airflow_reportrun.operators.finished import LandingOperator
+from airflow_reportrun.tasks.options import given_options
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -64,10 +64,10 @@ class StripeReportDownloadOperator(LandingOperator):
 
     def land(self, context: Context) -> tuple[ReportRun, Landed]:
         """Land the file in its store."""
-        from airflow_reportrun.intervals import timezone
         from airflow_reportrun.landing.destination import BOUNDS, placeholders, resolve_destination
         from airflow_reportrun.landing.report import check_format, land_report
         from airflow_reportrun.landing.stores import place_of
+        from airflow_reportrun.question.intervals import timezone
 
         check_format(self.format, self.column_types)
         run = self.report_run()

@@ -14,19 +14,10 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_reportrun.asked import Asked, preferences, preferred
-from airflow_reportrun.events import ReportRunEvent, ReportTypeEvent
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
 from airflow_reportrun.operators.asking import QUESTION
 from airflow_reportrun.operators.awaiting import AwaitingOperator, require_available
-from airflow_reportrun.outcomes import (
-    airflow_errors,
-    given_options,
-    record_landing,
-    require_rendered,
-    result,
-    set_retry_policy,
-)
+from airflow_reportrun.question.question import Asked, preferences, preferred
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     DataNotReadyError,
@@ -37,15 +28,19 @@ from airflow_reportrun.reporting.parameters import (
     ParameterShape,
     form_encode,
 )
+from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
+from airflow_reportrun.tasks.options import given_options, require_rendered
+from airflow_reportrun.tasks.results import record_landing, result
+from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_reportrun.identity import Identity
-    from airflow_reportrun.intervals import IntervalUnit
     from airflow_reportrun.landing.report import Landed
-    from airflow_reportrun.readiness import OnMissingData
+    from airflow_reportrun.question.intervals import IntervalUnit
+    from airflow_reportrun.question.readiness import OnMissingData
     from airflow_reportrun.reporting.models import ReportRun
+    from airflow_reportrun.submission.idempotency import Identity
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +58,7 @@ class StripeReportRunOperator(AwaitingOperator):
 
     The interval is ``interval_start`` and ``interval_end`` where given, else the unit that ``interval`` names,
     else the data interval of the DAG run, reconstructed from the schedule where Airflow 3 leaves it empty; see
-    :func:`airflow_reportrun.intervals.resolve`. The report is asked for when Stripe's data reaches its end.
+    :func:`airflow_reportrun.question.intervals.resolve`. It is asked for when Stripe's data reaches its end.
 
     A retry, after whatever crash, attaches to the report run of the try before; it creates another one only when
     that one failed. Clearing the task asks for a fresh one.
@@ -231,8 +226,8 @@ class StripeReportRunOperator(AwaitingOperator):
 
     def _submit(self, context: Context) -> tuple[ReportRun, str | None]:
         """Return the report run and where its file goes; whatever can be wrong is found before it is created."""
-        from airflow_reportrun.memory import Memory
-        from airflow_reportrun.submission import submit_or_attach
+        from airflow_reportrun.submission.memory import Memory
+        from airflow_reportrun.submission.submit import submit_or_attach
 
         fresh, memory = self._is_fresh(), Memory.recall(context)
         settings = self.hook.settings
@@ -264,7 +259,7 @@ class StripeReportRunOperator(AwaitingOperator):
 
     def _adopt(self, context: Context, report_run_id: str) -> tuple[ReportRun, str | None]:
         """Return a report run that exists already, if it is what this task would ask for."""
-        from airflow_reportrun.submission import unusable
+        from airflow_reportrun.submission.submit import unusable
 
         run = self.hook.retrieve_report_run(report_run_id)
         asked = self.asked_before(context, run.report_type, run.parameters)
@@ -296,7 +291,7 @@ class StripeReportRunOperator(AwaitingOperator):
             )
 
     def _identity(self, context: Context, asked: Asked, fresh: float | None) -> Identity:
-        from airflow_reportrun.identity import Identity
+        from airflow_reportrun.submission.idempotency import Identity
 
         ti = context["ti"]
         settings = self.hook.settings
@@ -322,9 +317,9 @@ class StripeReportRunOperator(AwaitingOperator):
 
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
         """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""
-        from airflow_reportrun.reporting.polling import Watch
         from airflow_reportrun.triggers import StripeReportRunTrigger
-        from airflow_reportrun.waiting import ReportRunEnds, look, wait
+        from airflow_reportrun.waiting.loop import ReportRunEnds, look, wait
+        from airflow_reportrun.waiting.pace import Watch
 
         if run.status.is_terminal:
             return ReportRunEvent.ended(run)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_reportrun.operators.landing import LandingOperator
-from airflow_reportrun.outcomes import given_options
+from airflow_reportrun.operators.finished import LandingOperator
 from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.tasks.options import given_options
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

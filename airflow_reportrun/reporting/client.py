@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, Retrying
 from airflow_reportrun.reporting import endpoints
 from airflow_reportrun.reporting.errors import UnexpectedResponseError
 from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportType
-from airflow_reportrun.reporting.retries import RetryPolicy
+from airflow_reportrun.reporting.resending import RetryPolicy
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.endpoints import Request, Response

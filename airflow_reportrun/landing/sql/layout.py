@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 
 if TYPE_CHECKING:
-    from airflow_reportrun.landing.columns import Column
+    from airflow_reportrun.landing.formats.columns import Column
     from airflow_reportrun.landing.manifest import Manifest, Subject
     from airflow_reportrun.landing.sql.databases import Database
 

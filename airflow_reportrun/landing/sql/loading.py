@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from airflow_reportrun.landing import typed
-from airflow_reportrun.landing.columns import Column, columns_of
+from airflow_reportrun.landing.formats import typed
+from airflow_reportrun.landing.formats.columns import Column, columns_of
 from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from airflow_reportrun.landing.columns import check_column_types, columns_of
-from airflow_reportrun.landing.files import LocalFile
+from airflow_reportrun.landing.formats.columns import check_column_types, columns_of
 from airflow_reportrun.landing.manifest import Manifest, iso
 from airflow_reportrun.landing.report import (
     Contents,
@@ -24,6 +23,7 @@ from airflow_reportrun.landing.report import (
     say_newer,
 )
 from airflow_reportrun.landing.sql.loading import landed, load
+from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
@@ -58,7 +58,8 @@ def land_in_table(
     :param run: a succeeded one.
     :param warehouse: of the database.
     :param table: ``table`` or ``schema.table``.
-    :param column_types: kinds by column name that overrule the table of :mod:`~airflow_reportrun.landing.columns`.
+    :param column_types: kinds by column name that overrule
+        :mod:`~airflow_reportrun.landing.formats.columns`.
     :param on_overlap: see :func:`~airflow_reportrun.landing.sql.loading.load`.
     :raises ReportRunFailedError: when the run failed.
     :raises ReportNotReadyError: when the run has no file yet.

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:
-    from airflow_reportrun.landing.columns import Column
+    from airflow_reportrun.landing.formats.columns import Column
 
 LOCK_TIMEOUT = 3600
 """Seconds that a landing waits for others into the same table, where the database knows such a limit."""

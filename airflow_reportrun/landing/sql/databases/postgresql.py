@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from airflow_reportrun.landing.sql.databases.general import LOCK_TIMEOUT, OPTIONS, Database, seconds
 
 if TYPE_CHECKING:
-    from airflow_reportrun.landing.columns import Column
+    from airflow_reportrun.landing.formats.columns import Column
 
 _ROWS_AT_ONCE = 1 << 14  # of what is written for COPY: with fewer it takes longer
 

@@ -16,7 +16,7 @@ from airflow_reportrun.landing.sql.databases.general import LOCK_TIMEOUT, OPTION
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_reportrun.landing.columns import Column
+    from airflow_reportrun.landing.formats.columns import Column
 
 
 class SQLite(Database):

@@ -14,7 +14,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_reportrun.memory import Memory, Submission
 from airflow_reportrun.reporting.errors import (
     APIError,
     DataNotReadyError,
@@ -22,14 +21,15 @@ from airflow_reportrun.reporting.errors import (
     ReportingError,
     ServerError,
 )
+from airflow_reportrun.submission.memory import Memory, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_reportrun.identity import Identity
     from airflow_reportrun.reporting.client import ReportingClient
     from airflow_reportrun.reporting.models import ReportRun
     from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters
+    from airflow_reportrun.submission.idempotency import Identity
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def unusable(run: ReportRun, now: float, earliest: float = 0.0) -> str | None:
 
     :param run: as it is now.
     :param now: epoch seconds.
-    :param earliest: see :class:`~airflow_reportrun.memory.Memory`.
+    :param earliest: see :class:`~airflow_reportrun.submission.memory.Memory`.
     """
     if run.created < earliest:
         return "is older than this task instance, and belongs to a deleted one of the same name"

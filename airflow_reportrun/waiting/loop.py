@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from airflow_reportrun.events import Event, ReportRunEvent, ReportTypeEvent
 from airflow_reportrun.reporting import endpoints
 from airflow_reportrun.reporting.errors import ReportingError
+from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
     from airflow_reportrun.reporting.endpoints import Request
     from airflow_reportrun.reporting.models import ReportRun, ReportType
-    from airflow_reportrun.reporting.polling import Watch
+    from airflow_reportrun.waiting.pace import Watch
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airflow_reportrun.reporting.endpoints import Response, require_success
 from airflow_reportrun.reporting.errors import DownloadError, ReportingError
-from airflow_reportrun.transport import answer_of, head_of, pieces, reader_of
+from airflow_reportrun.wire.transport import answer_of, head_of, pieces, reader_of
 
 if TYPE_CHECKING:
     import requests
 
-    from airflow_reportrun.reporting.retries import Tries
+    from airflow_reportrun.reporting.resending import Tries
 
 T = TypeVar("T")
 

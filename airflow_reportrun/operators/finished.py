@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_reportrun.outcomes import airflow_errors, record_landing, require_rendered, result, set_retry_policy
 from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
+from airflow_reportrun.tasks.options import require_rendered
+from airflow_reportrun.tasks.results import record_landing, result
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

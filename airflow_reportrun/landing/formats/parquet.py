@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from io import RawIOBase
 from typing import Any, BinaryIO
 
-from airflow_reportrun.landing import typed
-from airflow_reportrun.landing.columns import MAX_DECIMALS, MAX_DIGITS, Column, columns_of
+from airflow_reportrun.landing.formats import typed
+from airflow_reportrun.landing.formats.columns import MAX_DECIMALS, MAX_DIGITS, Column, columns_of
 from airflow_reportrun.reporting.errors import MoreDecimalsError
 
 # Of typed first: without pyarrow it says what to install.
-from airflow_reportrun.landing.typed import Converter  # isort: skip
+from airflow_reportrun.landing.formats.typed import Converter  # isort: skip
 import pyarrow as pa  # isort: skip
 import pyarrow.compute as pc  # isort: skip
 import pyarrow.parquet  # isort: skip

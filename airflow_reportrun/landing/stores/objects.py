@@ -1,9 +1,4 @@
-"""Where a landed report lies. In whichever store, a reader sees the whole old file or the whole new one.
-
-Locally a temporary file is synced and renamed (`files`). An object store shows an object when its upload is
-completed, so there the bytes go to the final key and completing is the last step. Nothing is ever moved, which on
-an object store is a copy and a deletion.
-"""
+"""Objects in the stores of Amazon, Google and Azure, published by completing their upload and never moved."""
 
 from __future__ import annotations
 
@@ -12,14 +7,11 @@ import io
 import logging
 import re
 import traceback
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
+from airflow_reportrun.landing.stores.place import Place, Replacement
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
 
 if TYPE_CHECKING:
@@ -28,90 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OBJECT_STORES = ("s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "adl")
-"""Schemes of the stores where an object is seen when its upload is completed, and not before."""
-
 UPLOAD_SIZE = 8 * 1024 * 1024
 """Bytes that go up at a time, and are in memory."""
-
-
-@dataclass
-class Replacement:
-    """A file on its way into a place.
-
-    :param file: to be written, in order.
-    :param wanted: set to False to leave the place as it is.
-    :param last: called when all is written that can be, right before it is published.
-    :param mark: of the new contents (see :meth:`Place.mark`), where it is known before anybody sees them.
-    """
-
-    file: BinaryIO
-    wanted: bool = True
-    last: Callable[[], None] = lambda: None
-    mark: object = None
-
-
-class Place(ABC):
-    """One file in some store, whether it is there or not.
-
-    :param url: what users call it; a local path is one without a scheme.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def __str__(self) -> str:
-        return self.url
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return PurePosixPath(self.url).name
-
-    @property
-    def uri(self) -> str:
-        """What an asset of this place is called: without the connection, which others may know by another id."""
-        parts = urlsplit(self.url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-    @abstractmethod
-    def beside(self, name: str) -> Place:
-        """Return the place of another name in the same folder."""
-
-    @abstractmethod
-    def require_space(self, size: int) -> None:
-        """Refuse a file of so many bytes where there surely is no room for it; writes nothing.
-
-        :raises DownloadError: when fewer bytes are free.
-        """
-
-    @abstractmethod
-    def read(self) -> bytes | None:
-        """Return the contents, None where there are none."""
-
-    @abstractmethod
-    def remove(self) -> None:
-        """Remove what is there, if anything is."""
-
-    @abstractmethod
-    def has(self, size: int | None, sha256: str | None, etag: str | None) -> bool:
-        """Tell whether these contents are there, without transferring them."""
-
-    def etag(self) -> str | None:
-        """Return what the store calls the contents, None where it has no such name."""
-        return None
-
-    @abstractmethod
-    def mark(self) -> object:
-        """Return what differs when somebody else has written here meanwhile."""
-
-    @abstractmethod
-    def replaced(self) -> AbstractContextManager[Replacement]:
-        """Give something to write that becomes the contents at the end, and never after an exception."""
-
-    @abstractmethod
-    def errors(self) -> AbstractContextManager[None]:
-        """Turn the store's errors into a StoreError."""
 
 
 class StoredObject(Place):
@@ -264,42 +174,3 @@ def _give_up(file: Any) -> None:
         file.discard()
     with suppress(AttributeError):
         file.closed = True
-
-
-def place_of(url: str) -> Place:
-    """Return the place that a destination names; nothing is asked of the store.
-
-    :param url: an absolute local path, or what ObjectStoragePath takes, such as ``s3://conn_id@bucket/key``.
-    :raises ConfigurationError: when the connection is missing, no provider is installed that knows the scheme, or
-        the store can't publish a file at once.
-    """
-    from airflow_reportrun.landing.files import LocalFile
-
-    parts = urlsplit(url)
-    if not parts.scheme:
-        return LocalFile(Path(url))
-    if parts.scheme == "memory":  # of which Airflow knows nothing
-        from fsspec.implementations.memory import MemoryFileSystem
-
-        memory = MemoryFileSystem()
-        return MemoryObject(url, memory, memory._strip_protocol(url))
-    if parts.scheme not in OBJECT_STORES:
-        raise ConfigurationError(
-            f"destination {url!r}: a report is published at once, which can be done on local paths and on "
-            f"{', '.join(f'{scheme}://' for scheme in OBJECT_STORES)}."
-        )
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
-
-    conn_id = parts.netloc.rpartition("@")[0]
-    try:
-        if conn_id:  # a missing one would be passed over, and the worker's own credentials taken
-            BaseHook.get_connection(conn_id)
-        path = ObjectStoragePath(url)
-        return StoredObject(url, path.fs, path.path)
-    except AirflowNotFoundException:
-        raise ConfigurationError(f"destination {url!r}: there is no Airflow connection {conn_id!r}.") from None
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(
-            f"destination {url!r}: {error}. The scheme needs its provider, such as "
-            "apache-airflow-providers-amazon[s3fs] for s3://."
-        ) from error

@@ -28,12 +28,12 @@ CLOCK_SKEW = 300.0
 class Submission:
     """What a task instance asked Stripe for; kept from before the request on.
 
-    :param scope: see :class:`~airflow_reportrun.identity.Identity`.
+    :param scope: see :class:`~airflow_reportrun.submission.idempotency.Identity`.
     :param stripe_account: the account that was acted as.
     :param livemode: whether the key was one for live data, None where that isn't known.
     :param report_type: what was asked for.
     :param parameters: by Stripe's names, as JSON.
-    :param attempt: see :meth:`~airflow_reportrun.identity.Identity.idempotency_key`.
+    :param attempt: see :meth:`~airflow_reportrun.submission.idempotency.Identity.idempotency_key`.
     :param idempotency_key: as it was sent.
     :param report_run_id: ``frr_…``; None while no answer has arrived.
     :param request_id: ``req_…``, the request that created the run.

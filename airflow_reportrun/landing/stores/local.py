@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from airflow_reportrun.landing.stores import Place, Replacement
+from airflow_reportrun.landing.stores.place import Place, Replacement
 from airflow_reportrun.reporting.errors import DownloadError, StoreError
 
 

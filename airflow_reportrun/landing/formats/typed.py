@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from airflow_reportrun.landing.columns import Column
+from airflow_reportrun.landing.formats.columns import Column
 from airflow_reportrun.landing.structure import last_end
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
 

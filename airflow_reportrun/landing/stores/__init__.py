@@ -1,0 +1,59 @@
+"""Where a landed report lies. In whichever store, a reader sees the whole old file or the whole new one.
+
+Locally a temporary file is synced and renamed (``local``). An object store shows an object when its upload is
+completed, so there the bytes go to the final key and completing is the last step (``objects``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from airflow_reportrun.reporting.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.landing.stores.place import Place
+
+OBJECT_STORES = ("s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "adl")
+"""Schemes of the stores where an object is seen when its upload is completed, and not before."""
+
+
+def place_of(url: str) -> Place:
+    """Return the place that a destination names; nothing is asked of the store.
+
+    :param url: an absolute local path, or what ObjectStoragePath takes, such as ``s3://conn_id@bucket/key``.
+    :raises ConfigurationError: when the connection is missing, no provider is installed that knows the scheme, or
+        the store can't publish a file at once.
+    """
+    from airflow_reportrun.landing.stores.local import LocalFile
+    from airflow_reportrun.landing.stores.objects import MemoryObject, StoredObject
+
+    parts = urlsplit(url)
+    if not parts.scheme:
+        return LocalFile(Path(url))
+    if parts.scheme == "memory":  # of which Airflow knows nothing
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        memory = MemoryFileSystem()
+        return MemoryObject(url, memory, memory._strip_protocol(url))
+    if parts.scheme not in OBJECT_STORES:
+        raise ConfigurationError(
+            f"destination {url!r}: a report is published at once, which can be done on local paths and on "
+            f"{', '.join(f'{scheme}://' for scheme in OBJECT_STORES)}."
+        )
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
+
+    conn_id = parts.netloc.rpartition("@")[0]
+    try:
+        if conn_id:  # a missing one would be passed over, and the worker's own credentials taken
+            BaseHook.get_connection(conn_id)
+        path = ObjectStoragePath(url)
+        return StoredObject(url, path.fs, path.path)
+    except AirflowNotFoundException:
+        raise ConfigurationError(f"destination {url!r}: there is no Airflow connection {conn_id!r}.") from None
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"destination {url!r}: {error}. The scheme needs its provider, such as "
+            "apache-airflow-providers-amazon[s3fs] for s3://."
+        ) from error

@@ -1,0 +1,90 @@
+"""One file in some store, and how it comes to be there: what local disks and object stores have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Replacement:
+    """A file on its way into a place.
+
+    :param file: to be written, in order.
+    :param wanted: set to False to leave the place as it is.
+    :param last: called when all is written that can be, right before it is published.
+    :param mark: of the new contents (see :meth:`Place.mark`), where it is known before anybody sees them.
+    """
+
+    file: BinaryIO
+    wanted: bool = True
+    last: Callable[[], None] = lambda: None
+    mark: object = None
+
+
+class Place(ABC):
+    """One file in some store, whether it is there or not.
+
+    :param url: what users call it; a local path is one without a scheme.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.url).name
+
+    @property
+    def uri(self) -> str:
+        """What an asset of this place is called: without the connection, which others may know by another id."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    @abstractmethod
+    def beside(self, name: str) -> Place:
+        """Return the place of another name in the same folder."""
+
+    @abstractmethod
+    def require_space(self, size: int) -> None:
+        """Refuse a file of so many bytes where there surely is no room for it; writes nothing.
+
+        :raises DownloadError: when fewer bytes are free.
+        """
+
+    @abstractmethod
+    def read(self) -> bytes | None:
+        """Return the contents, None where there are none."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove what is there, if anything is."""
+
+    @abstractmethod
+    def has(self, size: int | None, sha256: str | None, etag: str | None) -> bool:
+        """Tell whether these contents are there, without transferring them."""
+
+    def etag(self) -> str | None:
+        """Return what the store calls the contents, None where it has no such name."""
+        return None
+
+    @abstractmethod
+    def mark(self) -> object:
+        """Return what differs when somebody else has written here meanwhile."""
+
+    @abstractmethod
+    def replaced(self) -> AbstractContextManager[Replacement]:
+        """Give something to write that becomes the contents at the end, and never after an exception."""
+
+    @abstractmethod
+    def errors(self) -> AbstractContextManager[None]:
+        """Turn the store's errors into a StoreError."""

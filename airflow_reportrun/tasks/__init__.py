@@ -1,0 +1,1 @@
+"""Between a task and Airflow: its options, its failures, its results."""
