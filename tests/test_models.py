@@ -47,7 +47,10 @@ def test_reads_a_report_run_with_its_file() -> None:
 def test_a_failed_run_says_why(said: str | None, reason: str) -> None:
     """In Stripe's words, where there are any."""
     run = ReportRun.from_api({**RUN, "status": "failed", "result": None, "error": said})
-    assert str(ReportRunFailedError(run)) == f"Report run frr_1 (balance.summary.1) failed: {reason}"
+    assert (
+        str(ReportRunFailedError(run.id, run.report_type, run.error))
+        == f"Report run frr_1 (balance.summary.1) failed: {reason}"
+    )
 
 
 def test_reads_a_pending_run_and_passes_over_what_stripe_adds() -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from airflow_reportrun import sensors, triggers
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.operators import StripeReportRunOperator, awaiting
+from airflow_reportrun.operators import StripeReportRunOperator
+from airflow_reportrun.operators import run as run_module
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.resending import RetryPolicy
@@ -329,7 +330,7 @@ def stripe_sandbox(_scripted: Scripted) -> Scripted:
 def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
     monkeypatch.setattr(sensors, "SHORTEST_POKE_INTERVAL", 0.0)
-    monkeypatch.setattr(awaiting, "DATA_POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(run_module, "DATA_POLL_INTERVAL", 0.0)
     for client in (ReportingClient, AsyncReportingClient):
         monkeypatch.setattr(client, "retry_policy", RetryPolicy(max_tries=1))
 

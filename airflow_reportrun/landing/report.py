@@ -86,7 +86,7 @@ def finished_file(run: ReportRun) -> File:
     :raises ReportNotReadyError: when the run has no file yet.
     """
     if run.status == run.status.FAILED:
-        raise ReportRunFailedError(run)
+        raise ReportRunFailedError(run.id, run.report_type, run.error)
     if run.result is None:
         raise ReportNotReadyError(
             f"Report run {run.id} is {run.status} and has no file yet; wait for it with StripeReportRunSensor."

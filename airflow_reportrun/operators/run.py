@@ -6,41 +6,51 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
+    AirflowSkipException,
+    BaseOperator,
     conf,
 )
 
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
-from airflow_reportrun.operators.asking import QUESTION
-from airflow_reportrun.operators.awaiting import AwaitingOperator, require_available
-from airflow_reportrun.question.question import Asked, preferences, preferred
+from airflow_reportrun.question.question import Question, bounds_of
+from airflow_reportrun.question.report_types import preferences, preferred
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
+    DataMissingError,
     DataNotReadyError,
     ReportExpiredError,
+    ReportingError,
     ReportRunFailedError,
 )
-from airflow_reportrun.reporting.parameters import (
-    ParameterShape,
-    form_encode,
-)
+from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
-from airflow_reportrun.tasks.options import given_options, require_rendered
+from airflow_reportrun.tasks.options import (
+    given_options,
+    positive,
+    require_livemode,
+    require_rendered,
+    truth,
+    word,
+)
 from airflow_reportrun.tasks.results import record_landing, result
 from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from pendulum import DateTime
 
+    from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.question.intervals import IntervalUnit
     from airflow_reportrun.question.readiness import OnMissingData
     from airflow_reportrun.reporting.models import ReportRun
-    from airflow_reportrun.submission.idempotency import Identity
+    from airflow_reportrun.submission.memory import Memory
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +62,25 @@ DEFAULT_TIMEOUT = timedelta(hours=12)
 DEFAULT_DATA_TIMEOUT = timedelta(days=3)
 """Stripe has a UTC day complete by noon of the next one, and a day of another zone perhaps a day later."""
 
+DATA_POLL_INTERVAL = 60.0
+"""Seconds between looks at a report type at first: its data moves on about twice a day."""
 
-class StripeReportRunOperator(AwaitingOperator):
+QUESTION = (
+    "report_type",
+    "interval_start",
+    "interval_end",
+    "columns",
+    "connected_account",
+    "currency",
+    "payout",
+    "reporting_category",
+    "timezone",
+    "parameters",
+)
+"""The options that say what to ask for; a retry that knows what was asked for does without them."""
+
+
+class StripeReportRunOperator(BaseOperator):
     """Create a report run for the interval of the DAG run, once, and wait for it.
 
     The interval is ``interval_start`` and ``interval_end`` where given, else the unit that ``interval`` names,
@@ -163,10 +190,10 @@ class StripeReportRunOperator(AwaitingOperator):
             )
         if on_missing_data not in (known := ("fail", "skip", "clip")):
             raise ValueError(f"on_missing_data is one of {', '.join(known)}, not {on_missing_data!r}")
-        self.timeout = _positive("timeout", timeout)
-        self.data_timeout = _positive("data_timeout", data_timeout)
-        self.poll_interval = _positive("poll_interval", poll_interval).total_seconds()
-        self.settle = _positive("settle", settle) if settle else timedelta(0)
+        self.timeout = positive("timeout", timeout)
+        self.data_timeout = positive("data_timeout", data_timeout)
+        self.poll_interval = positive("poll_interval", poll_interval).total_seconds()
+        self.settle = positive("settle", settle) if settle else timedelta(0)
         self.report_type = report_type
         self.interval_start = interval_start
         self.interval_end = interval_end
@@ -197,7 +224,7 @@ class StripeReportRunOperator(AwaitingOperator):
         """Create the report run or attach to it, and wait; see the class."""
         with airflow_errors():
             require_rendered(self, [name for name in self._given if name not in QUESTION])
-            adopted = _word(self.report_run_id)
+            adopted = word(self.report_run_id)
             run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
         self._waits_for = run.id
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
@@ -210,7 +237,7 @@ class StripeReportRunOperator(AwaitingOperator):
     def execute_when_available(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has seen the data."""
         arrived = ReportTypeEvent.from_payload(event)
-        require_available(arrived, arrived.resume.get("refusal"))
+        _require_available(arrived, arrived.resume.get("refusal"))
         return self.execute(context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,96 +251,187 @@ class StripeReportRunOperator(AwaitingOperator):
         if self._waits_for:
             log.info("Report run %s goes on at Stripe; a retry will attach to it.", self._waits_for)
 
+    @cached_property
+    def hook(self) -> StripeReportingHook:
+        """The hook of this task."""
+        from airflow_reportrun.hooks import StripeReportingHook
+
+        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+
+    # The steps, in their order: a question, its data, the report run, the wait, the landing.
+
+    def _ask(self, context: Context, report_type: str) -> Question:
+        """Return what the options ask for, checked."""
+        require_rendered(self, self._given)
+        shape = self.parameter_shape or shape_of(report_type)
+        bounds = bounds_of(
+            context,
+            shape,
+            interval_start=self.interval_start,
+            interval_end=self.interval_end,
+            interval=self.interval,
+        )
+        return self._about(report_type, shape, bounds)
+
+    def _about(self, report_type: str, shape: ParameterShape, bounds: Mapping[str, DateTime]) -> Question:
+        """Return what the options ask for about a span of time, checked."""
+        parameters = ReportParameters(
+            columns=self.columns or (),
+            connected_account=self.connected_account,
+            currency=self.currency,
+            payout=self.payout,
+            reporting_category=self.reporting_category,
+            timezone=self.timezone,
+            extra={} if self.parameters is None else self.parameters,
+            **{name: bound.int_timestamp for name, bound in bounds.items()},
+        )
+        parameters.check(shape)
+        form_encode(parameters.as_dict())
+        return Question.of(report_type, shape, bounds, parameters, **self._where())
+
+    def _asked_before(self, context: Context, report_type: str, parameters: Mapping[str, Any]) -> Question:
+        return Question.asked_before(context, report_type, parameters, **self._where())
+
+    def _where(self) -> dict[str, Any]:
+        account = None if self.destination is None else self.hook.settings.stripe_account
+        return {"destination": self.destination, "stripe_account": account}
+
+    def _differences(self, context: Context, before: Question) -> str:
+        """Return in words how a report run differs from what the options ask for now, empty where it doesn't."""
+        given = preferences(self.report_type)
+        now = self._ask(context, before.report_type if before.report_type in given else given[0])
+        clipped = (
+            self.on_missing_data == "clip"
+            and before.shape is now.shape is ParameterShape.INTERVAL
+            and before.bounds["interval_start"] > now.bounds["interval_start"]
+        )
+        ignored = {"interval_start"} if clipped else set[str]()
+        return now.differences(before.report_type, before.parameters.as_dict(), ignored=ignored)
+
+    def _warn_of_differences(self, context: Context, before: Question) -> None:
+        """Say how what was asked for before differs from what the options ask for now."""
+        try:
+            differences = self._differences(context, before)
+        except ReportingError as error:
+            differences = f"which can't be asked for: {error}"
+        if differences:
+            log.warning(
+                "The task asks for something else than in its first submission (%s). The first one counts; "
+                "clear the task to ask anew.",
+                differences,
+            )
+
+    def _when_available(
+        self, question: Question, memory: Memory, refused_at: int | None, refusal: str | None
+    ) -> tuple[Question, int | None]:
+        """Return what to ask for, and how far the data reaches, once it reaches far enough.
+
+        A deferrable task comes back in ``execute_when_available`` instead.
+
+        :param refused_at: how far the data reached when Stripe said that it was not there.
+        :param refusal: Stripe's words.
+        """
+        from airflow_reportrun.question.readiness import covered, data_wanted
+
+        looks = self.wait_for_data or self.on_missing_data != "fail"
+        if not looks or "interval_end" not in question.bounds:
+            return question, None
+        report_type = self.hook.retrieve_report_type(question.report_type)
+        try:
+            bounds = covered(question.bounds, report_type, self.on_missing_data)
+        except DataMissingError as error:
+            if self.on_missing_data == "fail":
+                raise
+            raise AirflowSkipException(str(error)) from error
+        reaches, wanted = report_type.data_available_end, data_wanted(bounds, self.settle)
+        if refused_at is not None:
+            wanted = max(wanted, refused_at + 1)
+        if self.wait_for_data and reaches < wanted:
+            reaches = self._wait_for_data(question.report_type, wanted, memory, refusal)
+        if bounds != question.bounds:
+            question = self._about(question.report_type, question.shape, bounds)
+        return question, reaches
+
+    def _wait_for_data(self, report_type: str, until: int, memory: Memory, refusal: str | None) -> int:
+        """Return how far the data reaches when it reaches far enough."""
+        from airflow_reportrun.triggers import StripeReportTypeTrigger
+        from airflow_reportrun.waiting.loop import DataReaches, wait
+        from airflow_reportrun.waiting.pace import Watch
+
+        now = time.time()
+        deadline = memory.first_try + (self.settle + self.data_timeout).total_seconds()
+        poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
+        if self.deferrable and now < deadline:
+            log.info("Waiting in the triggerer for the data of %s.", report_type)
+            trigger = StripeReportTypeTrigger.waiting_from_now(
+                report_type=report_type,
+                until=until,
+                deadline=deadline,
+                since=now,
+                poll_interval=poll_interval,
+                stripe_conn_id=self.stripe_conn_id,
+                stripe_account=self.stripe_account,
+                resume={"refusal": refusal},
+            )
+            self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
+        event = wait(self.hook, DataReaches(report_type, until), Watch(now, deadline, poll_interval))
+        return _require_available(event, refusal)
+
     def _submit(self, context: Context) -> tuple[ReportRun, str | None]:
         """Return the report run and where its file goes; whatever can be wrong is found before it is created."""
+        from airflow_reportrun.submission.idempotency import Identity
         from airflow_reportrun.submission.memory import Memory
         from airflow_reportrun.submission.submit import submit_or_attach
 
-        fresh, memory = self._is_fresh(), Memory.recall(context)
+        fresh, memory = truth("fresh", self.fresh), Memory.recall(context)
         settings = self.hook.settings
         memory.forget_others(settings.idempotency_scope, settings.stripe_account, settings.livemode)
         refused_at, refusal = None, None
         while True:
             seen = None
             if memory.submission is not None:
-                asked = self.asked_before(context, memory.submission.report_type, memory.submission.parameters)
-                self.warn_of_differences(context, asked)
+                question = self._asked_before(context, memory.submission.report_type, memory.submission.parameters)
+                self._warn_of_differences(context, question)
             else:
-                asked = self.asked_now(context, preferred(self.hook, preferences(self.report_type)))
-            self._check_livemode(asked.report_type)
+                question = self._ask(context, preferred(self.hook, preferences(self.report_type)))
+            require_livemode(self.hook, question.report_type, self.expect_livemode)
             if memory.submission is None:
-                self.require_free(asked)
-                asked, seen = self.when_available(asked, memory, refused_at, refusal)
-            identity = self._identity(context, asked, memory.began if fresh else None)
+                if self.on_missing_data != "clip":
+                    question.require_free(self.hook.settings)
+                question, seen = self._when_available(question, memory, refused_at, refusal)
+            identity = Identity.of(context, self.hook.settings, question, memory.began if fresh else None)
             try:
-                run = submit_or_attach(self.hook, identity, asked.parameters, shape=asked.shape, memory=memory)
+                run = submit_or_attach(
+                    self.hook, identity, question.parameters, shape=question.shape, memory=memory
+                )
             except DataNotReadyError as error:
-                if not self.wait_for_data or "interval_end" not in asked.bounds:
+                if not self.wait_for_data or "interval_end" not in question.bounds:
                     raise
                 log.warning("Stripe does not have the data yet: %s", error)
                 # To ask again before the data has moved on would spend an attempt on the same answer.
-                refused_at = seen or self.hook.retrieve_report_type(asked.report_type).data_available_end
+                refused_at = seen or self.hook.retrieve_report_type(question.report_type).data_available_end
                 refusal = str(error)
             else:
-                return run, asked.destination
+                return run, question.destination
 
     def _adopt(self, context: Context, report_run_id: str) -> tuple[ReportRun, str | None]:
         """Return a report run that exists already, if it is what this task would ask for."""
         from airflow_reportrun.submission.submit import unusable
 
         run = self.hook.retrieve_report_run(report_run_id)
-        asked = self.asked_before(context, run.report_type, run.parameters)
-        self._check_livemode(asked.report_type)
-        if differences := self.differences(context, asked):
+        question = self._asked_before(context, run.report_type, run.parameters)
+        require_livemode(self.hook, question.report_type, self.expect_livemode)
+        if differences := self._differences(context, question):
             raise ConfigurationError(
                 f"Report run {run.id} is not what this task asks for ({differences}). "
                 "StripeReportRunSensor and StripeReportDownloadOperator take any run."
             )
         if run.status == run.status.FAILED:
-            raise ReportRunFailedError(run)
+            raise ReportRunFailedError(run.id, run.report_type, run.error)
         if reason := unusable(run, time.time()):
             raise ConfigurationError(f"Report run {run.id} {reason}; leave out report_run_id to ask for another.")
         log.info("Adopted report run %s, which is %s.", run.id, run.status)
-        return run, asked.destination
-
-    def _check_livemode(self, report_type: str) -> None:
-        """Refuse the wrong kind of key: figures of a test account must not close anybody's books."""
-        if self.expect_livemode is None:
-            return
-        livemode = self.hook.settings.livemode
-        if livemode is None:
-            livemode = self.hook.retrieve_report_type(report_type).livemode
-        if livemode is not self.expect_livemode:
-            has, wants = ("live", "test") if livemode else ("test", "live")
-            raise ConfigurationError(
-                f"Connection {self.stripe_conn_id!r} has a {has} key, and this task expects {wants} data "
-                f"(expect_livemode={self.expect_livemode}). Nothing was created."
-            )
-
-    def _identity(self, context: Context, asked: Asked, fresh: float | None) -> Identity:
-        from airflow_reportrun.submission.idempotency import Identity
-
-        ti = context["ti"]
-        settings = self.hook.settings
-        return Identity(
-            scope=settings.idempotency_scope,
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-            map_index=-1 if ti.map_index is None else ti.map_index,
-            max_tries=ti.max_tries,
-            stripe_account=settings.stripe_account,
-            livemode=settings.livemode,
-            report_type=asked.report_type,
-            parameters=dict(form_encode(asked.parameters.as_dict())),
-            fresh=fresh,
-        )
-
-    def _is_fresh(self) -> bool:
-        word = _word(self.fresh).lower()
-        if word not in ("true", "false", ""):
-            raise ConfigurationError(f"fresh is True or False, not {self.fresh!r}.")
-        return word == "true"
+        return run, question.destination
 
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
         """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""
@@ -371,15 +489,13 @@ class StripeReportRunOperator(AwaitingOperator):
         return result(run, request_id=resume.get("request_id"), landed=landed)
 
 
-def _positive(name: str, span: timedelta | float) -> timedelta:
-    """Return a span of time that was given as a timedelta or in seconds."""
-    found = span if isinstance(span, timedelta) else timedelta(seconds=span)
-    if found <= timedelta(0):
-        raise ValueError(f"{name} is positive, not {span!r}")
-    return found
-
-
-def _word(rendered: object) -> str:
-    """Return what a template came to, empty for nothing."""
-    word = str(rendered).strip()
-    return "" if word == "None" else word
+def _require_available(event: ReportTypeEvent, refusal: str | None) -> int:
+    """Return how far the data reaches, or fail: the deadline counts over all tries, so a retry would not help."""
+    if event.availability is None:
+        advice = (
+            " A longer data_timeout= waits for it; it counts from the first try of the task, before Airflow 3.3"
+            " from the start of the DAG run."
+        )
+        said = f" Stripe had said: {refusal}" if refusal else ""
+        raise AirflowFailException(f"{event.message}{advice if event.outcome == 'timeout' else ''}{said}")
+    return int(event.availability["data_available_end"])

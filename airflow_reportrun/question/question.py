@@ -1,33 +1,32 @@
-"""What a task asks Stripe for: the values, and how to tell two of them apart."""
+"""What a task asks Stripe for, as one value: which report, about which span of time, and where its file goes."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.reporting.errors import ConfigurationError, NoReportTypesError
+from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
     from pendulum import DateTime
 
-    from airflow_reportrun.reporting.client import ReportingClient
-
-log = logging.getLogger(__name__)
+    from airflow_reportrun.question.intervals import IntervalUnit
+    from airflow_reportrun.wire.connection import ConnectionSettings
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A report, and where its file goes.
+class Question:
+    """A report that can be asked for, and where its file goes.
 
     :param report_type: such as ``balance.summary.1``.
     :param shape: what it takes of an interval.
     :param bounds: the interval, or its end alone, by Stripe's names, in the schedule's time zone.
     :param parameters: all that is sent.
-    :param destination: absolute path, None where nothing is to be downloaded.
+    :param destination: absolute path or URL, None where nothing is to be downloaded.
     """
 
     report_type: str
@@ -35,6 +34,50 @@ class Asked:
     bounds: Mapping[str, DateTime]
     parameters: ReportParameters
     destination: str | None
+
+    @classmethod
+    def of(
+        cls,
+        report_type: str,
+        shape: ParameterShape,
+        bounds: Mapping[str, DateTime],
+        parameters: ReportParameters,
+        *,
+        destination: str | None,
+        stripe_account: str | None,
+    ) -> Question:
+        """Return a question whose destination is filled in.
+
+        :param destination: with placeholders, see :mod:`airflow_reportrun.landing.destination`.
+        :param stripe_account: the account that is acted as.
+        :raises ConfigurationError: when no file can go there.
+        """
+        if destination is not None:
+            from airflow_reportrun.landing.destination import placeholders, resolve_destination
+
+            values = placeholders(report_type, parameters.as_dict(), bounds, stripe_account=stripe_account)
+            destination = resolve_destination(destination, values)
+        return cls(report_type, shape, bounds, parameters, destination)
+
+    @classmethod
+    def asked_before(
+        cls, context: Context, report_type: str, parameters: Mapping[str, Any], **where: Any
+    ) -> Question:
+        """Return what a report run was asked for with, whatever a task's options say now.
+
+        :param parameters: by Stripe's names.
+        :param where: as for :meth:`of`.
+        """
+        from airflow_reportrun.question.intervals import instant, timezone
+
+        zone = timezone(context)
+        bounds = {
+            name: instant(name, parameters[name]).in_timezone(zone)
+            for name in ("interval_start", "interval_end")
+            if parameters.get(name) is not None
+        }
+        shape = {0: ParameterShape.PAYOUT, 1: ParameterShape.INTERVAL_END, 2: ParameterShape.INTERVAL}[len(bounds)]
+        return cls.of(report_type, shape, bounds, ReportParameters.from_dict(parameters), **where)
 
     def differences(
         self, report_type: str, parameters: Mapping[str, Any], *, ignored: AbstractSet[str] = frozenset()
@@ -52,41 +95,49 @@ class Asked:
         )
         return ", ".join(f"{name} is {other.get(name)} and not {wanted.get(name)}" for name in different)
 
+    def require_free(self, settings: ConnectionSettings) -> None:
+        """Refuse a destination that is another report's, while none is created for it.
 
-def preferences(given: object) -> list[str]:
-    """Return the report types that will do, the best first.
+        :raises LandingConflictError: see above.
+        """
+        from airflow_reportrun.landing.destination import LATER
+        from airflow_reportrun.landing.manifest import Subject
+        from airflow_reportrun.landing.report import require_free
+        from airflow_reportrun.landing.stores import place_of
 
-    :param given: what the author of a task gave: the id of a report type, or several.
-    :raises ConfigurationError: when it is anything else.
-    """
-    several = [given] if isinstance(given, str) else given
-    if not isinstance(several, Sequence) or not several or not all(isinstance(it, str) and it for it in several):
-        raise ConfigurationError(f"report_type is the id of a report type or several, not {given!r}.")
-    return list(several)
-
-
-def preferred(client: ReportingClient, given: list[str]) -> str:
-    """Return the report type to ask for: of several, the first that the account has.
-
-    :param client: calls Stripe, where there is a choice.
-    :param given: see :func:`preferences`.
-    :raises NoReportTypesError: when the account has none at all yet.
-    :raises ConfigurationError: when it has none of these, naming the versions that it has.
-    """
-    if len(given) == 1:
-        return given[0]
-    available = {it.id for it in client.list_report_types()}
-    if not available:
-        raise NoReportTypesError(
-            "Stripe offers this account no report types. A new account's come within its first day."
+        if self.destination is None or LATER in self.destination:
+            return
+        subject = Subject.of(
+            self.report_type,
+            self.parameters.as_dict(),
+            livemode=bool(settings.livemode),
+            stripe_account=settings.stripe_account,
         )
-    for report_type in given:
-        if report_type in available:
-            log.info("Report type %s is the first that the account has of %s.", report_type, ", ".join(given))
-            return report_type
-    families = {it.rpartition(".")[0] for it in given}
-    similar = ", ".join(sorted(it for it in available if it.rpartition(".")[0] in families))
-    raise ConfigurationError(
-        f"The account has none of the report types {', '.join(given)}; "
-        f"it has {similar or f'{len(available)} others, none of them a version of these'}."
-    )
+        require_free(place_of(self.destination), subject)
+
+
+def bounds_of(
+    context: Context,
+    shape: ParameterShape,
+    *,
+    interval_start: object,
+    interval_end: object,
+    interval: IntervalUnit | None,
+) -> dict[str, DateTime]:
+    """Return what a report type takes of the interval, by Stripe's names, in the schedule's time zone.
+
+    :param interval_start: see :func:`~airflow_reportrun.question.intervals.resolve`, as the other two.
+    """
+    from airflow_reportrun.question.intervals import instant, resolve, timezone
+
+    given = {"interval_start": interval_start, "interval_end": interval_end}
+    if shape is ParameterShape.INTERVAL:
+        found = resolve(context, **given, interval=interval)
+        return {"interval_start": found.start, "interval_end": found.end}
+    if shape is ParameterShape.PAYOUT and interval is not None:
+        raise ConfigurationError("This report type takes payout; leave out interval.")
+    zone = timezone(context)
+    bounds = {name: instant(name, value).in_timezone(zone) for name, value in given.items() if value is not None}
+    if shape is ParameterShape.INTERVAL_END and not bounds:
+        return {"interval_end": resolve(context, interval=interval).end}
+    return bounds

@@ -37,8 +37,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_reportrun.reporting.models import ReportRun
-
 
 class ReportingError(Exception):
     """Anything that this package raises about Stripe's Reporting API."""
@@ -68,12 +66,13 @@ class UnexpectedResponseError(ReportingError):
 
 
 class ReportRunFailedError(ReportingError):
-    """A report run ended as `failed`; ``run.error`` holds Stripe's words."""
+    """A report run ended as `failed`.
 
-    def __init__(self, run: ReportRun) -> None:
-        reason = run.error or "Stripe gave no reason"
-        super().__init__(f"Report run {run.id} ({run.report_type}) failed: {reason}")
-        self.run = run
+    :param reason: Stripe's words.
+    """
+
+    def __init__(self, report_run_id: str, report_type: str, reason: str | None) -> None:
+        super().__init__(f"Report run {report_run_id} ({report_type}) failed: {reason or 'Stripe gave no reason'}")
 
 
 class ReportNotReadyError(ReportingError):

@@ -15,8 +15,8 @@ from .downloads import contents_of
 from .errors import ApiError
 from .events import MOST_TYPES
 from .faults import DataLate, RequestFault, ServerError, Slow
-from .messages import Answer, Call, Contents, Json
-from .parameters import Form, check_availability, find_type, integer, read_run_request, string, strings
+from .messages import Answer, Call, Contents, Form, Json
+from .parameters import check_availability, find_type, integer, read_run_request, string, strings
 
 if TYPE_CHECKING:
     from .events import Event

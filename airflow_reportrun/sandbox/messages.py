@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from .parameters import Form
+from typing import NamedTuple, TypeAlias
 
 Json = Mapping[str, object]
+
+Value: TypeAlias = "str | list[Value] | dict[str, Value]"
+Form: TypeAlias = dict[str, Value]
+"""What a form or a query says: brackets in its names nest."""
 
 CHUNK_BYTES = 1024 * 1024
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
@@ -24,9 +24,7 @@ from .catalogue import CATALOGUE, Availability, ReportType
 
 if TYPE_CHECKING:
     from .business import Books
-
-Value: TypeAlias = "str | list[Value] | dict[str, Value]"
-Form: TypeAlias = dict[str, Value]
+    from .messages import Form, Value
 
 RunParameter = int | str | list[str]
 

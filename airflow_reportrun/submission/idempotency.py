@@ -6,6 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_reportrun.reporting.parameters import form_encode
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_reportrun.question.question import Question
+    from airflow_reportrun.wire.connection import ConnectionSettings
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,26 @@ class Identity:
     report_type: str
     parameters: Mapping[str, str]
     fresh: float | None = None
+
+    @classmethod
+    def of(
+        cls, context: Context, settings: ConnectionSettings, question: Question, fresh: float | None
+    ) -> Identity:
+        """Return who asks, by Airflow's context and the connection, and what."""
+        ti = context["ti"]
+        return cls(
+            scope=settings.idempotency_scope,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=-1 if ti.map_index is None else ti.map_index,
+            max_tries=ti.max_tries,
+            stripe_account=settings.stripe_account,
+            livemode=settings.livemode,
+            report_type=question.report_type,
+            parameters=dict(form_encode(question.parameters.as_dict())),
+            fresh=fresh,
+        )
 
     def idempotency_key(self, attempt: int) -> str:
         """Return the ``Idempotency-Key`` of the attempt: deterministic, and well under Stripe's 255 characters.

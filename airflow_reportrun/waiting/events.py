@@ -72,7 +72,7 @@ class ReportRunEvent(Event):
         return cls(
             outcome="failed" if failed else "succeeded",
             report_run_id=run.id,
-            message=str(ReportRunFailedError(run)) if failed else None,
+            message=str(ReportRunFailedError(run.id, run.report_type, run.error)) if failed else None,
             report_run=describe(run),
         )
 

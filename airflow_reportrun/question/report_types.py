@@ -1,0 +1,53 @@
+"""Which report type to ask for, where a task names several."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from airflow_reportrun.reporting.errors import ConfigurationError, NoReportTypesError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.reporting.client import ReportingClient
+
+log = logging.getLogger(__name__)
+
+
+def preferences(given: object) -> list[str]:
+    """Return the report types that will do, the best first.
+
+    :param given: what the author of a task gave: the id of a report type, or several.
+    :raises ConfigurationError: when it is anything else.
+    """
+    several = [given] if isinstance(given, str) else given
+    if not isinstance(several, Sequence) or not several or not all(isinstance(it, str) and it for it in several):
+        raise ConfigurationError(f"report_type is the id of a report type or several, not {given!r}.")
+    return list(several)
+
+
+def preferred(client: ReportingClient, given: list[str]) -> str:
+    """Return the report type to ask for: of several, the first that the account has.
+
+    :param client: calls Stripe, where there is a choice.
+    :param given: see :func:`preferences`.
+    :raises NoReportTypesError: when the account has none at all yet.
+    :raises ConfigurationError: when it has none of these, naming the versions that it has.
+    """
+    if len(given) == 1:
+        return given[0]
+    available = {it.id for it in client.list_report_types()}
+    if not available:
+        raise NoReportTypesError(
+            "Stripe offers this account no report types. A new account's come within its first day."
+        )
+    for report_type in given:
+        if report_type in available:
+            log.info("Report type %s is the first that the account has of %s.", report_type, ", ".join(given))
+            return report_type
+    families = {it.rpartition(".")[0] for it in given}
+    similar = ", ".join(sorted(it for it in available if it.rpartition(".")[0] in families))
+    raise ConfigurationError(
+        f"The account has none of the report types {', '.join(given)}; "
+        f"it has {similar or f'{len(available)} others, none of them a version of these'}."
+    )
