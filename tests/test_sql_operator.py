@@ -191,8 +191,8 @@ def test_a_cut_download_arrives_whole(stripe_conn: StripeSandbox, warehouse: War
     ("options", "message"),
     [
         ({"table": "a.b.c"}, "table"),
-        ({"on_overlap": "merge"}, "on_overlap"),
-        ({"column_types": {"net": "float"}}, "column_types"),
+        ({"on_overlap": "{{ 'merge' }}"}, "on_overlap"),
+        ({"column_types": {"net": "{{ 'float' }}"}}, "column_types"),
         ({"conn_id": "stripe_default"}, "of type stripe"),
         ({"report_run_id": "file_1"}, "report_run_id"),
     ],
@@ -206,6 +206,27 @@ def test_what_can_not_be_fails_without_a_retry(
     assert message in str(tried.error)
     assert stripe_conn.requests_to("contents") == []
     assert sqlite.query("SELECT count(*) FROM sqlite_master") == [(0,)]
+
+
+@pytest.mark.parametrize("landed_before", [False, True])
+def test_types_for_columns_that_the_report_lacks_change_nothing(warehouse: Warehouse, landed_before: bool) -> None:
+    """Neither table nor row, also where the rows are there already."""
+    run = finished()
+    if landed_before:
+        lands(run)
+    tried = TaskRunner().run(landing(run, column_types={"feee": "money(9)"}))
+    assert tried.state == "failed"
+    assert "columns that the report lacks: feee. It has fee" in str(tried.error)
+    if landed_before:
+        assert ids(warehouse) == sorted(row["balance_transaction_id"] for row in contents(run))
+    else:
+        with pytest.raises(Exception, match="activity"):
+            ids(warehouse)
+
+
+def test_one_mapping_of_types_may_serve_several_reports(warehouse: Warehouse) -> None:
+    """What another report has is said, and no error."""
+    lands(finished(columns=["balance_transaction_id", "net"]), column_types={"fee": "money(9)", "net": "text"})
 
 
 def _renamed(options: dict[str, Any]) -> dict[str, Any]:

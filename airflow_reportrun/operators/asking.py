@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_reportrun.question.question import Asked, preferences
-from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
+from airflow_reportrun.reporting.errors import OTHER_SHAPE, ConfigurationError, ReportingError
 from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
 from airflow_reportrun.tasks.options import require_rendered
 
@@ -162,7 +162,7 @@ class AskingOperator(BaseOperator):
             found = resolve(context, **given, interval=self.interval)
             return {"interval_start": found.start, "interval_end": found.end}
         if shape is ParameterShape.PAYOUT and self.interval is not None:
-            raise ConfigurationError("This report type takes payout; leave out interval.")
+            raise ConfigurationError(f"This report type takes payout; leave out interval. {OTHER_SHAPE}")
         zone = timezone(context)
         bounds = {
             name: instant(name, value).in_timezone(zone) for name, value in given.items() if value is not None
@@ -174,10 +174,10 @@ class AskingOperator(BaseOperator):
     def _destination(
         self, report_type: str, parameters: ReportParameters, bounds: Mapping[str, DateTime]
     ) -> str | None:
-        from airflow_reportrun.landing.destination import placeholders, resolve_destination
+        from airflow_reportrun.landing.destination import is_compressed, placeholders, resolve_destination
 
         if self.destination is None:
             return None
         account = self.hook.settings.stripe_account
         values = placeholders(report_type, parameters.as_dict(), bounds, stripe_account=account)
-        return resolve_destination(self.destination, values)
+        return resolve_destination(self.destination, values, compressed=is_compressed(parameters.as_dict()))

@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
 from airflow_reportrun.operators.asking import QUESTION
 from airflow_reportrun.operators.awaiting import AwaitingOperator, require_available
+from airflow_reportrun.question.intervals import INTERVAL_UNITS
 from airflow_reportrun.question.question import Asked, preferences, preferred
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
@@ -29,7 +30,7 @@ from airflow_reportrun.reporting.parameters import (
     form_encode,
 )
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
-from airflow_reportrun.tasks.options import given_options, require_rendered
+from airflow_reportrun.tasks.options import given_options, is_template, require_known, require_rendered
 from airflow_reportrun.tasks.results import record_landing, result
 from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
 
@@ -161,8 +162,10 @@ class StripeReportRunOperator(AwaitingOperator):
                 "destination needs the finished report: leave wait_for_completion at True, "
                 "or download later with StripeReportDownloadOperator"
             )
-        if on_missing_data not in (known := ("fail", "skip", "clip")):
-            raise ValueError(f"on_missing_data is one of {', '.join(known)}, not {on_missing_data!r}")
+        require_known("on_missing_data", on_missing_data, ("fail", "skip", "clip"))
+        require_known("interval", interval, (*INTERVAL_UNITS, None))
+        require_known("parameter_shape", parameter_shape, (*map(str, ParameterShape), None))
+        require_known("expect_livemode", expect_livemode, (True, False, None))
         self.timeout = _positive("timeout", timeout)
         self.data_timeout = _positive("data_timeout", data_timeout)
         self.poll_interval = _positive("poll_interval", poll_interval).total_seconds()
@@ -191,6 +194,8 @@ class StripeReportRunOperator(AwaitingOperator):
         self._given = given_options(self)
         self.report_run_id = report_run_id
         self.fresh = fresh
+        if isinstance(fresh, str) and not is_template(fresh):
+            self._is_fresh()
         self._waits_for: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:

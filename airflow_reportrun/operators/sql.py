@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_reportrun.operators.finished import LandingOperator
+from airflow_reportrun.operators.finished import LandingOperator, require_kinds
 from airflow_reportrun.reporting.errors import ConfigurationError
-from airflow_reportrun.tasks.options import given_options
+from airflow_reportrun.tasks.options import given_options, require_known
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -60,6 +60,8 @@ class StripeReportToSqlOperator(LandingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        require_known("on_overlap", on_overlap, ("fail", "replace"), templated=True)
+        require_kinds(column_types)
         self.table = table
         self.conn_id = conn_id
         self.hook_params = hook_params
