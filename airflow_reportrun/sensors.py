@@ -18,8 +18,9 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_reportrun.question.intervals import INTERVAL_UNITS
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
-from airflow_reportrun.tasks.options import given_options, require_rendered
+from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ class StripeReportTypeSensor(StripeSensor):
         self.settle = settle if isinstance(settle, timedelta) else timedelta(seconds=settle)
         if self.settle < timedelta(0):
             raise ValueError(f"settle is not negative, as {settle!r} is")
+        require_known("interval", interval, (*INTERVAL_UNITS, None))
         self.report_type = report_type
         self.interval_end = interval_end
         self.interval = interval

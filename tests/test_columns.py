@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airflow_reportrun
-from airflow_reportrun.landing.formats.columns import KINDS, Column, check_column_types, columns_of
+from airflow_reportrun.landing.formats.columns import (
+    KINDS,
+    Column,
+    check_column_types,
+    columns_of,
+    require_columns,
+)
 from airflow_reportrun.landing.formats.csv_gz import gzipped
 from airflow_reportrun.reporting.errors import ConfigurationError
 
@@ -57,6 +63,24 @@ def test_users_overrule_the_table() -> None:
         Column("fee", "money"),
         Column("unheard_of", "money", 6),
     ]
+
+
+@pytest.mark.parametrize("name", ["fees", "unheard_of", "Fee", "", "fee_utc2"])
+def test_types_of_columns_that_no_report_has_are_refused(name: str) -> None:
+    """A typing error would land the column as something else."""
+    with pytest.raises(ConfigurationError, match=f"the report lacks: {name}") as caught:
+        require_columns(["fee", "net"], {"net": "money", name: "text"})
+    assert ("It has fee" in str(caught.value)) is True
+
+
+@pytest.mark.parametrize("name", ["gross", "created", "created_utc", "payment_metadata[weight]"])
+def test_types_of_columns_that_another_report_has_are_said(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One mapping may serve several reports, versions and lists of columns."""
+    require_columns(["fee", "net"], {name: "text"})
+    assert f"lacks: {name}" in caplog.text
+    caplog.clear()
+    require_columns(["fee", name], {name: "text"})
+    assert caplog.text == ""
 
 
 def test_unknown_kinds_are_named_all_at_once() -> None:

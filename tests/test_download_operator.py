@@ -11,9 +11,10 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset
 
 from airflow_reportrun.landing import report
+from airflow_reportrun.landing.destination import is_compressed, resolve_destination
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
-from airflow_reportrun.reporting.errors import ReportExpiredError
+from airflow_reportrun.reporting.errors import ConfigurationError, ReportExpiredError
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import needs_airflow_3
@@ -77,6 +78,83 @@ def test_column_types_reach_the_file(tmp_path: Path) -> None:
     assert isinstance(pyarrow.parquet.read_table(tmp_path / "x")["net_amount"][0].as_py(), str)
 
 
+ANOTHERS_NAME = [
+    ("parquet", "x.csv"), ("parquet", "x.csv.gz"), ("parquet", "X.CSV"),
+    ("csv", "x.parquet"), ("csv", "x.csv.gz"), ("csv", "x.gz"),
+    ("csv.gz", "x.csv"), ("csv.gz", "x.parquet"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("format", "name"), ANOTHERS_NAME)
+def test_a_name_of_another_format_is_refused(
+    sandbox: StripeSandbox, tmp_path: Path, format: str, name: str
+) -> None:
+    """Readers go by the name, also by one that a template gave."""
+    tried = download(submitted(), tmp_path / ("{{ 'x' }}" + name), format=format)
+    assert tried.state == "failed"
+    assert f"what lands there is {format}: end it in .{format}, or land" in str(tried.error)
+    assert sandbox.requests_to("contents") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv.gz"])
+def test_the_run_operator_creates_nothing_for_a_name_of_another_format(
+    sandbox: StripeSandbox, tmp_path: Path, name: str
+) -> None:
+    """It lands what Stripe wrote, and says what lands others."""
+    options = {"report_type": "balance.summary.1", "destination": f"{tmp_path}/{name}"}
+    tried = TaskRunner().run(in_dag(StripeReportRunOperator, **options))
+    assert tried.state == "failed"
+    assert "what lands there is csv" in str(tried.error)
+    assert "StripeReportDownloadOperator" in str(tried.error)
+    assert sandbox.requests == []
+
+
+FITTING = [
+    ("csv", "x.csv"), ("csv", "x.txt"), ("csv", "csv"),
+    ("csv.gz", "x.csv.gz"), ("csv.gz", "x.gz"), ("csv.gz", "x.dat"),
+    ("parquet", "x.parquet"), ("parquet", "x.csv.parquet"), ("parquet", "x.csv/y"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("format", "name"), FITTING)
+def test_other_names_are_the_authors_choice(tmp_path: Path, format: str, name: str) -> None:
+    """Including none."""
+    assert download(submitted(), tmp_path / name, format=format).state == "success"
+
+
+@pytest.mark.parametrize(("name", "state"), [("x.csv.gz", "success"), ("x.parquet", "failed")])
+def test_a_file_that_stripe_compressed_may_say_so(tmp_path: Path, name: str, state: str) -> None:
+    """It is landed as it came, so that its name is not the format's."""
+    try:
+        found = resolve_destination(tmp_path / name, {}, compressed=is_compressed({"compress_file": True}))
+    except ConfigurationError:
+        assert state == "failed"
+    else:
+        assert (state, found) == ("success", str(tmp_path / name))
+
+
+@pytest.mark.parametrize("landed_before", [False, True])
+def test_types_for_columns_that_the_report_lacks_land_nothing(
+    sandbox: StripeSandbox, tmp_path: Path, landed_before: bool
+) -> None:
+    """Also where the file is there already, since it can't be what was meant."""
+    run, place = submitted(), tmp_path / "x.parquet"
+    if landed_before:
+        assert download(run, place, format="parquet").state == "success"
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    tried = download(run, place, format="parquet", column_types={"net_amuont": "text"})
+    assert tried.state == "failed"
+    assert "columns that the report lacks: net_amuont. It has net_amount" in str(tried.error)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_one_mapping_of_types_may_serve_several_reports(tmp_path: Path) -> None:
+    """What another report has is said, and no error."""
+    types = {"net_amount": "text", "fee": "text", "payment_metadata[weight]": "integer"}
+    assert download(submitted(), tmp_path / "x", format="parquet", column_types=types).state == "success"
+
+
 def test_placeholders_say_what_the_run_was_asked_for_with(tmp_path: Path) -> None:
     """And not what it was not."""
     run = submitted(currency="usd")
@@ -100,7 +178,7 @@ def test_refuses_what_is_no_report_run(sandbox: StripeSandbox, tmp_path: Path, g
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "xlsx"}, "format is one of csv, csv.gz, parquet, not 'xlsx'"),
+        ({"format": "{{ 'xlsx' }}"}, "format is one of csv, csv.gz, parquet, not 'xlsx'"),
         ({"column_types": {"net": "money"}}, "column_types are for the format parquet"),
         ({"column_types": "money", "format": "parquet"}, "column_types must be a mapping"),
         ({"format": "{{ none }}", "column_types": "{{ none }}"}, "format is one of"),

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.formats.parquet import write_parquet
-from airflow_reportrun.landing.report import FORMATS, Landed, finished_file, land_report
+from airflow_reportrun.landing.report import Landed, finished_file, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import DownloadError, ReportingError
 from airflow_reportrun.reporting.models import ReportRun

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.landing.report import FORMATS, land_report
+from airflow_reportrun.landing.formats import FORMATS
+from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import DownloadError, StoreError
 from airflow_reportrun.reporting.models import ReportRun

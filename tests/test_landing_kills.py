@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.landing.report import FORMATS, finished_file, land_report
+from airflow_reportrun.landing.formats import FORMATS
+from airflow_reportrun.landing.report import finished_file, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters

@@ -255,8 +255,7 @@ def test_what_stripe_refuses_is_not_tried_again(stripe_conn: StripeSandbox) -> N
         ({"stripe_account": "me"}, "acct_…"),
         ({"report_type": None}, "report_type is the id"),
         ({"report_type": []}, "report_type is the id"),
-        ({"fresh": "perhaps"}, "fresh is True or False"),
-        ({"interval": "dya"}, "interval is 'dya'"),
+        ({"fresh": "{{ 'perhaps' }}"}, "fresh is True or False"),
         (
             {"interval": "day", "report_type": "payout_reconciliation.by_id.itemized.4", "payout": "po_1"},
             "leave out interval",
@@ -277,12 +276,6 @@ def test_bad_input_is_one_clear_error_before_anything_is_sent(
     assert stripe_conn.requests == []
 
 
-def test_a_shape_that_nobody_knows_is_found_when_the_dag_is_parsed() -> None:
-    """It is no template, so it need not wait for a run."""
-    with pytest.raises(ValueError, match="'triangle' is not a valid ParameterShape"):
-        run_operator(parameter_shape="triangle")
-
-
 @pytest.mark.parametrize("option", ["timeout", "poll_interval", "data_timeout", "settle"])
 def test_times_are_positive(option: str) -> None:
     """A negative one would be a time-out before the first look, or a storm of requests."""
@@ -294,12 +287,6 @@ def test_times_may_be_timedeltas() -> None:
     """As everywhere in Airflow."""
     task = run_operator(timeout=timedelta(hours=1), poll_interval=timedelta(minutes=1), data_timeout=90)
     assert (task.timeout, task.poll_interval, task.data_timeout.seconds) == (timedelta(hours=1), 60, 90)
-
-
-def test_a_choice_that_nobody_knows_is_found_when_the_dag_is_parsed() -> None:
-    """It is no template, so it need not wait for a run."""
-    with pytest.raises(ValueError, match="fail, skip, clip"):
-        run_operator(on_missing_data="ignore")
 
 
 @pytest.mark.parametrize("option", ["destination", "interval_start", "stripe_account", "currency", "timezone"])

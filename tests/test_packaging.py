@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +90,68 @@ def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airf
 
     run("db", "migrate")
     return run
+
+
+ELSEWHERE = {
+    "airflow_reportrun": set(),
+    "flask_appbuilder": {"hooks.py"},  # where Airflow 2 draws forms, and nowhere else
+    "wtforms": {"hooks.py"},
+    "psycopg": {"landing/sql/databases/postgresql.py"},  # of the connection that is there already
+    "pytest": {"sandbox/pytest_plugin.py"},  # who loads it has it
+}
+"""What is imported and not declared, and where."""
+
+EXTRAS = {"parquet": ("landing/formats/",), "sql": ("landing/sql/", "operators/sql.py"), "sandbox": ("sandbox/",)}
+"""The extras, and the code that needs them."""
+
+
+def test_what_is_imported_is_declared_and_no_more() -> None:
+    """In the extra of its folder, or for everybody; who installs the package has what it imports."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    declared = {
+        "": _names(config["options"]["install_requires"]),
+        **{extra: _names(config["options.extras_require"][extra]) for extra in EXTRAS},
+    }
+    used: dict[str, set[str]] = {extra: set() for extra in declared}
+    for path, module in imports(ROOT / "airflow_reportrun"):
+        if module.partition(".")[0] in ELSEWHERE:
+            assert path in ELSEWHERE[module] or module == "airflow_reportrun", (path, module)
+            continue
+        extra = next((name for name, folders in EXTRAS.items() if path.startswith(folders)), "")
+        package = _distribution(module)
+        assert package in declared[extra] | declared[""], f"{path} imports {module}"
+        used[extra if package in declared[extra] else ""].add(package)
+    assert {**used, "sql": used["sql"] | used["parquet"]} == declared
+
+
+def imports(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield what the modules of a package import from others than Python and itself, wherever they do."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [str(node.module)]
+            else:
+                continue
+            for name in names:
+                if name.partition(".")[0] not in sys.stdlib_module_names:
+                    yield (
+                        path.relative_to(folder).as_posix(),
+                        name if name.startswith("airflow.") else (name.partition(".")[0]),
+                    )
+
+
+def _distribution(module: str) -> str:
+    """Return what is installed for a module of Airflow, or for another, whose name is its own."""
+    if match := re.fullmatch(r"airflow\.providers\.(common\.\w+|\w+)(\..*)?", module):
+        return f"apache-airflow-providers-{match[1].replace('.', '-')}"
+    return "apache-airflow" if module.partition(".")[0] == "airflow" else module
+
+
+def _names(requirements: str) -> set[str]:
+    return set(re.findall(r"^[\w-]+", requirements, re.MULTILINE))
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:

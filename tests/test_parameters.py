@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from stripe.params.reporting import ReportRunCreateParamsParameters
 
 from airflow_reportrun.reporting.errors import InvalidParametersError
-from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
+from airflow_reportrun.reporting.parameters import (
+    ParameterShape,
+    ReportParameters,
+    family_of,
+    form_encode,
+    shape_of,
+)
+from airflow_reportrun.sandbox.catalogue import CATALOGUE, ReportType
 
 DAY: dict[str, Any] = {"interval_start": 1680000000, "interval_end": 1680100000}
 
@@ -110,11 +117,60 @@ def test_refuses_what_has_no_form_encoding(value: object) -> None:
         ("connect.negative_balance_detail.1", "interval_end"),
         ("payout_reconciliation.by_id.itemized.4", "payout"),
         ("payout_reconciliation.itemized.5", "interval"),
+        ("connected_account_payout_reconciliation.by_id.itemized.99", "payout"),
+        ("connected_account_ending_balance_reconciliation.a_new_form.1", "interval_end"),
+        ("connected_account_payout_reconciliation.itemized.4", "interval"),
     ],
 )
 def test_shape_follows_the_prefix_of_the_report_type(report_type: str, shape: str) -> None:
     """Versions drift, so a shape is not tied to them."""
     assert shape_of(report_type) is ParameterShape(shape)
+
+
+@pytest.mark.parametrize("report_type", CATALOGUE.values(), ids=CATALOGUE)
+def test_shape_of_each_known_report_type_is_what_it_requires(report_type: ReportType) -> None:
+    """All of the catalogue, those about connected accounts included."""
+    wanted = {
+        ParameterShape.INTERVAL: {"interval_start", "interval_end"},
+        ParameterShape.INTERVAL_END: {"interval_end"},
+        ParameterShape.PAYOUT: {"payout"},
+    }
+    assert wanted[shape_of(report_type.id)] == report_type.required - {"connected_account"}
+
+
+@pytest.mark.parametrize(
+    ("report_type", "family"),
+    [
+        ("balance.summary.1", "balance.summary"),
+        ("payout_reconciliation.by_id.itemized.12", "payout_reconciliation.by_id.itemized"),
+        ("activity.beta", "activity.beta"),
+        ("activity.v2", "activity.v2"),
+        ("activity.2b", "activity.2b"),
+        ("activity.²", "activity.²"),
+        ("activity.", "activity."),
+        ("activity", "activity"),
+        ("1", "1"),
+        (".1", ".1"),
+    ],
+)
+def test_a_version_is_a_number_behind_a_name(report_type: str, family: str) -> None:
+    """What else an id ends in is a part of its name."""
+    assert family_of(report_type) == family
+
+
+@given(st.text(min_size=1), st.integers(min_value=0))
+def test_versions_of_a_family_have_it_in_common(name: str, version: int) -> None:
+    """Whatever the name is, and a family of versions is none of another's."""
+    assert family_of(f"{name}.{version}") == name
+    assert family_of(f"{name}.{version}x") == f"{name}.{version}x"
+
+
+@pytest.mark.parametrize("shape", [None, "interval", "interval_end", "payout"])
+def test_wrong_shape_names_the_option_that_decides(shape: str | None) -> None:
+    """What was guessed by the id, or set by mistake, is for the author to correct."""
+    given: dict[str, Any] = {"payout": "po_1", "interval_end": 1}
+    with pytest.raises(InvalidParametersError, match="set parameter_shape= "):
+        ReportParameters(**given).check(ParameterShape(shape) if shape else shape_of("a_report_nobody_knows.7"))
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ import pytest
 from airflow_reportrun import __version__
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.destination import placeholders, resolve_destination
+from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.manifest import Manifest
-from airflow_reportrun.landing.report import FORMATS, Landed, land_report
+from airflow_reportrun.landing.report import Landed, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.reporting.errors import (

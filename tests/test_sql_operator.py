@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sqlite3
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -191,8 +192,8 @@ def test_a_cut_download_arrives_whole(stripe_conn: StripeSandbox, warehouse: War
     ("options", "message"),
     [
         ({"table": "a.b.c"}, "table"),
-        ({"on_overlap": "merge"}, "on_overlap"),
-        ({"column_types": {"net": "float"}}, "column_types"),
+        ({"on_overlap": "{{ 'merge' }}"}, "on_overlap"),
+        ({"column_types": {"net": "{{ 'float' }}"}}, "column_types"),
         ({"conn_id": "stripe_default"}, "of type stripe"),
         ({"report_run_id": "file_1"}, "report_run_id"),
     ],
@@ -206,6 +207,62 @@ def test_what_can_not_be_fails_without_a_retry(
     assert message in str(tried.error)
     assert stripe_conn.requests_to("contents") == []
     assert sqlite.query("SELECT count(*) FROM sqlite_master") == [(0,)]
+
+
+@pytest.mark.parametrize("landed_before", [False, True])
+def test_types_for_columns_that_the_report_lacks_change_nothing(warehouse: Warehouse, landed_before: bool) -> None:
+    """Neither table nor row, also where the rows are there already."""
+    run = finished()
+    if landed_before:
+        lands(run)
+    tried = TaskRunner().run(landing(run, column_types={"feee": "money(9)"}))
+    assert tried.state == "failed"
+    assert "columns that the report lacks: feee. It has fee" in str(tried.error)
+    if landed_before:
+        assert ids(warehouse) == sorted(row["balance_transaction_id"] for row in contents(run))
+    else:
+        with pytest.raises(Exception, match="activity"):
+            ids(warehouse)
+
+
+def test_one_mapping_of_types_may_serve_several_reports(warehouse: Warehouse) -> None:
+    """What another report has is said, and no error."""
+    lands(finished(columns=["balance_transaction_id", "net"]), column_types={"fee": "money(9)", "net": "text"})
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "message"),
+    [
+        ("snowflake", "pip install apache-airflow-providers-snowflake"),
+        ("mssql", "pip install apache-airflow-providers-microsoft-mssql"),
+        ("gcpbigquery", "pip install apache-airflow-providers-google"),
+        ("pg", "its type 'pg' has no hook here"),
+        ("generic", "its type 'generic' has no hook here"),
+        ("", "its type None has no hook here"),
+    ],
+)
+def test_a_database_without_its_provider_names_what_to_install(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch, conn_type: str, message: str
+) -> None:
+    """Airflow says an AttributeError of some of these."""
+    run = finished()
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": conn_type, "password": "a secret"}))
+    tried = TaskRunner().run(landing(run))
+    assert tried.state == "failed"
+    assert message in str(tried.error)
+    assert "a secret" not in str(tried.error)
+    assert stripe_conn.requests_to("contents") == []
+
+
+def test_a_database_whose_driver_is_missing_names_what_to_install(
+    stripe_conn: StripeSandbox, sqlite: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider is there, and its hook can't be imported."""
+    run = finished()
+    monkeypatch.setitem(sys.modules, "airflow.providers.sqlite.hooks.sqlite", None)
+    tried = TaskRunner().run(landing(run))
+    assert tried.state == "failed"
+    assert "pip install apache-airflow-providers-sqlite" in str(tried.error)
 
 
 def _renamed(options: dict[str, Any]) -> dict[str, Any]:

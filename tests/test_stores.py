@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.landing.report import FORMATS, Landed, land_report
+from airflow_reportrun.landing.formats import FORMATS
+from airflow_reportrun.landing.report import Landed, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.stores.objects import UPLOAD_SIZE
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator

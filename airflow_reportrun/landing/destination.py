@@ -42,7 +42,14 @@ def placeholders(
     }
 
 
-def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any], format: str = "csv") -> str:
+def is_compressed(parameters: Mapping[str, Any]) -> bool:
+    """Tell whether Stripe was asked to compress the file."""
+    return str(parameters.get("compress_file") or False).lower() != "false"
+
+
+def resolve_destination(
+    template: str | PathLike[str], values: Mapping[str, Any], format: str = "csv", *, compressed: bool = False
+) -> str:
     """Return the path or URL that a ``destination`` names for one report.
 
     :param template: an absolute local path, or a URL that ObjectStoragePath takes, with placeholders such as
@@ -51,6 +58,7 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
         the account and what else chose rows in between.
     :param values: the placeholders that are known here, by name; see :func:`placeholders`.
     :param format: what the file's name ends in under the default layout.
+    :param compressed: Stripe was asked to compress the file, which a name may say.
     :raises ConfigurationError: when it can't be a file there.
     """
     template = fspath(template)
@@ -68,6 +76,7 @@ def resolve_destination(template: str | PathLike[str], values: Mapping[str, Any]
         text += _layout(values, format)
     if any(ord(sign) < 32 for sign in text) or ".." in text.split("/"):
         raise ConfigurationError(f"destination {text!r}: no '..' and no control characters, please.")
+    _refuse_anothers_suffix(text, format, compressed=compressed)
     if "://" in text:
         return _checked_url(text)
     return str(_checked_path(text))
@@ -81,6 +90,17 @@ def _refuse_credentials(url: str) -> None:
         raise ConfigurationError(
             f"destination {scheme}://…: credentials belong into an Airflow connection, whose id stands before "
             "the @."
+        )
+
+
+def _refuse_anothers_suffix(text: str, format: str, *, compressed: bool) -> None:
+    """Refuse the name of another format, since readers go by it."""
+    others = {".csv": "csv", ".gz": "csv.gz", ".parquet": "parquet"}
+    says = next((other for suffix, other in others.items() if text.lower().endswith(suffix)), format)
+    if says != format and not (says == "csv.gz" and compressed):
+        raise ConfigurationError(
+            f"destination {text!r} has the name of {says}, and what lands there is {format}: end it in .{format}, "
+            f"or land {says}, with format={says!r} of StripeReportDownloadOperator."
         )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun import __version__
 from airflow_reportrun.reporting.errors import ManifestError
+from airflow_reportrun.reporting.parameters import family_of
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.models import File, ReportRun
@@ -54,7 +55,7 @@ class Subject:
         """Return what a report run is about."""
         start, end = (parameters.get(name) for name in ("interval_start", "interval_end"))
         return cls(
-            report_type.rpartition(".")[0],
+            family_of(report_type),
             livemode,
             stripe_account,
             {

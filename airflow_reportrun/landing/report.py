@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_reportrun.landing.formats.columns import check_column_types, columns_of
+from airflow_reportrun.landing.destination import is_compressed
+from airflow_reportrun.landing.formats import FORMATS
+from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
 from airflow_reportrun.landing.formats.csv_gz import gzipped
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.structure import ReportCheck
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     from airflow_reportrun.reporting.models import File, ReportRun
 
 log = logging.getLogger(__name__)
-
-FORMATS = ("csv", "csv.gz", "parquet")
-"""What a file can be: the bytes that Stripe wrote, the same compressed, or typed columns."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def require_unexpired(run: ReportRun, file: File) -> None:
 
 def is_csv(run: ReportRun) -> bool:
     """Tell whether the file is text: of what Stripe was asked to compress, only size and digest can be told."""
-    return str(run.parameters.get("compress_file", False)).lower() == "false"
+    return not is_compressed(run.parameters)
 
 
 class Contents:
@@ -203,6 +202,7 @@ def land_report(
         if before and not _is_as_wanted(before, place, format, column_types):
             before = None
         if before and before.file_id == file.id:
+            require_columns(before.columns or (), column_types)
             log.info("Report run %s is landed already, in %s", run.id, place)
             return Landed(str(place), place.uri, before)
         if before and before.is_newer_than(iso(run.created)):

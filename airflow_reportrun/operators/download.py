@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.operators.finished import LandingOperator
-from airflow_reportrun.tasks.options import given_options
+from airflow_reportrun.landing.formats import FORMATS
+from airflow_reportrun.operators.finished import LandingOperator, require_kinds
+from airflow_reportrun.tasks.options import given_options, require_known
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -57,6 +58,8 @@ class StripeReportDownloadOperator(LandingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        require_known("format", format, FORMATS, templated=True)
+        require_kinds(column_types)
         self.destination = destination
         self.format = format
         self.column_types = column_types
@@ -64,7 +67,7 @@ class StripeReportDownloadOperator(LandingOperator):
 
     def land(self, context: Context) -> tuple[ReportRun, Landed]:
         """Land the file in its store."""
-        from airflow_reportrun.landing.destination import BOUNDS, placeholders, resolve_destination
+        from airflow_reportrun.landing.destination import BOUNDS, is_compressed, placeholders, resolve_destination
         from airflow_reportrun.landing.report import check_format, land_report
         from airflow_reportrun.landing.stores import place_of
         from airflow_reportrun.question.intervals import timezone
@@ -79,5 +82,5 @@ class StripeReportDownloadOperator(LandingOperator):
         values = placeholders(
             run.report_type, run.parameters, bounds, stripe_account=account, report_run_id=run.id
         )
-        place = place_of(resolve_destination(self.destination, values, self.format))
-        return run, land_report(self.hook, run, place, format=self.format, column_types=self.column_types)
+        path = resolve_destination(self.destination, values, self.format, compressed=is_compressed(run.parameters))
+        return run, land_report(self.hook, run, place_of(path), format=self.format, column_types=self.column_types)

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
-from airflow_reportrun.tasks.options import require_rendered
+from airflow_reportrun.tasks.options import is_template, require_rendered
 from airflow_reportrun.tasks.results import record_landing, result
 
 if TYPE_CHECKING:
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
+
+
+def require_kinds(column_types: object) -> None:
+    """Refuse kinds that there are none of when the file is parsed, where no template can still change them."""
+    from airflow_reportrun.landing.formats.columns import check_column_types
+
+    if isinstance(column_types, Mapping):
+        words = [word for pair in column_types.items() for word in pair]
+        if all(isinstance(word, str) and not is_template(word) for word in words):
+            check_column_types(column_types)
 
 
 class LandingOperator(BaseOperator):

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
+from airflow_reportrun.question.intervals import INTERVAL_UNITS
 from airflow_reportrun.question.question import Question, bounds_of
 from airflow_reportrun.question.report_types import preferences, preferred
 from airflow_reportrun.reporting.errors import (
@@ -32,7 +33,9 @@ from airflow_reportrun.reporting.parameters import ParameterShape, ReportParamet
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import (
     given_options,
+    is_template,
     positive,
+    require_known,
     require_livemode,
     require_rendered,
     truth,
@@ -188,8 +191,10 @@ class StripeReportRunOperator(BaseOperator):
                 "destination needs the finished report: leave wait_for_completion at True, "
                 "or download later with StripeReportDownloadOperator"
             )
-        if on_missing_data not in (known := ("fail", "skip", "clip")):
-            raise ValueError(f"on_missing_data is one of {', '.join(known)}, not {on_missing_data!r}")
+        require_known("on_missing_data", on_missing_data, ("fail", "skip", "clip"))
+        require_known("interval", interval, (*INTERVAL_UNITS, None))
+        require_known("parameter_shape", parameter_shape, (*map(str, ParameterShape), None))
+        require_known("expect_livemode", expect_livemode, (True, False, None))
         self.timeout = positive("timeout", timeout)
         self.data_timeout = positive("data_timeout", data_timeout)
         self.poll_interval = positive("poll_interval", poll_interval).total_seconds()
@@ -218,6 +223,8 @@ class StripeReportRunOperator(BaseOperator):
         self._given = given_options(self)
         self.report_run_id = report_run_id
         self.fresh = fresh
+        if isinstance(fresh, str) and not is_template(fresh):
+            truth("fresh", fresh)
         self._waits_for: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_reportrun.operators.finished import LandingOperator
+from airflow_reportrun.operators.finished import LandingOperator, require_kinds
 from airflow_reportrun.reporting.errors import ConfigurationError
-from airflow_reportrun.tasks.options import given_options
+from airflow_reportrun.tasks.options import given_options, require_known
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -15,6 +16,25 @@ if TYPE_CHECKING:
 
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
+
+_PROVIDERS = {
+    **{name: name for name in ("databricks", "mysql", "oracle", "postgres", "snowflake", "sqlite", "trino")},
+    **dict.fromkeys(("gcpbigquery", "google_cloud_platform"), "google"),
+    **{"mssql": "microsoft-mssql", "redshift": "amazon"},
+}
+"""What Airflow's packages are called, by types of connections."""
+
+
+def _what_to_install(conn_type: str | None) -> str:
+    if conn_type in _PROVIDERS:
+        return (
+            f"the provider of its type {conn_type} is not installed, or can't be imported: "
+            f"pip install apache-airflow-providers-{_PROVIDERS[conn_type]}"
+        )
+    return (
+        f"its type {conn_type!r} has no hook here. A database's type is its provider's, such as postgres, of "
+        "apache-airflow-providers-postgres."
+    )
 
 
 class StripeReportToSqlOperator(LandingOperator):
@@ -60,6 +80,8 @@ class StripeReportToSqlOperator(LandingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        require_known("on_overlap", on_overlap, ("fail", "replace"), templated=True)
+        require_kinds(column_types)
         self.table = table
         self.conn_id = conn_id
         self.hook_params = hook_params
@@ -91,13 +113,20 @@ class StripeReportToSqlOperator(LandingOperator):
             from airflow.providers.common.sql.hooks.sql import DbApiHook
         except ImportError as error:
             raise ConfigurationError(
-                f"A table needs the provider common.sql ({error}): pip install 'airflow-provider-reportrun[sql]'"
+                f"A table needs the provider common.sql ({error}): pip install apache-airflow-providers-common-sql"
             ) from None
         try:
             connection = BaseHook.get_connection(self.conn_id)
         except AirflowNotFoundException:
             raise ConfigurationError(f"conn_id: there is no Airflow connection {self.conn_id!r}.") from None
-        hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
+        try:
+            hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
+        except Exception as error:
+            # Airflow has no class for these: no type, one without a provider, and one (generic) without a hook.
+            if not isinstance(error, ImportError) and not re.search("Unknown hook type|'rsplit'", str(error)):
+                raise
+            advice = _what_to_install(connection.conn_type)
+            raise ConfigurationError(f"conn_id {self.conn_id!r}: {advice}") from None
         if not isinstance(hook, DbApiHook):
             raise ConfigurationError(
                 f"conn_id {self.conn_id!r} is of type {connection.conn_type}, whose hook is no DbApiHook."

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IntervalUnit = Literal["hour", "day", "week", "month", "quarter", "year"]
+INTERVAL_UNITS: tuple[str, ...] = get_args(IntervalUnit)
 
 _Zone = pendulum.Timezone | pendulum.FixedTimezone
 _Span = tuple[pendulum.DateTime, pendulum.DateTime]

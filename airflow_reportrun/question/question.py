@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.reporting.errors import OTHER_SHAPE, ConfigurationError
 from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ class Question:
         :raises ConfigurationError: when no file can go there.
         """
         if destination is not None:
-            from airflow_reportrun.landing.destination import placeholders, resolve_destination
+            from airflow_reportrun.landing.destination import is_compressed, placeholders, resolve_destination
 
             values = placeholders(report_type, parameters.as_dict(), bounds, stripe_account=stripe_account)
-            destination = resolve_destination(destination, values)
+            compressed = is_compressed(parameters.as_dict())
+            destination = resolve_destination(destination, values, compressed=compressed)
         return cls(report_type, shape, bounds, parameters, destination)
 
     @classmethod
@@ -135,7 +136,7 @@ def bounds_of(
         found = resolve(context, **given, interval=interval)
         return {"interval_start": found.start, "interval_end": found.end}
     if shape is ParameterShape.PAYOUT and interval is not None:
-        raise ConfigurationError("This report type takes payout; leave out interval.")
+        raise ConfigurationError(f"This report type takes payout; leave out interval. {OTHER_SHAPE}")
     zone = timezone(context)
     bounds = {name: instant(name, value).in_timezone(zone) for name, value in given.items() if value is not None}
     if shape is ParameterShape.INTERVAL_END and not bounds:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.reporting.errors import ConfigurationError, NoReportTypesError
+from airflow_reportrun.reporting.parameters import like_named
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.client import ReportingClient
@@ -32,7 +33,7 @@ def preferred(client: ReportingClient, given: list[str]) -> str:
     :param client: calls Stripe, where there is a choice.
     :param given: see :func:`preferences`.
     :raises NoReportTypesError: when the account has none at all yet.
-    :raises ConfigurationError: when it has none of these, naming the versions that it has.
+    :raises ConfigurationError: when it has none of these, naming what it has of like names.
     """
     if len(given) == 1:
         return given[0]
@@ -45,9 +46,6 @@ def preferred(client: ReportingClient, given: list[str]) -> str:
         if report_type in available:
             log.info("Report type %s is the first that the account has of %s.", report_type, ", ".join(given))
             return report_type
-    families = {it.rpartition(".")[0] for it in given}
-    similar = ", ".join(sorted(it for it in available if it.rpartition(".")[0] in families))
     raise ConfigurationError(
-        f"The account has none of the report types {', '.join(given)}; "
-        f"it has {similar or f'{len(available)} others, none of them a version of these'}."
+        f"The account has none of the report types {', '.join(given)}. {like_named(given, available)}"
     )

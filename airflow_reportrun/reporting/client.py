@@ -11,12 +11,13 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import AsyncRetrying, Retrying
 
 from airflow_reportrun.reporting import endpoints
-from airflow_reportrun.reporting.errors import UnexpectedResponseError
+from airflow_reportrun.reporting.errors import InvalidRequestError, ReportingError, UnexpectedResponseError
 from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportType
 from airflow_reportrun.reporting.resending import RetryPolicy
 
@@ -46,7 +47,13 @@ class ReportingClient(ABC):
 
     def send(self, request: Request[T]) -> T:
         """Send a request, again where that helps, and return its typed answer."""
-        return self.retry(lambda: request.result(self.exchange(request)))
+        try:
+            return self.retry(lambda: request.result(self.exchange(request)))
+        except InvalidRequestError as error:
+            if request.lacks_type(error):
+                with suppress(ReportingError):  # which would hide the first
+                    request.name_others(error, self.list_report_types())
+            raise
 
     def retry(self, function: Callable[[], T]) -> T:
         """Call a function, again where that helps, and return what it returns."""
@@ -118,7 +125,13 @@ class AsyncReportingClient(ABC):
         async def once() -> T:
             return request.result(await self.exchange_async(request))
 
-        return await AsyncRetrying(sleep=self.sleep_async, **self.retry_policy.options())(once)
+        try:
+            return await AsyncRetrying(sleep=self.sleep_async, **self.retry_policy.options())(once)
+        except InvalidRequestError as error:
+            if request.lacks_type(error):
+                with suppress(ReportingError):  # which would hide the first
+                    request.name_others(error, await self.list_report_types_async())
+            raise
 
     async def create_report_run_async(
         self,

@@ -8,7 +8,7 @@ Source: https://docs.stripe.com/api/reporting/report_run and https://docs.stripe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -17,11 +17,18 @@ from urllib.parse import quote
 from airflow_reportrun.reporting.errors import (
     APIError,
     InvalidParametersError,
+    InvalidRequestError,
     UnexpectedResponseError,
     error_class,
 )
 from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportType
-from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
+from airflow_reportrun.reporting.parameters import (
+    ParameterShape,
+    ReportParameters,
+    form_encode,
+    like_named,
+    shape_of,
+)
 
 T = TypeVar("T")
 
@@ -66,6 +73,7 @@ class Request(Generic[T]):
     :param read: makes the typed answer from the JSON body and the response.
     :param fields: form-encoded pairs: the query of a GET, the body of a POST.
     :param idempotency_key: makes it safe to send a POST again, also hours later.
+    :param report_type: the one that it is about, where the account may not have it.
     """
 
     method: Literal["GET", "POST"]
@@ -73,6 +81,16 @@ class Request(Generic[T]):
     read: Callable[[object, Response], T]
     fields: tuple[tuple[str, str], ...] = ()
     idempotency_key: str | None = None
+    report_type: str | None = None
+
+    def lacks_type(self, error: InvalidRequestError) -> bool:
+        """Tell whether an error says that the account does not have the report type."""
+        missing = error.code == "resource_missing" and not (error.param or "").startswith("parameters")
+        return missing and self.report_type is not None
+
+    def name_others(self, error: InvalidRequestError, types: Sequence[ReportType]) -> None:
+        """Let such an error say what the account has instead."""
+        error.args = (f"{error} {like_named([self.report_type or ''], [it.id for it in types])}",)
 
     def result(self, response: Response) -> T:
         """Return the typed answer.
@@ -153,6 +171,7 @@ def create_report_run(
         ),
         fields=tuple(form_encode({"report_type": report_type, "parameters": parameters.as_dict()})),
         idempotency_key=idempotency_key,
+        report_type=report_type,
     )
 
 
@@ -185,7 +204,8 @@ def list_report_types() -> Request[list[ReportType]]:
 
 def retrieve_report_type(report_type: str) -> Request[ReportType]:
     """Ask for one report type, and how far its data reaches."""
-    return Request("GET", _path(REPORT_TYPES, report_type), _plain(ReportType.from_api))
+    path = _path(REPORT_TYPES, report_type)
+    return Request("GET", path, _plain(ReportType.from_api), report_type=report_type)
 
 
 def retrieve_file(file_id: str) -> Request[File]:

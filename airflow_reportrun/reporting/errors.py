@@ -32,10 +32,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+OTHER_SHAPE = "If this report type takes something else, set parameter_shape= (interval, interval_end, payout)."
+"""What to do where the shape of the parameters was guessed wrong."""
 
 
 class ReportingError(Exception):
@@ -185,6 +190,13 @@ class APIError(ReportingError):
 
 class InvalidRequestError(APIError):
     """The request is wrong (400, 402, 404, 405) and stays wrong until it is changed."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None, **facts: Any) -> None:
+        # What else Stripe says of these: how far its data reaches, and that it doesn't know a payout.
+        about_shape = param and re.fullmatch(r"parameters\W(interval_start|interval_end|payout)\]?", param)
+        if about_shape and code != "resource_missing" and "only available" not in message:
+            self.advice = OTHER_SHAPE
+        super().__init__(message, param=param, code=code, **facts)
 
 
 class DataNotReadyError(InvalidRequestError):

@@ -1,7 +1,8 @@
-"""What a task's options say, once their templates are rendered: what was given and came to nothing is refused."""
+"""What can be wrong with a task's options by themselves: a word that is none, a template that came to nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,23 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
 
     from airflow_reportrun.hooks import StripeReportingHook
+
+
+def require_known(name: str, value: object, known: Sequence[object], *, templated: bool = False) -> None:
+    """Refuse a value that is none of a few, as early as it is known: in the constructor, when the file is parsed.
+
+    :param templated: a template or an upstream task may still become one of them.
+    :raises ConfigurationError: see above.
+    """
+    if value in known or (templated and (not isinstance(value, str) or is_template(value))):
+        return
+    words = ", ".join(str(it) for it in known if it is not None)
+    raise ConfigurationError(f"{name} is one of {words}, not {value!r}.")
+
+
+def is_template(text: str) -> bool:
+    """Tell whether Jinja makes something else of a text."""
+    return "{{" in text or "{%" in text
 
 
 def given_options(task: BaseOperator) -> list[str]:

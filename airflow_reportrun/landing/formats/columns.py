@@ -8,9 +8,11 @@ how Stripe writes them, such as rates, quantities and accounting periods.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 
@@ -30,6 +32,9 @@ MIN_DECIMALS = 6
 rounds to that of the first one."""
 
 _AT_LEAST = re.compile(r"money\((\d{1,2})\)")
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,28 @@ def columns_of(names: Iterable[str], column_types: Mapping[str, str] | None = No
     """
     chosen = check_column_types(column_types or {})
     return [chosen.get(name) or Column(name, _kind(name)) for name in names]
+
+
+def require_columns(names: Sequence[str], column_types: Mapping[str, str] | None) -> None:
+    """Refuse types for columns that a report lacks, before it is landed with others than were meant.
+
+    One mapping may serve several reports, versions and lists of columns: those that the table knows, and metadata,
+    are a warning.
+
+    :param names: of the header.
+    :param column_types: kinds by column name.
+    :raises ConfigurationError: naming what is like them in the report.
+    """
+    absent = [name for name in column_types or () if name not in names]
+    elsewhere = [name for name in absent if "_metadata[" in name or name.removesuffix("_utc") in _table()]
+    if unknown := [name for name in absent if name not in elsewhere]:
+        like = [near for name in unknown for near in get_close_matches(name, names)]
+        raise ConfigurationError(
+            f"column_types names columns that the report lacks: {', '.join(unknown)}. "
+            f"It has {', '.join(like or names)}."
+        )
+    if elsewhere:
+        log.warning("column_types names columns that this report lacks: %s", ", ".join(elsewhere))
 
 
 def check_column_types(column_types: Mapping[str, str]) -> Mapping[str, Column]:

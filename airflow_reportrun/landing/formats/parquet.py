@@ -20,7 +20,7 @@ from io import RawIOBase
 from typing import Any, BinaryIO
 
 from airflow_reportrun.landing.formats import typed
-from airflow_reportrun.landing.formats.columns import MAX_DECIMALS, MAX_DIGITS, Column, columns_of
+from airflow_reportrun.landing.formats.columns import MAX_DECIMALS, MAX_DIGITS, Column, columns_of, require_columns
 from airflow_reportrun.reporting.errors import MoreDecimalsError
 
 # Of typed first: without pyarrow it says what to install.
@@ -75,6 +75,7 @@ def write_parquet(
     typed.check_timezone(timezone)
     blocks = typed.blocks_of(chunks)
     names, first = typed.split_header(next(blocks, memoryview(b"")))
+    require_columns(names, column_types)
     converter = _Converter(columns_of(names, column_types), column_types, timezone, decimal_separator)
     table = converter.first(first)
     output = _Output(file)

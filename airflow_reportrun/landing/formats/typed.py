@@ -31,10 +31,7 @@ try:
     import pyarrow.compute as pc
     import pyarrow.csv
 except ImportError as error:
-    raise ConfigurationError(
-        f"Typed columns need pyarrow ({error}): pip install 'airflow-provider-reportrun[parquet]' for files, "
-        "pip install 'airflow-provider-reportrun[sql]' for databases"
-    ) from None
+    raise ConfigurationError(f"Typed columns need pyarrow ({error}): pip install pyarrow") from None
 
 BLOCK_SIZE = 2 << 20
 """Bytes that are converted at once."""

@@ -7,5 +7,5 @@ try:
     import sqlalchemy  # noqa: F401
 except ImportError as error:
     raise ConfigurationError(
-        f"A table needs SQLAlchemy and pyarrow ({error}): pip install 'airflow-provider-reportrun[sql]'"
+        f"A table needs SQLAlchemy and pyarrow ({error}): pip install sqlalchemy pyarrow"
     ) from None

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from string import digits
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -133,11 +134,15 @@ def our_values(manifest: Manifest, database: Database) -> Sequence[Any]:
 
 def rows_of(table: sa.Table, subject: Subject, database: Database) -> Any:
     """Return the condition that the rows of a landing fulfil, of whichever version of the report."""
-    report_type = table.c["_report_type"]
-    family = subject.report.replace("/", "//").replace("_", "/_").replace("%", "/%")
+    report_type, family = table.c["_report_type"], subject.report
+    like = family.replace("/", "//").replace("_", "/_").replace("%", "/%")
+    # What follows is a version where nothing but digits does; otherwise it is a family whose name goes on.
+    without_digits: Any = report_type
+    for digit in digits:
+        without_digits = sa.func.replace(without_digits, digit, "")
+    version_follows = without_digits == f"{family}.".translate(dict.fromkeys(map(ord, digits)))
     conditions = [
-        report_type.like(f"{family}.%", escape="/"),
-        ~report_type.like(f"{family}.%.%", escape="/"),  # another family, whose name goes on
+        sa.or_(report_type == family, sa.and_(report_type.like(f"{like}._%", escape="/"), version_follows))
     ]
     for name, text in (("_stripe_account", subject.stripe_account), ("_filters", filters_of(subject))):
         column = table.c[name]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from airflow_reportrun.landing.formats import typed
-from airflow_reportrun.landing.formats.columns import Column, columns_of
+from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
 from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
@@ -109,6 +109,7 @@ def load(
         )
     typed.check_timezone(timezone)
     names, _ = typed.split_header(next(_blocks(file), memoryview(b"")))
+    require_columns(names, column_types)
     columns = columns_of(names, column_types)
     database = open_database(hook)
     with database.connected() as connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from airflow_reportrun.landing.formats.columns import check_column_types, columns_of
+from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
 from airflow_reportrun.landing.manifest import Manifest, iso
 from airflow_reportrun.landing.report import (
     Contents,
@@ -81,6 +81,7 @@ def land_in_table(
         before = landed(warehouse, table, Manifest.of(run, file, account, **known), on_overlap=on_overlap)
     if before and _types(before, column_types) == before.column_types:
         if before.file_id == file.id:
+            require_columns(before.columns or (), column_types)
             log.info("Report run %s is landed already, in %s", run.id, before.path)
             return _landed(warehouse, before)
         if before.is_newer_than(iso(run.created)):
