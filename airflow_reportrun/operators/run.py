@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
+    AirflowSkipException,
     conf,
 )
 
@@ -20,6 +21,7 @@ from airflow_reportrun.operators.awaiting import AwaitingOperator, require_avail
 from airflow_reportrun.question.question import Asked, preferences, preferred
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
+    DataBeginsLaterError,
     DataNotReadyError,
     ReportExpiredError,
     ReportRunFailedError,
@@ -254,6 +256,10 @@ class StripeReportRunOperator(AwaitingOperator):
                 # To ask again before the data has moved on would spend an attempt on the same answer.
                 refused_at = seen or self.hook.retrieve_report_type(asked.report_type).data_available_end
                 refusal = str(error)
+            except DataBeginsLaterError as error:
+                if self.on_missing_data == "skip":
+                    raise AirflowSkipException(str(error)) from error
+                raise
             else:
                 return run, asked.destination
 

@@ -236,7 +236,7 @@ def _api_error(response: Response) -> APIError:
     if reason := _text(response.headers.get("stripe-rate-limited-reason")):
         message = f"{message} [{reason}]"
     error_type, param = _text(words.get("type")), _text(words.get("param"))
-    return error_class(response.status, error_type, param)(
+    return error_class(response.status, error_type, message)(
         message,
         http_status=response.status,
         type=error_type,
