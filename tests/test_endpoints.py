@@ -14,6 +14,7 @@ from airflow_reportrun.reporting.endpoints import Request, Response
 from airflow_reportrun.reporting.errors import (
     APIError,
     ConflictError,
+    DataBeginsLaterError,
     DataNotReadyError,
     IdempotencyError,
     InvalidParametersError,
@@ -44,7 +45,6 @@ def error_of(response: Response) -> APIError:
     [
         (400, {"type": "invalid_request_error"}, InvalidRequestError),
         (400, {"type": "idempotency_error"}, IdempotencyError),
-        (400, {"type": "invalid_request_error", "param": "parameters.interval_end"}, DataNotReadyError),
         (403, {"type": "invalid_request_error"}, PermissionDeniedError),
         (409, {"type": "idempotency_error", "code": "idempotency_key_in_use"}, ConflictError),
         (429, {"type": "invalid_request_error", "code": "rate_limit"}, RateLimitError),
@@ -54,6 +54,36 @@ def error_of(response: Response) -> APIError:
 def test_an_error_has_the_class_of_its_status(status: int, error: dict[str, str], kind: type[APIError]) -> None:
     """A key in flight passes, a key used for something else doesn't, though Stripe gives both one type."""
     assert type(error_of(answer(status, {"error": {"message": "No.", **error}}))) is kind
+
+
+@pytest.mark.parametrize("param", ["parameters.interval_end", "parameters[interval_end]", "interval_end", None])
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (
+            "Data for the report type balance.summary.1 is only available through 2022-05-08 12:00:00 UTC; "
+            "you requested `interval_end` = 2022-05-09 00:00:00 UTC.",
+            DataNotReadyError,
+        ),
+        (
+            "Data for the report type ending_balance_reconciliation.summary.1 is only available starting at "
+            "2022-04-29 00:00:00 UTC; you requested `interval_end` = 2022-01-01 14:03:52 UTC.",
+            DataBeginsLaterError,
+        ),
+        ("The report type x.1 does not support the parameter `interval_end`.", InvalidRequestError),
+        ("The parameter `interval_end` is not available through the API for the type x.1.", InvalidRequestError),
+        ("`interval_end` has to lie after `interval_start` = 2022-05-09 00:00:00 UTC.", InvalidRequestError),
+        ("Invalid integer: soon", InvalidRequestError),
+        ("An explosion near `interval_end`.", InvalidRequestError),
+    ],
+)
+def test_only_stripes_words_tell_what_is_wrong_about_an_interval(
+    words: str, kind: type[APIError], param: str | None
+) -> None:
+    """Data that comes, data that never will, and everything else, however the parameter is spelled."""
+    error = {"type": "invalid_request_error", "message": words, **({"param": param} if param else {})}
+    assert type(error_of(answer(400, {"error": error}))) is kind
+    assert type(error_of(answer(404, {"error": error}))) is InvalidRequestError
 
 
 def test_an_error_without_stripes_body_still_has_its_class() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_reportrun import triggers
+from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.sandbox import AtOnce, Dropped, RunFails, StripeSandbox
@@ -187,6 +188,60 @@ def test_the_report_run_of_a_deleted_namesake_is_not_ours(stripe_conn: StripeSan
     runner = TaskRunner(store={} if remembers else None, dag_run=started)
     ours = complete(run_operator(), runner)
     again = complete(run_operator(), runner, try_number=2)
+    assert former.returned["report_run_id"] != ours.returned["report_run_id"]
+    assert ours.returned == again.returned
+    assert len(stripe_conn.report_runs) == 2
+
+
+SKEWS = pytest.mark.parametrize("ahead", [-7200, -600, 600, 7200])
+
+
+@SKEWS
+@pytest.mark.parametrize("remembers", STORES)
+@pytest.mark.parametrize("lost", [1, 6], ids=["in one call", "in one try"])
+def test_a_clock_that_is_wrong_makes_no_namesake_of_ourselves(
+    stripe_conn: StripeSandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    deferrable: bool,
+    ahead: int,
+    remembers: bool,
+    lost: int,
+) -> None:
+    """The answer is lost, and what comes back for the same key is our own, whatever the time is here."""
+    monkeypatch.setattr(StripeReportingHook, "sleep", lambda self, seconds: None)
+    stripe_conn.configure(clock=lambda: time.time() - ahead)
+    stripe_conn.inject(Dropped(committed=True), times=lost)
+    task = run_operator(deferrable=deferrable, wait_for_data=False, timeout=10 * DAY)
+    runner = TaskRunner(store={} if remembers else None, dag_run={"start_date": datetime.now(UTC)})
+    first = complete(task, runner)
+    assert first.state == ("success" if lost == 1 else "up_for_retry"), first.error
+    assert complete(task, runner, try_number=2).state == "success"
+    assert len(stripe_conn.report_runs) == 1
+
+
+@pytest.mark.parametrize("late", [-7200, 7200])
+def test_what_one_try_sent_is_its_own_though_the_dag_run_began_by_another_clock(
+    stripe_conn: StripeSandbox, late: int
+) -> None:
+    """Before Airflow 3.3 the scheduler's clock says when it began, and the worker's what time it is."""
+    stripe_conn.inject(Dropped(committed=True))
+    began = datetime.now(UTC) + timedelta(seconds=late)
+    assert complete(run_operator(), TaskRunner(store=None, dag_run={"start_date": began})).state == "success"
+    assert len(stripe_conn.report_runs) == 1
+
+
+@SKEWS
+@pytest.mark.parametrize("remembers", STORES)
+def test_a_namesake_is_told_by_its_age(stripe_conn: StripeSandbox, ahead: int, remembers: bool) -> None:
+    """By Stripe's clock alone, so that no old figures come of a clock that is wrong here."""
+    options = {"wait_for_data": False, "timeout": 10 * DAY}
+    stripe_conn.configure(clock=lambda: time.time() - ahead - 1800, transition=AtOnce())
+    former = complete(run_operator(**options), TaskRunner(store={} if remembers else None))
+    stripe_conn.configure(clock=lambda: time.time() - ahead)
+    stripe_conn.inject(Dropped(committed=True))
+    runner = TaskRunner(store={} if remembers else None, dag_run={"start_date": datetime.now(UTC)})
+    ours = complete(run_operator(**options), runner)
+    again = complete(run_operator(**options), runner, try_number=2)
     assert former.returned["report_run_id"] != ours.returned["report_run_id"]
     assert ours.returned == again.returned
     assert len(stripe_conn.report_runs) == 2

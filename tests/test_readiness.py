@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from airflow_reportrun.operators import run as run_module
 from airflow_reportrun.question.readiness import covered, data_wanted
 from airflow_reportrun.reporting.errors import DataMissingError, DataNotReadyError
 from airflow_reportrun.reporting.models import ReportType
-from airflow_reportrun.sandbox import DataLate, StripeSandbox
+from airflow_reportrun.sandbox import DataLate, StripeSandbox, errors
+from airflow_reportrun.sandbox.errors import ApiError
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import needs_airflow_3
 
@@ -131,6 +133,56 @@ def test_a_refusal_of_what_has_no_interval_is_final(stripe_conn: StripeSandbox) 
     with mock.patch.object(StripeReportingHook, "create_report_run", side_effect=refusal) as create:
         assert TaskRunner().run(task).state == "up_for_retry"
     assert create.call_count == 1
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("words", ["The report type does not take `interval_end`.", "Not so, `interval_end`!"])
+def test_a_refusal_in_words_that_are_not_understood_is_final(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch, deferrable: bool, waits: bool, words: str
+) -> None:
+    """It is about the end of the interval, but nothing says that waiting would help."""
+
+    def refused(*args: Any) -> ApiError:
+        return ApiError(400, words, param="parameters.interval_end", executed=True)
+
+    monkeypatch.setattr(errors, "interval_after_data", refused)
+    stripe_conn.inject(DataLate(), times=9)
+    tried = complete(run_operator(deferrable=deferrable, wait_for_data=waits), begun_now())
+    assert tried.state == "failed"
+    assert words in str(tried.error)
+    assert len(stripe_conn.requests_to("create")) == 1
+
+
+def test_a_stored_refusal_that_is_not_understood_is_asked_once_more_in_another_try(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stored answer may be out of date; the fresh one is not."""
+    monkeypatch.setattr(
+        errors, "interval_after_data", lambda *args: ApiError(400, "No.", param="interval_end", executed=True)
+    )
+    stripe_conn.inject(DataLate(), times=3)  # the replay takes one
+    runner = begun_now()
+    assert complete(run_operator(), runner).state == "failed"
+    assert complete(run_operator(), runner, try_number=2).state == "failed"
+    assert len(stripe_conn.requests_to("create")) == 3
+    assert complete(run_operator(), runner, try_number=3).state == "success"
+
+
+@pytest.mark.parametrize(("choice", "state"), [("fail", "failed"), ("skip", "skipped"), ("clip", "failed")])
+@pytest.mark.parametrize("report_type", ["balance.summary.1", "ending_balance_reconciliation.summary.1"])
+def test_a_refusal_of_an_interval_before_the_data_is_never_waited_for(
+    stripe_conn: StripeSandbox, deferrable: bool, report_type: str, choice: Any, state: str
+) -> None:
+    """Also where the report type had said otherwise, and where it is the end that lies before."""
+    said = replace(StripeReportingHook().retrieve_report_type(report_type), data_available_start=0)
+    stripe_conn.configure(data_available_start=UNTIL + 1)
+    task = run_operator(report_type=report_type, on_missing_data=choice, deferrable=deferrable)
+    with mock.patch.object(StripeReportingHook, "retrieve_report_type", return_value=said):
+        tried = begun_now().run(task)
+    assert tried.state == state
+    assert choice == "skip" or "only available starting at" in str(tried.error)
+    assert len(stripe_conn.requests_to("create")) == 1
+    assert stripe_conn.report_runs == []
 
 
 def test_without_waiting_a_refusal_costs_a_try(stripe_conn: StripeSandbox) -> None:

@@ -18,7 +18,6 @@ from airflow_reportrun.reporting.errors import (
     APIError,
     AuthenticationError,
     ConflictError,
-    DataNotReadyError,
     IdempotencyError,
     InvalidParametersError,
     InvalidRequestError,
@@ -251,7 +250,7 @@ def test_a_documented_error_has_the_class_of_its_status(
     """And Stripe's words: type, code and param, as far as they are not absurdly long."""
     error = result_of("retrieve", status, json.dumps(body).encode(), headers)
     words = body["error"]
-    assert type(error) is class_of(status, words.get("type"), words.get("param"))
+    assert type(error) is class_of(status, words.get("type"))
     assert error.http_status == status
     for name in ("type", "code", "param"):
         if len(words.get(name, "")) < 100:
@@ -262,12 +261,10 @@ def test_a_documented_error_has_the_class_of_its_status(
 # What it does not allow
 
 
-def class_of(status: int, error_type: object, param: object) -> type[APIError]:
+def class_of(status: int, error_type: object) -> type[APIError]:
     """Return the class of an error, from the table at the top of ``errors``."""
     if status == 400 and error_type == "idempotency_error":
         return IdempotencyError
-    if status == 400 and param == "parameters.interval_end":
-        return DataNotReadyError
     exact: dict[int, type[APIError]] = {
         401: AuthenticationError,
         403: PermissionDeniedError,
@@ -354,7 +351,7 @@ def test_any_bytes_with_any_status_are_an_error_of_ours(
     """Of the class of the status, if it says that something went wrong."""
     error = result_of(verb, status, body, headers)
     if status >= 400:
-        assert type(error) is class_of(status, None, None)
+        assert type(error) is class_of(status, None)
         assert error.retry_after is None or error.retry_after >= 0
         assert RetryPolicy().pause(error, 1) >= 0
         assert is_worth_another_try(error) in (True, False)
@@ -375,7 +372,7 @@ def test_any_error_body_is_an_error_with_the_class_of_its_status(
 ) -> None:
     """Words of another type are no words."""
     raised = result_of(verb, status, json.dumps({"error": error}).encode(), headers)
-    assert type(raised) is class_of(status, None, None)
+    assert type(raised) is class_of(status, None)
     assert raised.http_status == status
     for name in ("message", "type", "code", "param"):
         assert isinstance(getattr(raised, name), str) or (getattr(raised, name) is None and name != "message")

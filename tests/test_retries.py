@@ -19,9 +19,11 @@ from airflow_reportrun.reporting.resending import RetryPolicy, is_worth_another_
 
 
 def error(status: int, **facts: Any) -> APIError:
-    return error_class(status, facts.get("type"), facts.get("param"))(
-        "What Stripe said", http_status=status, **facts
-    )
+    said = facts.pop("said", "What Stripe said")
+    return error_class(status, facts.get("type"), said)(said, http_status=status, **facts)
+
+
+NOT_YET = "Data is only available through 2022-05-08 12:00:00 UTC; you requested `interval_end` = 2022-05-09."
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def error(status: int, **facts: Any) -> APIError:
         (error(500, should_retry=False), False),
         (error(400, should_retry=True), True),
         (error(429, should_retry=False), False),
-        (error(400, param="parameters.interval_end"), False),
+        (error(400, param="parameters.interval_end", said=NOT_YET), False),
         (APIConnectionError("reset"), True),
         (UnexpectedResponseError("a login page"), True),
         (InvalidParametersError("reversed"), False),

@@ -458,3 +458,13 @@ def test_numbered_and_unnumbered_items_of_an_array_do_not_meet(sandbox: StripeSa
     response = create(sandbox, f"report_type={ITEMIZED['report_type']}&{interval}&{columns}")
 
     assert response.json()["parameters"]["columns"] == ["net", "created"]
+
+
+def test_an_answer_is_dated_by_the_sandboxs_clock(stripe_sandbox: StripeSandbox) -> None:
+    """As Stripe's is by the clock that its objects go by."""
+    stripe_sandbox.configure(clock=lambda: 1714521600.0)
+    for path in ("/v1/reporting/report_runs", "/v1/nowhere"):
+        answer = requests.get(stripe_sandbox.url + path, auth=(stripe_sandbox.api_key, ""), timeout=10)
+        assert answer.headers["Date"] == "Wed, 01 May 2024 00:00:00 GMT"
+    stripe_sandbox.configure(clock=lambda: 1e15)
+    assert "Date" not in requests.get(stripe_sandbox.url, timeout=10).headers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,12 @@ from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.reporting.resending import RetryPolicy
 from airflow_reportrun.sandbox import AfterReads, AtOnce, Dropped, RunFails, Slow, StripeSandbox
 from airflow_reportrun.sandbox import ServerError as StoredServerError
+from airflow_reportrun.submission.memory import Memory
 from airflow_reportrun.submission.submit import MAX_ATTEMPTS, submit_or_attach
+from tests.docs_tables import hold, table
 from tests.test_identity import IDENTITY as SOMEBODY
 
+PAGE = Path(__file__).parent.parent / "docs" / "exactly-once.md"
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
 IDENTITY = replace(SOMEBODY, livemode=False, parameters=dict(form_encode(PARAMETERS.as_dict())))
 
@@ -117,13 +121,40 @@ def test_a_stored_server_error(
 
 
 def test_server_errors_that_do_not_end_are_given_up(stripe_conn: StripeSandbox, hook: StripeReportingHook) -> None:
-    """A try spends few keys on a Stripe that is down; the next try goes on where this one ended."""
-    stripe_conn.inject(StoredServerError(), times=4)
+    """A try spends one more key on a Stripe that is down; the next try goes on where this one ended."""
+    stripe_conn.inject(StoredServerError(), times=2)
     with pytest.raises(ServerError):
         submit(hook)
-    assert len(stripe_conn.requests) == 4
+    assert len(stripe_conn.requests) == 2
     assert submit(hook).status == "pending"
     assert len(stripe_conn.report_runs) == 1
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_the_docs_have_what_server_errors_cost_at_most(
+    stripe_conn: StripeSandbox, hook: StripeReportingHook, remembers: bool
+) -> None:
+    """Each one that is stored leaves a run at most, and a try makes two at most, however many there are."""
+    rows = []
+    for tries in range(1, 5):
+        stripe_conn.reset()
+        memory = Memory() if remembers else None
+        for before in range(tries - 1):
+            stripe_conn.inject(StoredServerError(committed=True), times=2, skip=replays(before, remembers))
+            with pytest.raises(ServerError):
+                submit_or_attach(hook, IDENTITY, PARAMETERS, memory=memory)
+            assert len(stripe_conn.report_runs) == 2 * (before + 1)
+        stripe_conn.inject(StoredServerError(committed=True), skip=replays(tries - 1, remembers))
+        run = submit_or_attach(hook, IDENTITY, PARAMETERS, memory=memory)
+        assert run.id == stripe_conn.report_runs[-1].id == submit(hook).id
+        errors = [request for request in stripe_conn.requests if request.status == 500 and not request.replayed]
+        rows.append([str(tries), str(len(errors)), f"{len(stripe_conn.report_runs)} / 1"])
+    hold(PAGE, "server-errors", table(["tries", "500s that Stripe kept", "created / count"], rows))
+
+
+def replays(tries: int, remembers: bool) -> int:
+    """Return how many stored answers a try hears first, after so many that heard two each."""
+    return min(tries, 1) if remembers else 2 * tries
 
 
 def test_a_stored_refusal_is_asked_again_only_by_the_next_try(

@@ -23,6 +23,7 @@ from airflow_reportrun.question.question import Question, bounds_of
 from airflow_reportrun.question.report_types import preferences, preferred
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
+    DataBeginsLaterError,
     DataMissingError,
     DataNotReadyError,
     ReportExpiredError,
@@ -418,6 +419,10 @@ class StripeReportRunOperator(BaseOperator):
                 # To ask again before the data has moved on would spend an attempt on the same answer.
                 refused_at = seen or self.hook.retrieve_report_type(question.report_type).data_available_end
                 refusal = str(error)
+            except DataBeginsLaterError as error:
+                if self.on_missing_data == "skip":
+                    raise AirflowSkipException(str(error)) from error
+                raise
             else:
                 return run, question.destination
 

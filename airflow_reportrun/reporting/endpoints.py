@@ -177,7 +177,11 @@ def create_report_run(
 
 def retrieve_report_run(report_run_id: str) -> Request[ReportRun]:
     """Ask for a report run as it is now."""
-    return Request("GET", _path(REPORT_RUNS, report_run_id, "frr_"), _plain(ReportRun.from_api))
+    return Request(
+        "GET",
+        _path(REPORT_RUNS, report_run_id, "frr_"),
+        lambda body, response: ReportRun.from_api(body, seen_at=_date(response.headers)),
+    )
 
 
 def list_report_runs(
@@ -256,7 +260,7 @@ def _api_error(response: Response) -> APIError:
     if reason := _text(response.headers.get("stripe-rate-limited-reason")):
         message = f"{message} [{reason}]"
     error_type, param = _text(words.get("type")), _text(words.get("param"))
-    return error_class(response.status, error_type, param)(
+    return error_class(response.status, error_type, message)(
         message,
         http_status=response.status,
         type=error_type,
@@ -276,8 +280,19 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
+    until, now = _instant(value), _date(headers)
+    return None if until is None or now is None else max(0.0, until - now)
+
+
+def _date(headers: Mapping[str, str]) -> float | None:
+    """Return when an answer was given, in epoch seconds by the server's clock."""
+    return _instant(headers.get("date", ""))
+
+
+def _instant(text: str) -> float | None:
+    """Return the epoch seconds of an instant as HTTP writes it (RFC 9110, 5.6.7), None for anything else."""
     try:
-        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
+        moment = parsedate_to_datetime(text)
+        return moment.timestamp() if moment.tzinfo else None
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, wait.total_seconds())

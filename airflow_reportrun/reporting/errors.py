@@ -21,7 +21,8 @@
     ├── ManifestError               what lies where a manifest should be is none that is known here
     └── APIError                    Stripe answered with an error
         ├── InvalidRequestError     400, 402, 404, 405: the request is wrong; the same one stays wrong
-        │   └── DataNotReadyError   400 about the end of the interval: Stripe's data does not reach that far yet
+        │   ├── DataNotReadyError   400: Stripe's data does not reach to the end of the interval yet
+        │   └── DataBeginsLaterError  400: Stripe's data begins after the interval does
         ├── AuthenticationError     401: no key, a wrong one or an expired one
         ├── PermissionDeniedError   403: the key may not do this
         ├── IdempotencyError        400: an idempotency key was used before with other parameters
@@ -205,6 +206,12 @@ class DataNotReadyError(InvalidRequestError):
     is_transient = True
 
 
+class DataBeginsLaterError(InvalidRequestError):
+    """Stripe's data begins after the interval does, which no waiting changes."""
+
+    advice = "Start the DAG later; on_missing_data= can skip such an interval, or clip it."
+
+
 class AuthenticationError(APIError):
     """No key, a wrong key or an expired key (401)."""
 
@@ -242,12 +249,30 @@ class ServerError(APIError):
     is_transient = True
 
 
-def error_class(http_status: int, error_type: str | None = None, param: str | None = None) -> type[APIError]:
-    """Return the class that an error response belongs to."""
-    if http_status == 400 and error_type == "idempotency_error":
-        return IdempotencyError
-    if http_status == 400 and param == "parameters.interval_end":
-        return DataNotReadyError
+# Data for the report type … is only available through 2022-05-08 12:00:00 UTC; you requested `interval_end` = …
+_NOT_YET = re.compile(r"\bavailable (through|until|up to) \d{4}-.*\binterval_end\b", re.IGNORECASE | re.DOTALL)
+# … is only available starting at 2022-04-29 00:00:00 UTC; you requested `interval_start` = …
+_NEVER = re.compile(
+    r"\bavailable (starting at|starting|from|since) \d{4}-.*\binterval_(start|end)\b", re.IGNORECASE | re.DOTALL
+)
+
+
+def error_class(http_status: int, error_type: str | None = None, message: str = "") -> type[APIError]:
+    """Return the class that an error response belongs to.
+
+    Only Stripe's words tell data that is still to come from an interval that is wrong: both are a 400 about the
+    same parameter. Words that are not understood are a wrong request, which is never waited for.
+
+    :param error_type: Stripe's ``error.type``.
+    :param message: Stripe's ``error.message``.
+    """
+    if http_status == 400:
+        if error_type == "idempotency_error":
+            return IdempotencyError
+        if _NEVER.search(message):
+            return DataBeginsLaterError
+        if _NOT_YET.search(message):
+            return DataNotReadyError
     by_status: dict[int, type[APIError]] = {
         401: AuthenticationError,
         403: PermissionDeniedError,

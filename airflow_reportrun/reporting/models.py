@@ -113,6 +113,7 @@ class ReportRun:
     :param request_id: the request that created this run, ``req_…``; known only from the answer to a create.
     :param replayed: True when a create was answered from an idempotency key, so that this is the run as it
         was when it was first created.
+    :param seen_at: epoch seconds, by Stripe's clock: when it was looked at; None where the answer has no date.
     """
 
     id: str
@@ -126,9 +127,17 @@ class ReportRun:
     succeeded_at: int | None = None
     request_id: str | None = field(default=None, compare=False)
     replayed: bool = field(default=False, compare=False)
+    seen_at: float | None = field(default=None, compare=False)
 
     @classmethod
-    def from_api(cls, body: object, *, request_id: str | None = None, replayed: bool = False) -> ReportRun:
+    def from_api(
+        cls,
+        body: object,
+        *,
+        request_id: str | None = None,
+        replayed: bool = False,
+        seen_at: float | None = None,
+    ) -> ReportRun:
         """Make a report run from Stripe's JSON object ``reporting.report_run``."""
         it = _fields(body, "reporting.report_run")
         result = it.get("result")
@@ -144,6 +153,7 @@ class ReportRun:
             succeeded_at=_optional(it, "succeeded_at", int),
             request_id=request_id,
             replayed=replayed,
+            seen_at=seen_at,
         )
 
 

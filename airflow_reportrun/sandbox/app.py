@@ -8,6 +8,9 @@ import ipaddress
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -165,6 +168,8 @@ class Application:
         if not (isinstance(answer, Answer) and answer.anonymous):
             headers["Request-Id"] = call.request_id
         headers["Stripe-Version"] = call.headers.get("stripe-version", API_VERSION)
+        with suppress(ValueError, OverflowError, OSError):  # a clock beyond the year 9999
+            headers["Date"] = format_datetime(datetime.fromtimestamp(state.now(), UTC), usegmt=True)
         if isinstance(fault, Dropped | Refused):
             if isinstance(fault, Refused):
                 self._refuse(fault.seconds)

@@ -144,6 +144,7 @@ class StripeSandbox:
             log_level="error",
             access_log=False,
             server_header=False,
+            date_header=False,  # the application has its own, by the sandbox's clock
             # The client's address must stay the socket's: `_connection_of` goes by it.
             proxy_headers=False,
             timeout_graceful_shutdown=1,

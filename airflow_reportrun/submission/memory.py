@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 STORE_KEY = "stripe_report_run"
 
 CLOCK_SKEW = 300.0
-"""Seconds by which Stripe's clock and Airflow's may differ."""
+"""Seconds by which the clocks of Airflow's machines may differ; Stripe's is never compared with them."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Memory:
     """The memory of one task instance between two clears.
 
     :param first_try: epoch seconds of the first try; before Airflow 3.3, of the start of the DAG run.
-    :param earliest: epoch seconds; a report run that was created before is not of this task instance, but of one
-        with the same ids in a DAG run that was deleted.
+    :param earliest: epoch seconds, by Airflow's clock; a report run that is older is not of this task instance,
+        but of one with the same ids in a DAG run that was deleted.
     :param began: epoch seconds at which the DAG run began.
     :param submission: what was asked for; None while nothing was, or where Stripe refused it.
     """

@@ -21,7 +21,7 @@ from airflow_reportrun.reporting.errors import (
     ReportingError,
     ServerError,
 )
-from airflow_reportrun.submission.memory import Memory, Submission
+from airflow_reportrun.submission.memory import CLOCK_SKEW, Memory, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 50
 """More failed runs and stored errors of one task instance than any policy of retries makes."""
 
-MAX_SERVER_ERRORS = 3
-"""New keys that one try spends on server errors; each may leave a report run behind that nobody counts."""
+MAX_SERVER_ERRORS = 1
+"""New keys that one try spends on stored server errors; each may leave a report run behind that nobody counts."""
 
 
 def submit_or_attach(
@@ -63,7 +63,7 @@ def submit_or_attach(
     :param clock: epoch seconds.
     :raises ReportingError: when Stripe refuses, or can't be reached.
     """
-    memory = memory or Memory()
+    memory, began = memory or Memory(), clock()
     first, kept = 1, memory.submission
     if kept is not None:
         first = kept.attempt
@@ -108,7 +108,8 @@ def submit_or_attach(
         if run.replayed:
             # The replay shows the run as it was on the day it was created.
             run = _now(client, run.id, run.request_id)
-            if reason := unusable(run, clock(), memory.earliest):
+            # Whatever the clocks say, what this try sent is no namesake's.
+            if reason := unusable(run, clock(), min(memory.earliest, began - CLOCK_SKEW)):
                 log.warning("Attempt %d: report run %s %s, so a new one follows.", attempt, run.id, reason)
                 continue
         verb = "Attached to" if run.replayed else "Created"
@@ -146,11 +147,14 @@ def _now(client: ReportingClient, report_run_id: str, request_id: str | None) ->
 def unusable(run: ReportRun, now: float, earliest: float = 0.0) -> str | None:
     """Return why a report run is of no use, None where it isn't so.
 
+    Ages are compared and not instants: the run's by Stripe's clock alone, the task instance's by Airflow's.
+
     :param run: as it is now.
-    :param now: epoch seconds.
+    :param now: epoch seconds, by Airflow's clock.
     :param earliest: see :class:`~airflow_reportrun.submission.memory.Memory`.
     """
-    if run.created < earliest:
+    seen_at = now if run.seen_at is None else run.seen_at
+    if seen_at - run.created > now - earliest:
         return "is older than this task instance, and belongs to a deleted one of the same name"
     if run.status == run.status.FAILED:
         return f"failed ({run.error})"
