@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.question.intervals import IntervalUnit
     from airflow_reportrun.triggers import StripeTrigger
-    from airflow_reportrun.waiting.loop import Awaited
+    from airflow_reportrun.waiting.loop import Goal
 
 SHORTEST_POKE_INTERVAL = 1.0
 """Seconds, when deferred: a triggerer serves many tasks, and Stripe counts requests."""
@@ -64,7 +64,7 @@ class StripeSensor(BaseSensorOperator):
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
         self.deferrable = deferrable
-        self._awaited: Awaited[Any, Any] | None = None
+        self._goal: Goal[Any, Any] | None = None
 
     @cached_property
     def hook(self) -> StripeReportingHook:
@@ -74,24 +74,24 @@ class StripeSensor(BaseSensorOperator):
         return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
 
     @abstractmethod
-    def awaited(self, context: Context) -> Awaited[Any, Any]:
+    def goal(self, context: Context) -> Goal[Any, Any]:
         """Return what is waited for."""
 
     @abstractmethod
-    def trigger(self, awaited: Any, **kwargs: Any) -> StripeTrigger:
+    def trigger(self, goal: Any, **kwargs: Any) -> StripeTrigger:
         """Return the trigger that waits for it."""
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        from airflow_reportrun.waiting.loop import look
+        from airflow_reportrun.waiting.loop import StillWaiting, look
 
-        if self._awaited is None:
+        if self._goal is None:
             with airflow_errors():
-                self._awaited = self.awaited(context)
-        looked = look(self.hook, self._awaited)
-        if isinstance(looked, str):
-            if looked:
-                self.log.warning("%s", looked)
+                self._goal = self.goal(context)
+        looked = look(self.hook, self._goal)
+        if isinstance(looked, StillWaiting):
+            if looked.words:
+                self.log.warning("%s", looked.words)
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._conclude(looked))
 
@@ -115,7 +115,7 @@ class StripeSensor(BaseSensorOperator):
             return looked.xcom_value
         now = time.time()
         trigger = self.trigger(
-            self._awaited,
+            self._goal,
             deadline=now + self.timeout,
             since=now,
             poll_interval=max(self.poke_interval, SHORTEST_POKE_INTERVAL),
@@ -164,18 +164,18 @@ class StripeReportRunSensor(StripeSensor):
         self.report_run_id = report_run_id
         self._given = given_options(self)
 
-    def awaited(self, context: Context) -> Awaited[Any, Any]:
+    def goal(self, context: Context) -> Goal[Any, Any]:
         """Return the end of the run."""
         from airflow_reportrun.waiting.loop import ReportRunEnds
 
         require_rendered(self, self._given)
         return ReportRunEnds(self.report_run_id)
 
-    def trigger(self, awaited: Any, **kwargs: Any) -> StripeTrigger:
+    def trigger(self, goal: Any, **kwargs: Any) -> StripeTrigger:
         """Return the trigger that waits for it."""
         from airflow_reportrun.triggers import StripeReportRunTrigger
 
-        return StripeReportRunTrigger.waiting_from_now(report_run_id=awaited.report_run_id, **kwargs)
+        return StripeReportRunTrigger.waiting_from_now(report_run_id=goal.report_run_id, **kwargs)
 
     def found(self, event: ReportRunEvent) -> Mapping[str, Any] | None:
         """Return the run, if it succeeded."""
@@ -218,7 +218,7 @@ class StripeReportTypeSensor(StripeSensor):
         self.interval = interval
         self._given = given_options(self)
 
-    def awaited(self, context: Context) -> Awaited[Any, Any]:
+    def goal(self, context: Context) -> Goal[Any, Any]:
         """Return the data."""
         from airflow_reportrun.question.intervals import instant, resolve
         from airflow_reportrun.question.readiness import data_wanted
@@ -231,13 +231,11 @@ class StripeReportTypeSensor(StripeSensor):
             end = instant("interval_end", self.interval_end)
         return DataReaches(self.report_type, data_wanted({"interval_end": end}, self.settle))
 
-    def trigger(self, awaited: Any, **kwargs: Any) -> StripeTrigger:
+    def trigger(self, goal: Any, **kwargs: Any) -> StripeTrigger:
         """Return the trigger that waits for it."""
         from airflow_reportrun.triggers import StripeReportTypeTrigger
 
-        return StripeReportTypeTrigger.waiting_from_now(
-            report_type=awaited.report_type, until=awaited.until, **kwargs
-        )
+        return StripeReportTypeTrigger.waiting_from_now(report_type=goal.report_type, until=goal.until, **kwargs)
 
     def found(self, event: ReportTypeEvent) -> Mapping[str, Any] | None:
         """Return the report type, if its data is there."""

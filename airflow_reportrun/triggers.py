@@ -9,12 +9,13 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from types import NoneType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from airflow_reportrun.waiting.loop import Awaited
+    from airflow_reportrun.waiting.loop import Goal
 
 log = logging.getLogger(__name__)
 
@@ -35,19 +36,31 @@ class StripeTrigger(BaseTrigger):
     of another version of this package are passed over, and those that it did not know have defaults: tasks stay
     deferred over an upgrade.
 
+    What Airflow stored is checked in the constructor. It raises TypeError alone: any other error there stops the
+    whole triggerer, with all its triggers.
+
     :param deadline: epoch seconds.
     :param since: epoch seconds at which the waiting began to count.
-    :param not_before: epoch seconds of the first look.
+    :param not_before: epoch seconds of the first look, which is not made later than the last one.
     :param poll_interval: seconds.
     :param growth: see :class:`~airflow_reportrun.waiting.pace.Watch`.
     :param stripe_conn_id: the Airflow connection.
     :param stripe_account: the account to act as.
     :param resume: JSON that comes back with the event.
-    :param kwargs: what is waited for.
+    :param others: arguments of another version.
     """
 
-    subject: frozenset[str]
-    """The arguments that say what is waited for."""
+    arguments: ClassVar[tuple[str, ...]] = (
+        "deadline",
+        "since",
+        "not_before",
+        "poll_interval",
+        "growth",
+        "stripe_conn_id",
+        "stripe_account",
+        "resume",
+    )
+    """What Airflow stores; each is an attribute of the same name."""
 
     def __init__(
         self,
@@ -60,22 +73,25 @@ class StripeTrigger(BaseTrigger):
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
         resume: Mapping[str, Any] | None = None,
-        **kwargs: Any,
+        **others: Any,
     ) -> None:
         super().__init__()
-        self.kwargs: dict[str, Any] = {
-            **{name: kwargs.pop(name) for name in sorted(self.subject)},
-            "deadline": deadline,
-            "since": since,
-            "not_before": not_before,
-            "poll_interval": poll_interval,
-            "growth": growth,
-            "stripe_conn_id": stripe_conn_id,
-            "stripe_account": stripe_account,
-            "resume": dict(resume or {}),
-        }
-        if kwargs:
-            log.info("Passing over the trigger arguments %s of another version.", ", ".join(sorted(kwargs)))
+        self.deadline = _number("deadline", deadline)
+        self.since = _number("since", since)
+        self.not_before = _number("not_before", not_before)
+        self.poll_interval = _number("poll_interval", poll_interval)
+        self.growth = _number("growth", growth)
+        self.stripe_conn_id = _text("stripe_conn_id", stripe_conn_id)
+        if not self.poll_interval:  # a loop without pauses
+            raise _damaged("poll_interval", poll_interval)
+        if not isinstance(stripe_account, (str, NoneType)):
+            raise _damaged("stripe_account", stripe_account)
+        self.stripe_account = stripe_account
+        if not isinstance(resume, (Mapping, NoneType)):
+            raise _damaged("resume", resume)
+        self.resume = dict(resume or {})
+        if others:
+            log.info("Passing over the trigger arguments %s of another version.", ", ".join(sorted(others)))
 
     @classmethod
     def waiting_from_now(cls, **kwargs: Any) -> Self:
@@ -84,7 +100,7 @@ class StripeTrigger(BaseTrigger):
 
     @property
     @abstractmethod
-    def awaited(self) -> Awaited[Any, Any]:
+    def goal(self) -> Goal[Any, Any]:
         """What is waited for."""
 
     @property
@@ -93,11 +109,12 @@ class StripeTrigger(BaseTrigger):
 
         The trigger's own deadline lets the task say what became of the wait; Airflow's time-out does not.
         """
-        return timedelta(seconds=max(0.0, self.kwargs["deadline"] - time.time())) + BACKSTOP_MARGIN
+        return timedelta(seconds=max(0.0, self.deadline - time.time())) + BACKSTOP_MARGIN
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", self.kwargs
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in self.arguments}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event."""
@@ -106,41 +123,74 @@ class StripeTrigger(BaseTrigger):
         from airflow_reportrun.waiting.loop import wait_async
         from airflow_reportrun.waiting.pace import Watch
 
-        it = self.kwargs
-        watch = Watch(it["since"], it["deadline"], it["poll_interval"], it["growth"])
-        await asyncio.sleep(max(0.0, it["not_before"] - time.time()))
-        async with StripeReportingAsyncHook(it["stripe_conn_id"], stripe_account=it["stripe_account"]) as hook:
-            event = await wait_async(hook, self.awaited, watch)
-        yield TriggerEvent(replace(event, resume=it["resume"]).as_payload())
+        watch = Watch(self.since, self.deadline, self.poll_interval, self.growth)
+        first_look = min(self.not_before, self.deadline + FIRST_LOOK_AFTER)
+        await asyncio.sleep(max(0.0, first_look - time.time()))
+        async with StripeReportingAsyncHook(self.stripe_conn_id, stripe_account=self.stripe_account) as hook:
+            event = await wait_async(hook, self.goal, watch)
+        yield TriggerEvent(replace(event, resume=self.resume).as_payload())
 
 
 class StripeReportRunTrigger(StripeTrigger):
     """Fires once when a report run has ended, or can't be waited for any longer; see :class:`StripeTrigger`.
 
-    Takes ``report_run_id``, ``frr_…``; ``since`` is the run's ``created``.
+    :param report_run_id: ``frr_…``; ``since`` is the run's ``created``.
     """
 
-    subject = frozenset({"report_run_id"})
+    arguments = ("report_run_id", *StripeTrigger.arguments)
+
+    def __init__(self, *, report_run_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.report_run_id = _text("report_run_id", report_run_id)
 
     @property
-    def awaited(self) -> Awaited[Any, Any]:
+    def goal(self) -> Goal[Any, Any]:
         """The end of the run."""
         from airflow_reportrun.waiting.loop import ReportRunEnds
 
-        return ReportRunEnds(self.kwargs["report_run_id"])
+        return ReportRunEnds(self.report_run_id)
 
 
 class StripeReportTypeTrigger(StripeTrigger):
     """Fires once when the data of a report type reaches an instant; see :class:`StripeTrigger`.
 
-    Takes ``report_type`` and ``until``, epoch seconds.
+    :param report_type: such as ``balance.summary.1``.
+    :param until: epoch seconds.
     """
 
-    subject = frozenset({"report_type", "until"})
+    arguments = ("report_type", "until", *StripeTrigger.arguments)
+
+    def __init__(self, *, report_type: str, until: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.report_type = _text("report_type", report_type)
+        from airflow_reportrun.reporting.models import is_instant
+
+        if not is_instant(until):
+            raise _damaged("until", until)
+        self.until = until
 
     @property
-    def awaited(self) -> Awaited[Any, Any]:
+    def goal(self) -> Goal[Any, Any]:
         """The data."""
         from airflow_reportrun.waiting.loop import DataReaches
 
-        return DataReaches(self.kwargs["report_type"], self.kwargs["until"])
+        return DataReaches(self.report_type, self.until)
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise _damaged(name, value)
+
+
+def _number(name: str, value: object) -> float:
+    """Return a number of seconds as it is; NaN is none, nor what lies behind the year 9999."""
+    from airflow_reportrun.reporting.models import LATEST
+
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < LATEST:
+        return value
+    raise _damaged(name, value)
+
+
+def _damaged(name: str, value: object) -> TypeError:
+    return TypeError(f"{name} of a trigger can't be {value!r:.100}. A retry of its task defers anew.")

@@ -97,7 +97,7 @@ def test_a_retry_whose_templates_render_differently_attaches_and_says_so(
         {"currency": "nope"},
         {"interval_start": "", "interval_end": ""},
         {"currency": "{{ none }}"},
-        {"interval": "x"},
+        {"interval": "day", "interval_start": "x", "interval_end": "y"},
     ],
 )
 def test_a_retry_attaches_also_when_its_templates_have_come_to_nonsense(
@@ -372,9 +372,9 @@ def test_says_what_the_account_has_when_none_will_do(stripe_conn: StripeSandbox)
     """The author needs the versions that exist."""
     tried = complete(run_operator(report_type=["balance.summary.8", "balance.summary.9"]), TaskRunner())
     assert tried.state == "failed"
-    assert "it has balance.summary.1" in str(tried.error)
+    assert "The account has balance.summary.1." in str(tried.error)
     tried = complete(run_operator(report_type=["tax.summary.1", "tax.summary.2"]), TaskRunner())
-    assert "others, none of them a version of these" in str(tried.error)
+    assert "others, and none of a like name" in str(tried.error)
 
 
 def test_parameters_survive_the_store() -> None:

@@ -3,7 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.reporting.errors import ReportRunFailedError, UnexpectedResponseError
 from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportRunStatus, ReportType
 
@@ -31,6 +34,17 @@ RUN: dict[str, Any] = {
     "status": "succeeded",
     "succeeded_at": 1680000200,
 }
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()), max_size=3)
+    | st.sampled_from([2**52, -1, "\0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+"""What a parser of JSON can come to."""
 
 
 def test_reads_a_report_run_with_its_file() -> None:
@@ -90,6 +104,73 @@ def test_refuses_what_is_no_report_run(body: object) -> None:
     """A half-read answer would surface far from where it went wrong."""
     with pytest.raises(UnexpectedResponseError, match="Expected"):
         ReportRun.from_api(body)
+
+
+YEAR_10_000 = 253_402_300_800
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("created", YEAR_10_000), ("succeeded_at", 2**52), ("result", {**FILE, "expires_at": YEAR_10_000})],
+)
+def test_refuses_an_instant_that_python_does_not_have(field: str, value: object) -> None:
+    """Landing would fail over it, each time, when the report is there."""
+    with pytest.raises(UnexpectedResponseError, match="Expected epoch seconds"):
+        ReportRun.from_api({**RUN, field: value})
+
+
+def nested(depth: int) -> Any:
+    return [nested(depth - 1)] if depth else 1
+
+
+NO_INSTANTS: list[Any] = ["1714521600", -1, YEAR_10_000, 1.5, True, [1], {"gte": 1}]
+NO_TEXTS: list[Any] = [1, ["usd"], {}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((bound, value) for bound in ("interval_start", "interval_end") for value in NO_INSTANTS),
+        *((name, value) for name in ("currency", "timezone", "payout") for value in NO_TEXTS),
+        ("columns", "net"),
+        ("columns", ["net", 1]),
+        ("columns", {"0": "net"}),
+        ("columns", ["\ud800"]),
+        ("novelty", nested(900)),
+        ("novelty", {"of": {"a\0": 1}}),
+        ("novelty", float("nan")),
+        ("nov\0elty", 1),
+    ],
+)
+def test_refuses_parameters_that_no_run_can_have(name: str, value: object) -> None:
+    """They go into paths, manifests and tables, which would fail one by one; the error names the parameter."""
+    with pytest.raises(UnexpectedResponseError, match="Expected other parameters .* than 'nov|" + name):
+        ReportRun.from_api({**RUN, "parameters": {**RUN["parameters"], name: value}})
+
+
+def test_parameters_that_stripe_adds_are_kept() -> None:
+    """Numbers, lists and mappings too, as far as one can write them down again."""
+    more: dict[str, Any] = {
+        "novelty": {"a": [1, 0.5, "x", None, True]},
+        "currency": None,
+        "columns": [],
+        "number": -(10**30),
+    }
+    parameters = {**RUN["parameters"], **more}
+    assert ReportRun.from_api({**RUN, "parameters": parameters}).parameters == parameters
+
+
+@given(name=st.sampled_from(["interval_end", "columns", "currency", "novelty"]), value=JSON)
+def test_whatever_is_echoed_lands_or_is_refused(name: str, value: Any) -> None:
+    """What passes the border can be written into a manifest, and read from it again."""
+    try:
+        run = ReportRun.from_api({**RUN, "parameters": {"interval_start": 1, name: value}})
+    except UnexpectedResponseError:
+        return
+    assert run.result is not None
+    about = {"file_sha256": "", "rows": 1, "columns": ["net"], "format": "csv", "path": "x.csv"}
+    manifest = Manifest.of(run, run.result, None, **about)
+    assert Manifest.from_json(manifest.to_json().encode()).subject == manifest.subject
 
 
 def test_reads_a_report_type() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import csv
 import hashlib
 import json
@@ -166,7 +167,7 @@ def test_the_trigger_looks_first_ten_seconds_after_deferring(
     monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
     runner = TaskRunner()
     trigger = runner.trigger(runner.run(run_operator(deferrable=True)))
-    assert 8 < trigger.kwargs["not_before"] - time.time() <= 10
+    assert 8 < trigger.not_before - time.time() <= 10
 
 
 def test_the_deadline_is_an_instant_and_airflows_comes_later(stripe_conn: StripeSandbox) -> None:
@@ -174,7 +175,7 @@ def test_the_deadline_is_an_instant_and_airflows_comes_later(stripe_conn: Stripe
     runner = TaskRunner()
     tried = runner.run(run_operator(deferrable=True, timeout=timedelta(hours=1)))
     trigger = runner.trigger(tried)
-    assert trigger.kwargs["deadline"] == stripe_conn.report_runs[0].created + 3600
+    assert trigger.deadline == stripe_conn.report_runs[0].created + 3600
     assert tried.deferral.trigger_timeout > timedelta(hours=1)
 
 
@@ -522,3 +523,41 @@ def test_start_dates_are_irrelevant(stripe_conn: StripeSandbox) -> None:
     }
     tried = complete(run_operator(), TaskRunner(dag_run=dag_run))
     assert tried.returned["interval_start"] == 1640995200
+
+
+@pytest.mark.parametrize(
+    "resume", ["missing", None, {}, {"destination": None}, {"destination": ""}, {"novelty": 1}]
+)
+def test_nothing_is_green_without_landing(stripe_conn: StripeSandbox, tmp_path: Path, resume: Any) -> None:
+    """An event that lost where to land, or is older than the task's destination, lands where the task says."""
+    runner, task = TaskRunner(), run_operator(deferrable=True, destination=f"{tmp_path}/{{report_run_id}}.csv")
+    stripe_conn.configure(transition=AfterReads(2))
+    deferred = runner.run(task)
+    event = asyncio.run(first_event(runner.trigger(deferred)))
+    del event["resume"]
+    event |= {} if resume == "missing" else {"resume": resume}
+    tried = runner.run(task, next_method="execute_complete", next_kwargs={"event": event})
+    assert tried.state == "success", tried.error
+    (run,) = stripe_conn.report_runs
+    assert tried.returned["path"] == f"{tmp_path}/{run.id}.csv"
+    assert Path(tried.returned["path"]).stat().st_size == tried.returned["size"]
+
+
+@pytest.mark.parametrize("resume", [{"destination": 1}, {"destination": ["/data/x.csv"]}, "x", 7, ["destination"]])
+def test_an_event_that_is_damaged_is_a_clear_error(
+    stripe_conn: StripeSandbox, tmp_path: Path, resume: Any
+) -> None:
+    """A retry attaches to the same run, and lands it."""
+    runner, task = TaskRunner(), run_operator(deferrable=True, destination=f"{tmp_path}/x.csv")
+    stripe_conn.configure(transition=AfterReads(2))
+    event = {**asyncio.run(first_event(runner.trigger(runner.run(task)))), "resume": resume}
+    tried = runner.run(task, next_method="execute_complete", next_kwargs={"event": event})
+    assert tried.state == "up_for_retry"
+    assert "its resume is missing or damaged" in str(tried.error)
+    assert complete(task, runner, try_number=2).returned["path"] == f"{tmp_path}/x.csv"
+    assert len(stripe_conn.report_runs) == 1
+
+
+async def first_event(trigger: Any) -> dict[str, Any]:
+    (payload,) = [event.payload async for event in trigger.run()]
+    return dict(payload)

@@ -216,7 +216,7 @@ def test_the_data_timeout_counts_from_the_first_try(stripe_conn: StripeSandbox) 
     runner, before = begun_now(), time.time()
     deadlines = []
     for try_number in (1, 2):
-        deadlines.append(runner.trigger(runner.run(task, try_number=try_number)).kwargs["deadline"])
+        deadlines.append(runner.trigger(runner.run(task, try_number=try_number)).deadline)
         time.sleep(0.05)
     assert deadlines[0] == deadlines[1]
     assert before <= deadlines[0] - 5 * DAY <= before + 5
@@ -230,7 +230,7 @@ def test_before_airflow_3_3_the_data_timeout_counts_from_the_start_of_the_dag_ru
     started = pendulum.now("UTC").subtract(hours=3)
     runner = TaskRunner(store=None, dag_run={"start_date": started})
     trigger = runner.trigger(runner.run(run_operator(deferrable=True, data_timeout=timedelta(days=1))))
-    assert trigger.kwargs["deadline"] == started.timestamp() + DAY
+    assert trigger.deadline == started.timestamp() + DAY
 
 
 def test_a_clear_begins_the_data_timeout_anew(stripe_conn: StripeSandbox) -> None:

@@ -104,15 +104,15 @@ BODIES: dict[str, dict[str, Any]] = {
 """A plain answer by schema, to be spoilt."""
 
 
-NEW_FIELDS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
-    st.text(max_size=8).map("new_{}".format),
-    st.none() | st.integers() | st.text(max_size=3) | st.just({}),
-    max_size=2,
-)
-
-
 TEXT = st.characters(codec="utf-8", exclude_characters="\0")
 """A NUL is a character for JSON and for nothing that comes after it."""
+
+
+NEW_FIELDS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    st.text(TEXT, max_size=8).map("new_{}".format),
+    st.none() | st.integers() | st.text(TEXT, max_size=3) | st.just({}),
+    max_size=2,
+)
 
 
 def allowed_by(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:

@@ -73,8 +73,8 @@ def test_deferred_it_polls_as_often_as_it_was_told(stripe_conn: StripeSandbox) -
     )
     tried = runner.run(task)
     trigger = runner.trigger(tried)
-    assert (trigger.kwargs["poll_interval"], trigger.kwargs["growth"]) == (77, 0)
-    assert 590 < trigger.kwargs["deadline"] - time.time() <= 600
+    assert (trigger.poll_interval, trigger.growth) == (77, 0)
+    assert 590 < trigger.deadline - time.time() <= 600
     assert tried.deferral.trigger_timeout > timedelta(minutes=10)
 
 
@@ -110,7 +110,7 @@ def test_waits_for_the_end_of_the_interval(
 ) -> None:
     """The one that the operator would report on, or an instant that is given."""
     runner = TaskRunner(dag_run={"conf": {"until": "2024-05-02T07:00:00Z"}})
-    assert defer_for_data(stripe_conn, runner, **options).kwargs["until"] == until
+    assert defer_for_data(stripe_conn, runner, **options).until == until
 
 
 @needs_airflow_3("data intervals that are empty")
@@ -119,7 +119,7 @@ def test_waits_for_the_last_period_where_the_data_interval_is_empty(stripe_conn:
     tick = datetime(2024, 5, 2, 6, tzinfo=UTC)
     dag_run = {"logical_date": tick, "data_interval_start": tick, "data_interval_end": tick, "run_after": tick}
     trigger = defer_for_data(stripe_conn, TaskRunner(dag_run=dag_run), schedule="0 6 * * *")
-    assert trigger.kwargs["until"] == tick.timestamp()
+    assert trigger.until == tick.timestamp()
 
 
 def test_returns_how_far_the_data_reaches(stripe_conn: StripeSandbox) -> None:

@@ -128,7 +128,7 @@ def test_arguments_of_other_versions_are_understood(stripe_conn: StripeSandbox) 
     trigger = StripeReportRunTrigger(**oldest, poll_interval=0.01, novelty=1)
     assert "novelty" not in trigger.serialize()[1]
     assert fire(trigger).outcome == "succeeded"
-    assert StripeReportRunTrigger(**oldest).kwargs["stripe_conn_id"] == "stripe_default"
+    assert StripeReportRunTrigger(**oldest).stripe_conn_id == "stripe_default"
 
 
 def test_fires_when_the_data_is_there(stripe_conn: StripeSandbox) -> None:
@@ -185,11 +185,68 @@ def test_an_error_about_the_data_that_stays_is_told(stripe_conn: StripeSandbox) 
     assert "No such report type" in str(event.message)
 
 
-@pytest.mark.parametrize("kind", [StripeReportRunTrigger, StripeReportTypeTrigger])
-def test_airflow_gives_up_well_after_the_trigger(kind: type[StripeTrigger]) -> None:
+ABOUT: list[tuple[type[StripeTrigger], dict[str, Any]]] = [
+    (StripeReportRunTrigger, {"report_run_id": "frr_1"}),
+    (StripeReportTypeTrigger, {"report_type": "balance.summary.1", "until": 1714608000}),
+]
+
+
+@pytest.mark.parametrize(("kind", "about"), ABOUT)
+def test_airflow_gives_up_well_after_the_trigger(kind: type[StripeTrigger], about: dict[str, Any]) -> None:
     """The last look has to be answered, on a triggerer with many tasks, before Airflow ends the wait unseen."""
     now = time.time()
-    about: dict[str, Any] = dict.fromkeys(kind.subject, 1)
     within_an_hour = kind(**about, deadline=now + 3600, since=now).backstop
     assert timedelta(minutes=74) < within_an_hour <= timedelta(minutes=75)
     assert kind(**about, deadline=now - 3600, since=now).backstop == timedelta(minutes=15)
+
+
+NO_NUMBERS: list[Any] = [float("nan"), float("inf"), -1, 10**15, "1714608000", True, [1], {}, 10**400]
+NO_TEXTS: list[Any] = [1, "", ["frr_1"], {}]
+NO_MAPPINGS: list[Any] = ["x", 1, ["destination"]]
+
+
+@pytest.mark.parametrize(("kind", "about"), ABOUT)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ("deadline", "since") for value in [*NO_NUMBERS, None]),
+        *((name, value) for name in ("not_before", "poll_interval", "growth") for value in NO_NUMBERS),
+        ("poll_interval", 0),
+        *((name, value) for name in ("stripe_conn_id", "stripe_account") for value in NO_TEXTS if value),
+        ("stripe_conn_id", ""),
+        *(("resume", value) for value in NO_MAPPINGS),
+    ],
+)
+def test_a_damaged_argument_fails_the_trigger_alone(
+    kind: type[StripeTrigger], about: dict[str, Any], name: str, value: Any
+) -> None:
+    """Airflow takes a TypeError for the trigger's own; another error would stop the triggerer, and all in it."""
+    arguments = {**about, "deadline": 1714608000, "since": 1714521600, name: value}
+    with pytest.raises(TypeError, match=name):
+        kind(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        *((StripeReportRunTrigger, {"report_run_id": value}) for value in [*NO_TEXTS, None]),
+        *((StripeReportTypeTrigger, {"until": 1, "report_type": value}) for value in [*NO_TEXTS, None]),
+        *(
+            (StripeReportTypeTrigger, {"report_type": "balance.summary.1", "until": value})
+            for value in [*NO_NUMBERS, None, 1.5]
+        ),
+        (StripeReportRunTrigger, {}),
+        (StripeReportTypeTrigger, {"report_type": "balance.summary.1"}),
+    ],
+)
+def test_so_does_what_is_waited_for(kind: type[StripeTrigger], arguments: dict[str, Any]) -> None:
+    """A trigger that waits for nothing would look until its deadline."""
+    with pytest.raises(TypeError):
+        kind(deadline=1714608000, since=1714521600, **arguments)
+
+
+def test_the_first_look_is_not_later_than_the_last(stripe_conn: StripeSandbox) -> None:
+    """Or a task would be deferred until Airflow ends it unseen; the report is there."""
+    now = time.time()
+    event = fire(trigger_for(stripe_conn, reads=0, deadline=now - 60, not_before=now + 3600))
+    assert event.outcome == "succeeded"

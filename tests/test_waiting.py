@@ -15,7 +15,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.waiting.events import ReportRunEvent
-from airflow_reportrun.waiting.loop import ReportRunEnds, wait, wait_async
+from airflow_reportrun.waiting.loop import MOST_RENEWALS, ReportRunEnds, wait, wait_async
 from airflow_reportrun.waiting.pace import Watch
 from tests.test_models import RUN
 
@@ -44,8 +44,26 @@ class Scripted:
         return False
 
     async def renew_async(self) -> bool:
-        """Change nothing."""
-        return False
+        """Change as in the other colour."""
+        return self.renew()
+
+
+class Unsteady(Scripted):
+    """A client whose connection is another one at each look-up, so many times."""
+
+    def __init__(self, times: int, *answers: Any) -> None:
+        super().__init__(*answers)
+        self.left, self.sent = times, 0
+
+    def send(self, request: Any) -> ReportRun:
+        """Count, and answer."""
+        self.sent += 1
+        return super().send(request)
+
+    def renew(self) -> bool:
+        """Change while there is something left."""
+        self.left -= 1
+        return self.left >= 0
 
 
 def wait_sync(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
@@ -112,3 +130,19 @@ def test_gives_up_after_one_look_at_the_deadline(wait_for: Wait, answer: Any) ->
     event, slept = wait_for(Scripted(answer), Watch(0, 60, 50))
     assert event.outcome == "timeout"
     assert slept == [50, 10]
+
+
+EXPIRED = InvalidRequestError("Expired API Key", http_status=401)
+
+
+def test_a_connection_that_is_never_the_same_ends_the_waiting(wait_for: Wait) -> None:
+    """As from a back-end that makes a key for each look-up: what such a look says is final in the end."""
+    client = Unsteady(10**6, EXPIRED)
+    event, slept = wait_for(client, Watch(0, 3600, 10))
+    assert (event.outcome, slept, client.sent) == ("error", [], 1 + MOST_RENEWALS)
+
+
+def test_a_key_that_was_rotated_twice_is_found(wait_for: Wait) -> None:
+    """Each renewal is followed by a look."""
+    event, slept = wait_for(Unsteady(2, EXPIRED, EXPIRED, RUN), Watch(0, 3600, 10))
+    assert (event.outcome, slept) == ("succeeded", [])

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun import __version__
 from airflow_reportrun.reporting.errors import ManifestError
+from airflow_reportrun.reporting.models import LARGEST_NUMBER, is_printable, odd_parameter
 from airflow_reportrun.reporting.parameters import family_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,22 @@ FILTERS = ("connected_account", "currency", "payout", "reporting_category")
 """The parameters that choose rows, and whose values tell rows apart."""
 
 _NO_FILTERS = {*("interval_start", "interval_end"), *("columns", "timezone", "decimal_separator", "compress_file")}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and is_printable(value)
+
+
+_IS: Mapping[str, Callable[[Any], bool]] = {
+    "None": lambda value: value is None,
+    "str": _is_text,
+    "int": lambda value: type(value) is int and 0 <= value < LARGEST_NUMBER,
+    "bool": lambda value: isinstance(value, bool),
+    "tuple[str, ...]": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "Mapping[str, Any]": lambda value: isinstance(value, dict),
+    "Mapping[str, str]": lambda value: isinstance(value, dict) and all(map(_is_text, (*value, *value.values()))),
+}
+"""What JSON may have for a field of each type."""
 
 
 @dataclass(frozen=True)
@@ -154,13 +171,21 @@ class Manifest:
                     f"The manifest has version {version}, and this package knows version {VERSION}: upgrade "
                     "airflow-provider-reportrun, or remove the manifest to land the report anew."
                 )
-            columns = it["columns"]
             known = {field.name: it[field.name] for field in fields(cls) if field.name in it}
-            manifest = cls(**{**known, "columns": None if columns is None else tuple(columns)})
-            _ = manifest.subject  # which fails where the parameters are odd
-            return manifest
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise ManifestError(f"This is no manifest ({error!r}); remove it to land the report anew.") from None
+            for field in fields(cls):
+                if field.name in known and not any(
+                    _IS[kind](known[field.name]) for kind in field.type.split(" | ")
+                ):
+                    raise TypeError(f"{field.name} is not {field.type}")
+            for name in ("interval_start", "interval_end", "report_run_created", "landed_at"):
+                if known.get(name) is not None:
+                    datetime.fromisoformat(known[name])
+            if (odd := odd_parameter(known["parameters"])) is not None:
+                raise TypeError(f"{odd!r} can't be that parameter")
+            return cls(**{**known, "columns": None if known["columns"] is None else tuple(known["columns"])})
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+            raise ManifestError(f"This is no manifest ({reason}); remove it to land the report anew.") from None
 
     def to_json(self) -> str:
         """Return the manifest as JSON, one field a line."""

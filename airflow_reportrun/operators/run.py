@@ -448,7 +448,7 @@ class StripeReportRunOperator(BaseOperator):
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
         """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""
         from airflow_reportrun.triggers import StripeReportRunTrigger
-        from airflow_reportrun.waiting.loop import ReportRunEnds, look, wait
+        from airflow_reportrun.waiting.loop import ReportRunEnds, StillWaiting, look, wait
         from airflow_reportrun.waiting.pace import Watch
 
         if run.status.is_terminal:
@@ -458,9 +458,9 @@ class StripeReportRunOperator(BaseOperator):
         if not self.deferrable or time.time() >= deadline:
             return wait(self.hook, ReportRunEnds(run.id), Watch(run.created, deadline, self.poll_interval))
         event = look(self.hook, ReportRunEnds(run.id))
-        if not isinstance(event, str):
+        if not isinstance(event, StillWaiting):
             return event
-        log.info("Report run %s is pending; waiting for it in the triggerer. %s", run.id, event)
+        log.info("Report run %s is pending; waiting for it in the triggerer. %s", run.id, event.words)
         trigger = StripeReportRunTrigger.waiting_from_now(
             report_run_id=run.id,
             deadline=deadline,
@@ -495,6 +495,8 @@ class StripeReportRunOperator(BaseOperator):
         with airflow_errors():
             run = self.hook.retrieve_report_run(event.report_run_id)
             destination = resume.get("destination")
+            if not destination and self.destination:  # damaged, or from before the task had one
+                destination = self._asked_before(context, run.report_type, run.parameters).destination
             landed = self._land(run, destination) if destination else None
         if landed:
             record_landing(self, context, landed)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from reprlib import Repr
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -20,7 +21,17 @@ from airflow_reportrun.reporting.errors import UnexpectedResponseError
 T = TypeVar("T")
 
 LARGEST_NUMBER = 2**53
-"""What JSON can carry safely, and Stripe's instants and sizes are far below."""
+"""What JSON can carry safely, and Stripe's sizes are far below."""
+
+LATEST = 253_402_214_400
+"""Epoch seconds of the last day of the year 9999, behind which Python has no instants in some zone."""
+
+DEEPEST = 5
+"""How deep a parameter may be nested; those that Stripe documents are lists of texts at most."""
+
+_INSTANTS = ("interval_start", "interval_end")
+_TEXTS = ("connected_account", "currency", "payout", "reporting_category", "timezone", "decimal_separator")
+_LISTS = ("columns", "connected_accounts")
 
 # Half a character or a NUL, both of which JSON can spell: no file, log or database takes them.
 _UNPRINTABLE = re.compile("[\0\ud800-\udfff]")
@@ -88,11 +99,11 @@ class File:
         documented_url = f"https://files.stripe.com/v1/files/{quote(file_id, safe='')}/contents"
         return cls(
             id=file_id,
-            created=_required(it, "created", int),
+            created=_instant(it, "created"),
             size=_required(it, "size", int),
             url=_optional(it, "url", str) or documented_url,
             filename=_optional(it, "filename", str),
-            expires_at=_optional(it, "expires_at", int),
+            expires_at=None if it.get("expires_at") is None else _instant(it, "expires_at"),
             type=_optional(it, "type", str),
         )
 
@@ -143,14 +154,14 @@ class ReportRun:
         result = it.get("result")
         return cls(
             id=_required(it, "id", str),
-            created=_required(it, "created", int),
+            created=_instant(it, "created"),
             livemode=_required(it, "livemode", bool),
             report_type=_required(it, "report_type", str),
-            parameters=_required(it, "parameters", dict),
+            parameters=_parameters(it),
             status=ReportRunStatus(_required(it, "status", str)),
             error=_optional(it, "error", str),
             result=None if result is None else File.from_api(result),
-            succeeded_at=_optional(it, "succeeded_at", int),
+            succeeded_at=None if it.get("succeeded_at") is None else _instant(it, "succeeded_at"),
             request_id=request_id,
             replayed=replayed,
             seen_at=seen_at,
@@ -187,14 +198,14 @@ class ReportType:
         return cls(
             id=_required(it, "id", str),
             name=_required(it, "name", str),
-            data_available_start=_required(it, "data_available_start", int),
-            data_available_end=_required(it, "data_available_end", int),
+            data_available_start=_instant(it, "data_available_start"),
+            data_available_end=_instant(it, "data_available_end"),
             default_columns=tuple(
                 _checked(it, "default_columns", column, str)
                 for column in _optional(it, "default_columns", list) or ()
             ),
             livemode=_required(it, "livemode", bool),
-            updated=_required(it, "updated", int),
+            updated=_instant(it, "updated"),
             version=_required(it, "version", int),
         )
 
@@ -224,6 +235,65 @@ def _fields(body: object, kind: str) -> Mapping[str, Any]:
     raise UnexpectedResponseError(f"Expected an object {kind!r} from Stripe and got {_shown.repr(seen)}")
 
 
+def odd_parameter(parameters: Mapping[str, Any]) -> str | None:
+    """Return the name of a report run's first parameter that can't be one, None where all can.
+
+    Of those that Stripe adds later nothing is known, but that they are small JSON that can be kept.
+    """
+    for name, value in parameters.items():
+        if not _is_kept(name) or not _is_kept(value):
+            return name
+        if value is None:
+            continue
+        if name in _INSTANTS and not is_instant(value):
+            return name
+        if name in _TEXTS and not isinstance(value, str):
+            return name
+        if name in _LISTS and not (isinstance(value, list) and all(isinstance(it, str) for it in value)):
+            return name
+    return None
+
+
+def is_instant(value: object) -> bool:
+    """Tell whether a value is whole epoch seconds."""
+    return type(value) is int and 0 <= value < LATEST
+
+
+def is_printable(text: str) -> bool:
+    """Tell whether a text can be put anywhere."""
+    return not _UNPRINTABLE.search(text)
+
+
+def _is_kept(value: object, depth: int = 0) -> bool:
+    """Tell whether JSON can be written again as it came, at any place."""
+    if isinstance(value, dict):
+        return depth < DEEPEST and all(_is_kept(key) and _is_kept(it, depth + 1) for key, it in value.items())
+    if isinstance(value, list):
+        return depth < DEEPEST and all(_is_kept(it, depth + 1) for it in value)
+    if isinstance(value, float):
+        return isfinite(value)
+    return not isinstance(value, str) or is_printable(value)
+
+
+def _parameters(it: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = _required(it, "parameters", dict)
+    if (odd := odd_parameter(parameters)) is not None:
+        raise UnexpectedResponseError(
+            f"Expected other parameters of Stripe's {it['object']!r} than {_shown.repr(odd)} of "
+            f"{_shown.repr(parameters[odd])}"
+        )
+    return parameters
+
+
+def _instant(it: Mapping[str, Any], name: str) -> int:
+    value = _required(it, name, int)
+    if not is_instant(value):
+        raise UnexpectedResponseError(
+            f"Expected epoch seconds as {name!r} of Stripe's {it['object']!r} and got {_shown.repr(value)}"
+        )
+    return value
+
+
 def _checked(it: Mapping[str, Any], name: str, value: object, kind: type[T]) -> T:
     # JSON's true is an int for Python; type() keeps the two apart.
     if type(value) is kind and _is_sane(value):
@@ -239,7 +309,7 @@ def _required(it: Mapping[str, Any], name: str, kind: type[T]) -> T:
 
 def _is_sane(value: object) -> bool:
     if isinstance(value, str):
-        return not _UNPRINTABLE.search(value)
+        return is_printable(value)
     return not isinstance(value, int) or 0 <= value < LARGEST_NUMBER
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_reportrun.reporting.errors import ReportRunFailedError
@@ -11,6 +11,10 @@ from airflow_reportrun.reporting.errors import ReportRunFailedError
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.errors import ReportingError
     from airflow_reportrun.reporting.models import ReportRun, ReportType
+
+
+RESUME: Mapping[str, type] = {"destination": str, "request_id": str, "adopted": bool, "refusal": str}
+"""What tasks of this package give their triggers to have it back; all of it may be missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,6 @@ class Event:
     """
 
     outcomes: ClassVar[frozenset[str]]
-    subject: ClassVar[str]
 
     outcome: str
     message: str | None = None
@@ -37,15 +40,30 @@ class Event:
     def from_payload(cls, payload: object) -> Self:
         """Read an event; fields of other versions of this package are passed over.
 
-        :raises ValueError: when it is no event of this kind.
+        :raises ValueError: when it is no event of this kind, or a damaged one.
         """
-        if (
-            not isinstance(payload, Mapping)
-            or payload.get("outcome") not in cls.outcomes
-            or not isinstance(payload.get(cls.subject), str)
-        ):
-            raise ValueError(f"Expected a {cls.__name__} from the trigger and got {payload!r:.200}")
-        return cls(**{name: payload[name] for name in cls.__dataclass_fields__ if name in payload})
+        it = payload if isinstance(payload, Mapping) else {}
+        known = {its.name: it.get(its.name) for its in fields(cls)}
+        event = cls(**{**known, "resume": {} if known["resume"] is None else known["resume"]})
+        if damaged := next((name for name, is_sound in event._checks() if not is_sound), None):
+            raise ValueError(
+                f"Expected a {cls.__name__} from the trigger, and its {damaged} is missing or damaged: "
+                f"{getattr(event, damaged)!r:.100}. A retry of the task looks again."
+            )
+        return event
+
+    def _checks(self) -> Iterator[tuple[str, bool]]:
+        """Yield the names of the fields, and whether each is of its kind, and there where the outcome needs it."""
+        yield "outcome", isinstance(self.outcome, str) and self.outcome in self.outcomes
+        yield "message", self.message is None or isinstance(self.message, str)
+        yield (
+            "resume",
+            isinstance(self.resume, Mapping)
+            and all(
+                self.resume.get(name) is None or isinstance(self.resume[name], kind)
+                for name, kind in RESUME.items()
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +78,23 @@ class ReportRunEvent(Event):
     """
 
     outcomes = frozenset({"succeeded", "failed", "timeout", "error"})
-    subject = "report_run_id"
 
     report_run_id: str
     report_run: Mapping[str, Any] | None = None
+
+    def _checks(self) -> Iterator[tuple[str, bool]]:
+        """Require that who succeeded brings the run that was waited for."""
+        yield from super()._checks()
+        yield "report_run_id", isinstance(self.report_run_id, str)
+        run = self.report_run
+        yield (
+            "report_run",
+            (
+                (run.get("report_run_id"), run.get("status")) == (self.report_run_id, self.outcome)
+                if isinstance(run, Mapping)
+                else run is None and self.outcome != "succeeded"
+            ),
+        )
 
     @classmethod
     def ended(cls, run: ReportRun) -> ReportRunEvent:
@@ -100,10 +131,24 @@ class ReportTypeEvent(Event):
     """
 
     outcomes = frozenset({"available", "timeout", "error"})
-    subject = "report_type"
 
     report_type: str
     availability: Mapping[str, Any] | None = None
+
+    def _checks(self) -> Iterator[tuple[str, bool]]:
+        """Require that data which is available brings how far it reaches."""
+        from airflow_reportrun.reporting.models import is_instant
+
+        yield from super()._checks()
+        yield "report_type", isinstance(self.report_type, str)
+        yield (
+            "availability",
+            (
+                self.outcome == "available" and is_instant(self.availability.get("data_available_end"))
+                if isinstance(self.availability, Mapping)
+                else self.availability is None and self.outcome != "available"
+            ),
+        )
 
     @classmethod
     def available(cls, report_type: ReportType) -> ReportTypeEvent:

@@ -1,7 +1,8 @@
-"""Wait for something at Stripe: one loop in two colours, for tasks that wait themselves and for triggers.
+"""The loop of looks and pauses, and what a look means: has it come, failed for good, or is it waited for still.
 
-What is waited for is a value (:class:`ReportRunEnds`, :class:`DataReaches`) that says what to ask and what an
-answer means, so that the two colours differ in their awaits and in nothing else.
+When to look again is decided in ``pace``. What is waited for is a :class:`Goal` (:class:`ReportRunEnds`,
+:class:`DataReaches`) that says what to ask and what an answer means. So the loop's two colours, for tasks that
+wait themselves and for triggers, differ in their awaits and in nothing else.
 """
 
 from __future__ import annotations
@@ -31,7 +32,21 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 
 
-class Awaited(ABC, Generic[T, E]):
+MOST_RENEWALS = 3
+"""How often one look reads the connection anew: one that is another each time says nothing by being so."""
+
+
+@dataclass(frozen=True)
+class StillWaiting:
+    """A look that decided nothing.
+
+    :param words: what there is to say about it, mostly nothing.
+    """
+
+    words: str = ""
+
+
+class Goal(ABC, Generic[T, E]):
     """Something at Stripe that is waited for."""
 
     @abstractmethod
@@ -39,8 +54,8 @@ class Awaited(ABC, Generic[T, E]):
         """Return the question."""
 
     @abstractmethod
-    def judge(self, answer: T) -> E | str:
-        """Return the event, or what there is to say about a wait that goes on, mostly nothing."""
+    def judge(self, answer: T) -> E | StillWaiting:
+        """Return the event, or that the wait goes on."""
 
     @abstractmethod
     def error(self, error: ReportingError) -> E:
@@ -50,13 +65,15 @@ class Awaited(ABC, Generic[T, E]):
     def timeout(self) -> E:
         """Return the event of a deadline that is over."""
 
-    def judge_error(self, error: ReportingError) -> E | str:
-        """Return the event, or what there is to say: an error that passes says nothing about what is awaited."""
-        return f"Could not look, looking again later: {error}" if error.is_transient else self.error(error)
+    def judge_error(self, error: ReportingError) -> E | StillWaiting:
+        """Return the event; an error that passes says nothing about the goal."""
+        if error.is_transient:
+            return StillWaiting(f"Could not look, looking again later: {error}")
+        return self.error(error)
 
 
 @dataclass(frozen=True)
-class ReportRunEnds(Awaited["ReportRun", ReportRunEvent]):
+class ReportRunEnds(Goal["ReportRun", ReportRunEvent]):
     """The end of a report run.
 
     :param report_run_id: ``frr_…``.
@@ -68,13 +85,15 @@ class ReportRunEnds(Awaited["ReportRun", ReportRunEvent]):
         """Ask for the run."""
         return endpoints.retrieve_report_run(self.report_run_id)
 
-    def judge(self, answer: ReportRun) -> ReportRunEvent | str:
+    def judge(self, answer: ReportRun) -> ReportRunEvent | StillWaiting:
         """Tell whether it has ended."""
         if answer.status.is_terminal:
             return ReportRunEvent.ended(answer)
         if answer.status.is_known:
-            return ""
-        return f"Report run {answer.id} has the unknown status '{answer.status}'; it counts as pending."
+            return StillWaiting()
+        return StillWaiting(
+            f"Report run {answer.id} has the unknown status '{answer.status}'; it counts as pending."
+        )
 
     def error(self, error: ReportingError) -> ReportRunEvent:
         """Tell of an error that stays."""
@@ -86,7 +105,7 @@ class ReportRunEnds(Awaited["ReportRun", ReportRunEvent]):
 
 
 @dataclass(frozen=True)
-class DataReaches(Awaited["ReportType", ReportTypeEvent]):
+class DataReaches(Goal["ReportType", ReportTypeEvent]):
     """A report type's data that reaches up to an instant.
 
     :param report_type: such as ``balance.summary.1``.
@@ -100,11 +119,11 @@ class DataReaches(Awaited["ReportType", ReportTypeEvent]):
         """Ask for the report type."""
         return endpoints.retrieve_report_type(self.report_type)
 
-    def judge(self, answer: ReportType) -> ReportTypeEvent | str:
+    def judge(self, answer: ReportType) -> ReportTypeEvent | StillWaiting:
         """Tell whether the data is there; as far as it goes counts, since equality is allowed."""
         if answer.data_available_end >= self.until:
             return ReportTypeEvent.available(answer)
-        return (
+        return StillWaiting(
             f"Stripe's data for {answer.id} reaches {_utc(answer.data_available_end)}; "
             f"waiting until it reaches {_utc(self.until)}."
         )
@@ -120,7 +139,7 @@ class DataReaches(Awaited["ReportType", ReportTypeEvent]):
 
 def wait(
     client: ReportingClient,
-    awaited: Awaited[T, E],
+    goal: Goal[T, E],
     watch: Watch,
     *,
     clock: Callable[[], float] = time.time,
@@ -129,25 +148,25 @@ def wait(
     """Look until it is there or the deadline is over.
 
     :param client: calls Stripe.
-    :param awaited: what to wait for.
+    :param goal: what to wait for.
     :param watch: when to look, and when to give up.
     :param clock: epoch seconds.
     :param sleep: sleeps seconds.
     """
     said = ""
     while True:
-        looked = look(client, awaited)
-        if not isinstance(looked, str):
+        looked = look(client, goal)
+        if not isinstance(looked, StillWaiting):
             return looked
-        said = _say(looked, said)
+        said = _say(looked.words, said)
         if (pause := watch.pause(clock())) is None:
-            return awaited.timeout()
+            return goal.timeout()
         sleep(pause)
 
 
 async def wait_async(
     client: AsyncReportingClient,
-    awaited: Awaited[T, E],
+    goal: Goal[T, E],
     watch: Watch,
     *,
     clock: Callable[[], float] = time.time,
@@ -156,38 +175,42 @@ async def wait_async(
     """Look until it is there or the deadline is over; see :func:`wait`."""
     said = ""
     while True:
-        looked = await look_async(client, awaited)
-        if not isinstance(looked, str):
+        looked = await look_async(client, goal)
+        if not isinstance(looked, StillWaiting):
             return looked
-        said = _say(looked, said)
+        said = _say(looked.words, said)
         if (pause := watch.pause(clock())) is None:
-            return awaited.timeout()
+            return goal.timeout()
         await sleep(pause)
 
 
-def look(client: ReportingClient, awaited: Awaited[T, E]) -> E | str:
-    """Look once: return the event, or what there is to say about a wait that goes on.
+def look(client: ReportingClient, goal: Goal[T, E]) -> E | StillWaiting:
+    """Look once: return the event, or that the wait goes on.
 
     An error that stays is final only if the credentials are still the same.
     """
+    renewals = 0
     while True:
         try:
-            return awaited.judge(client.send(awaited.request()))
+            return goal.judge(client.send(goal.request()))
         except ReportingError as error:
-            judged = awaited.judge_error(error)
-            if isinstance(judged, str) or not client.renew():
-                return judged
+            judged = goal.judge_error(error)
+        if isinstance(judged, StillWaiting) or renewals == MOST_RENEWALS or not client.renew():
+            return judged
+        renewals += 1
 
 
-async def look_async(client: AsyncReportingClient, awaited: Awaited[T, E]) -> E | str:
+async def look_async(client: AsyncReportingClient, goal: Goal[T, E]) -> E | StillWaiting:
     """Look once; see :func:`look`."""
+    renewals = 0
     while True:
         try:
-            return awaited.judge(await client.send_async(awaited.request()))
+            return goal.judge(await client.send_async(goal.request()))
         except ReportingError as error:
-            judged = awaited.judge_error(error)
-            if isinstance(judged, str) or not await client.renew_async():
-                return judged
+            judged = goal.judge_error(error)
+        if isinstance(judged, StillWaiting) or renewals == MOST_RENEWALS or not await client.renew_async():
+            return judged
+        renewals += 1
 
 
 def _say(words: str, said: str) -> str:

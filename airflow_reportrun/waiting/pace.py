@@ -1,4 +1,4 @@
-"""When to look again at something that is not there yet: a decision without I/O or a clock."""
+"""Decides when to look again at something that is not there yet, and when to give up: without I/O or a clock."""
 
 from __future__ import annotations
 
