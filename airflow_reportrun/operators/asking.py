@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.question.intervals import IntervalUnit
     from airflow_reportrun.question.readiness import OnMissingData
+    from airflow_reportrun.tasks.options import Given
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class AskingOperator(BaseOperator):
     stripe_account: str | None
     destination: str | None
     on_missing_data: OnMissingData
-    _given: list[str]
+    _given: Given
 
     @cached_property
     def hook(self) -> StripeReportingHook:
