@@ -181,7 +181,7 @@ def test_refuses_what_is_no_report_run(sandbox: StripeSandbox, tmp_path: Path, g
         ({"format": "{{ 'xlsx' }}"}, "format is one of csv, csv.gz, parquet, not 'xlsx'"),
         ({"column_types": {"net": "money"}}, "column_types are for the format parquet"),
         ({"column_types": "money", "format": "parquet"}, "column_types must be a mapping"),
-        ({"format": "{{ none }}", "column_types": "{{ none }}"}, "format is one of"),
+        ({"format": "{{ none }}", "column_types": "{{ none }}"}, "format, column_types: the template"),
     ],
 )
 def test_bad_options_are_said_before_anything_is_sent(

@@ -56,7 +56,7 @@ def test_an_id_from_a_template_that_found_nothing(stripe_conn: StripeSandbox, mo
     """A clear error before anything is sent."""
     tried = TaskRunner().run(in_dag(StripeReportRunSensor, report_run_id="{{ none }}", **mode))
     assert tried.state == "failed"
-    assert "'None' is not the id" in str(tried.error)
+    assert "report_run_id: the template or the upstream task gave nothing" in str(tried.error)
     assert stripe_conn.requests == []
 
 
@@ -147,7 +147,7 @@ def test_asks_with_what_its_templates_say(stripe_conn: StripeSandbox) -> None:
     ("options", "message"),
     [
         ({"interval_end": "2024-05-02T00:00:00"}, "interval_end is '2024-05-02T00:00:00': it names no instant"),
-        ({"interval_end": "{{ none }}"}, "its template rendered to nothing"),
+        ({"interval_end": "{{ none }}"}, "interval_end: the template or the upstream task gave nothing"),
         ({"interval_end": "20240502"}, "before 1974"),
         ({"report_type": ""}, "'' is not the id"),
         ({"report_type": ["balance.summary.1"]}, "is not the id"),

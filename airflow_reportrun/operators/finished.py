@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
+    from airflow_reportrun.tasks.options import Given
 
 
 def require_kinds(column_types: object) -> None:
@@ -40,7 +41,7 @@ class LandingOperator(BaseOperator):
     :param stripe_account: account to act as: the one that the run was created for.
     """
 
-    _given: list[str]
+    _given: Given
 
     def __init__(
         self,

@@ -220,18 +220,18 @@ class StripeReportRunOperator(BaseOperator):
         self.wait_for_data = wait_for_data
         self.on_missing_data = on_missing_data
         self.deferrable = deferrable
-        # Two that may come to nothing: as a rule they are templates over dag_run.conf.
-        self._given = given_options(self)
         self.report_run_id = report_run_id
         self.fresh = fresh
         if isinstance(fresh, str) and not is_template(fresh):
             truth("fresh", fresh)
+        # As a rule these two are templates over dag_run.conf.
+        self._given = given_options(self, may_be_empty=("report_run_id", "fresh"))
         self._waits_for: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
         with airflow_errors():
-            require_rendered(self, [name for name in self._given if name not in QUESTION])
+            require_rendered(self, {name: it for name, it in self._given.items() if name not in QUESTION})
             adopted = word(self.report_run_id)
             run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
         self._waits_for = run.id
