@@ -49,6 +49,8 @@ def test_returns_the_run_that_it_waited_for(stripe_conn: StripeSandbox) -> None:
         "livemode": False,
         "interval_start": 1714521600,
         "interval_end": 1714608000,
+        "stripe_conn_id": "stripe_default",
+        "stripe_account": None,
     }
 
 
@@ -56,7 +58,8 @@ def test_an_id_from_a_template_that_found_nothing(stripe_conn: StripeSandbox, mo
     """A clear error before anything is sent."""
     tried = TaskRunner().run(in_dag(StripeReportRunSensor, report_run_id="{{ none }}", **mode))
     assert tried.state == "failed"
-    assert "'None' is not the id" in str(tried.error)
+    assert "report_run_id is the id of a report run" in str(tried.error)
+    assert "not 'None'" in str(tried.error)
     assert stripe_conn.requests == []
 
 

@@ -34,8 +34,10 @@ class StripeReportDownloadOperator(LandingOperator):
         ``parquet``). (templated)
     :param column_types: for ``parquet``: kinds by column name where they are to be others than the package's,
         such as ``{"fee": "money(6)"}``. (templated)
-    :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
-    :param stripe_account: account to act as: the one that the run was created for. (templated)
+    :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
+        through, where what the task was given says so, else ``stripe_default``. (templated)
+    :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
+        connection's own. (templated)
     """
 
     template_fields: Sequence[str] = (

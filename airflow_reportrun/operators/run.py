@@ -30,7 +30,7 @@ from airflow_reportrun.reporting.parameters import (
 )
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_rendered
-from airflow_reportrun.tasks.results import record_landing, result
+from airflow_reportrun.tasks.results import GivenRun, record_landing, result
 from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class StripeReportRunOperator(AwaitingOperator):
         parameters: Mapping[str, Any] | None = None,
         parameter_shape: ParameterShape | str | None = None,
         destination: str | None = None,
-        report_run_id: str | None = None,
+        report_run_id: str | Mapping[str, Any] | None = None,
         fresh: bool | str = False,
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
@@ -197,13 +197,14 @@ class StripeReportRunOperator(AwaitingOperator):
         """Create the report run or attach to it, and wait; see the class."""
         with airflow_errors():
             require_rendered(self, [name for name in self._given if name not in QUESTION])
-            adopted = _word(self.report_run_id)
+            given = self.report_run_id
+            adopted = GivenRun.of(given).report_run_id if isinstance(given, Mapping) else _word(given)
             run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
         self._waits_for = run.id
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
         context["ti"].xcom_push(key=REQUEST_XCOM_KEY, value=request_xcom(run.request_id, livemode=run.livemode))
         if not self.wait_for_completion and not run.status.is_terminal:
-            return result(run, request_id=run.request_id)
+            return result(run, self.hook, request_id=run.request_id)
         resume = {"destination": destination, "request_id": run.request_id, "adopted": bool(adopted)}
         return self._conclude(context, self._wait(run, resume), resume)
 
@@ -370,7 +371,7 @@ class StripeReportRunOperator(AwaitingOperator):
             landed = self._land(run, destination) if destination else None
         if landed:
             record_landing(self, context, landed)
-        return result(run, request_id=resume.get("request_id"), landed=landed)
+        return result(run, self.hook, request_id=resume.get("request_id"), landed=landed)
 
 
 def _positive(name: str, span: timedelta | float) -> timedelta:
