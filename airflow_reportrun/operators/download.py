@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.operators.finished import LandingOperator
-from airflow_reportrun.tasks.options import given_options
+from airflow_reportrun.tasks.options import given_options, path_option
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from os import PathLike
+
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
@@ -25,10 +27,10 @@ class StripeReportDownloadOperator(LandingOperator):
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
     :param destination: absolute path on the worker, or a URL such as ``s3://conn_id@bucket/key``, whose
-        connection has to exist. After the templates, ``{report_type}``, ``{report_run_id}``, ``{stripe_account}``
-        and what the run was asked for with, such as ``{currency}``, are filled in, and ``{interval_start}`` and
-        ``{interval_end}``, in the schedule's time zone and with any format of ``datetime``. With a ``/`` at its
-        end it is the root of the default layout
+        connection has to exist; or a ``Path`` or ``ObjectStoragePath``. After the templates,
+        ``{report_type}``, ``{report_run_id}``, ``{stripe_account}`` and what the run was asked for with, such as
+        ``{currency}``, are filled in, and ``{interval_start}`` and ``{interval_end}``, in the schedule's time zone
+        and with any format of ``datetime``. With a ``/`` at its end it is the root of the default layout
         ``report_type=…/interval_start=…/interval_end=…/report.csv``, in UTC. (templated)
     :param format: ``csv``, the bytes that Stripe wrote; ``csv.gz``; or ``parquet``, with types (extra
         ``parquet``). (templated)
@@ -53,13 +55,13 @@ class StripeReportDownloadOperator(LandingOperator):
     def __init__(
         self,
         *,
-        destination: str,
+        destination: str | PathLike[str] | ObjectStoragePath,
         format: str = "csv",
         column_types: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.destination = destination
+        self.destination = path_option(destination)
         self.format = format
         self.column_types = column_types
         self._given = given_options(self)

@@ -29,12 +29,14 @@ from airflow_reportrun.reporting.parameters import (
     form_encode,
 )
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
-from airflow_reportrun.tasks.options import given_options, require_rendered
+from airflow_reportrun.tasks.options import given_options, path_option, require_rendered
 from airflow_reportrun.tasks.results import GivenRun, record_landing, result
 from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from os import PathLike
+
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.question.intervals import IntervalUnit
@@ -83,9 +85,10 @@ class StripeReportRunOperator(AwaitingOperator):
     :param parameters: further parameters, by Stripe's names: for what Stripe adds later. (templated)
     :param parameter_shape: ``interval``, ``interval_end`` or ``payout``, where the report type's id doesn't tell.
     :param destination: where the file goes, as Stripe wrote it: an absolute path on the worker or a URL such as
-        ``s3://conn_id@bucket/key``; without it nothing is downloaded. After the templates, ``{report_type}``,
-        ``{report_run_id}``, ``{stripe_account}``, ``{interval_start}`` and ``{interval_end}`` are filled in, in
-        the schedule's time zone and with any format of ``datetime``: ``/data/{interval_start:%Y-%m-%d}.csv``.
+        ``s3://conn_id@bucket/key``, or a ``Path`` or ``ObjectStoragePath``; without it nothing is downloaded.
+        After the templates, ``{report_type}``, ``{report_run_id}``, ``{stripe_account}``, ``{interval_start}`` and
+        ``{interval_end}`` are filled in, in the schedule's time zone and with any format of ``datetime``:
+        ``/data/{interval_start:%Y-%m-%d}.csv``.
         With a ``/`` at its end it is the root of the default layout. :class:`StripeReportDownloadOperator` has
         other formats. (templated)
     :param report_run_id: ``frr_…`` of a run that exists already, to be used instead of creating one; it has to be
@@ -138,7 +141,7 @@ class StripeReportRunOperator(AwaitingOperator):
         timezone: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         parameter_shape: ParameterShape | str | None = None,
-        destination: str | None = None,
+        destination: str | PathLike[str] | ObjectStoragePath | None = None,
         report_run_id: str | Mapping[str, Any] | None = None,
         fresh: bool | str = False,
         stripe_conn_id: str = "stripe_default",
@@ -179,7 +182,7 @@ class StripeReportRunOperator(AwaitingOperator):
         self.timezone = timezone
         self.parameters = parameters
         self.parameter_shape = None if parameter_shape is None else ParameterShape(parameter_shape)
-        self.destination = destination
+        self.destination = path_option(destination)
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
         self.expect_livemode = expect_livemode

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.reporting.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
+
+
+def path_option(given: Any) -> Any:
+    """Return an option that is a path as text, so that Airflow renders the templates in it; see ``text_of``."""
+    if given is None or isinstance(given, str):
+        return given
+    from airflow_reportrun.landing.destination import text_of
+
+    return text_of(given)
 
 
 def given_options(task: BaseOperator) -> list[str]:
