@@ -11,6 +11,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -127,7 +128,7 @@ class StripeReportingHook(ReportingClient, HttpHook):
             data=fields if request.method == "POST" else None,
             headers=_request_headers(request),
         ) as response:
-            return answer_of(what, response)
+            return replace(answer_of(what, response), stripe_account=self.settings.stripe_account)
 
     def read_file(self, file: File, consume: Callable[[Iterator[bytes]], T]) -> T:
         """Stream a file's contents, after a cut the rest of them, where the server serves parts.
@@ -306,7 +307,8 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
         else:
             # As requests reads them, and not as UTF-8 with holes.
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
-            return Response(response.status, lower(headers), bytes(body))
+            account = (await self.settings_async()).stripe_account
+            return Response(response.status, lower(headers), bytes(body), account)
         raise _no_answer(what, reason)
 
 

@@ -21,6 +21,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_reportrun.question.intervals import INTERVAL_UNITS
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
+from airflow_reportrun.tasks.results import GivenRun, whose
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class StripeSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        stripe_conn_id: str = "stripe_default",
+        stripe_conn_id: Any = "stripe_default",
         stripe_account: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -120,8 +121,8 @@ class StripeSensor(BaseSensorOperator):
             since=now,
             poll_interval=max(self.poke_interval, SHORTEST_POKE_INTERVAL),
             growth=0.0,
-            stripe_conn_id=self.stripe_conn_id,
-            stripe_account=self.stripe_account,
+            stripe_conn_id=self.hook.stripe_conn_id,
+            stripe_account=self.hook.stripe_account,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
@@ -150,26 +151,34 @@ class StripeReportRunSensor(StripeSensor):
     """Wait until a report run has ended: green when it succeeded, never when it failed.
 
     A failed run stays failed, so the sensor fails without retries and with Stripe's words. Returns the run as
-    :func:`airflow_reportrun.waiting.events.describe` shows it. Options as in :class:`StripeSensor`; the account
-    to act as is the one that the run was created for.
+    :func:`airflow_reportrun.waiting.events.describe` shows it. Options as in :class:`StripeSensor`.
 
-    :param report_run_id: ``frr_…``. (templated)
+    :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
+    :param stripe_conn_id: by default the connection that the run was created through, where what the task was
+        given says so, else ``stripe_default``; ``stripe_account`` likewise. (templated)
     """
 
     template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account")
     event_class = ReportRunEvent
 
-    def __init__(self, *, report_run_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self, *, report_run_id: str | Mapping[str, Any], stripe_conn_id: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(stripe_conn_id=stripe_conn_id, **kwargs)
         self.report_run_id = report_run_id
         self._given = given_options(self)
+
+    @cached_property
+    def hook(self) -> StripeReportingHook:
+        """The hook that sees the run that this task was given."""
+        return GivenRun.of(self.report_run_id).hook(self.stripe_conn_id, self.stripe_account)
 
     def goal(self, context: Context) -> Goal[Any, Any]:
         """Return the end of the run."""
         from airflow_reportrun.waiting.loop import ReportRunEnds
 
         require_rendered(self, self._given)
-        return ReportRunEnds(self.report_run_id)
+        return ReportRunEnds(GivenRun.of(self.report_run_id).report_run_id)
 
     def trigger(self, goal: Any, **kwargs: Any) -> StripeTrigger:
         """Return the trigger that waits for it."""
@@ -178,8 +187,8 @@ class StripeReportRunSensor(StripeSensor):
         return StripeReportRunTrigger.waiting_from_now(report_run_id=goal.report_run_id, **kwargs)
 
     def found(self, event: ReportRunEvent) -> Mapping[str, Any] | None:
-        """Return the run, if it succeeded."""
-        return event.report_run if event.outcome == "succeeded" else None
+        """Return the run and whose it is, if it succeeded."""
+        return {**(event.report_run or {}), **whose(self.hook)} if event.outcome == "succeeded" else None
 
 
 class StripeReportTypeSensor(StripeSensor):

@@ -75,6 +75,8 @@ def test_reports_on_the_data_interval_and_lands_the_file(
         **MAY_FIRST,
         "file_id": tried.returned["file_id"],
         "size": len(contents),
+        "stripe_conn_id": "stripe_default",
+        "stripe_account": None,
         "request_id": stripe_conn.requests_to("create")[0].request_id,
         "path": str(landed),
         "sha256": hashlib.sha256(contents).hexdigest(),
@@ -561,3 +563,14 @@ def test_an_event_that_is_damaged_is_a_clear_error(
 async def first_event(trigger: Any) -> dict[str, Any]:
     (payload,) = [event.payload async for event in trigger.run()]
     return dict(payload)
+
+
+def test_columns_that_are_mapped_over_and_empty_are_refused(stripe_conn: StripeSandbox) -> None:
+    """What upstream gives to a mapped task comes into its constructor, as if the author had written it."""
+    with DAG("stripe", schedule=None, start_date=START):
+        mapped = StripeReportRunOperator.partial(task_id="report", report_type="balance.summary.1").expand(
+            columns=[["net_amount"], []]
+        )
+    tried = TaskRunner().run(mapped.unmap({"columns": []}), map_index=1)
+    assert "columns: the template or the upstream task gave nothing" in str(tried.error)
+    assert stripe_conn.requests_to("create") == []

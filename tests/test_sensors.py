@@ -49,6 +49,8 @@ def test_returns_the_run_that_it_waited_for(stripe_conn: StripeSandbox) -> None:
         "livemode": False,
         "interval_start": 1714521600,
         "interval_end": 1714608000,
+        "stripe_conn_id": "stripe_default",
+        "stripe_account": None,
     }
 
 

@@ -145,10 +145,11 @@ def test_an_event_of_0_1_0_that_is_no_success(
 
 
 def test_an_event_of_0_1_0_ends_a_sensor(stripe_conn: StripeSandbox) -> None:
-    """With the run that it brings."""
+    """With the run that it brings, and whose it is."""
     payload = event("frr_1", resume={})
     task = in_dag(StripeReportRunSensor, report_run_id="frr_1", deferrable=True)
-    assert resumed(task, payload).returned == payload["report_run"]
+    whose = {"stripe_conn_id": "stripe_default", "stripe_account": None}
+    assert resumed(task, payload).returned == {**payload["report_run"], **whose}
 
 
 def test_events_may_be_those_of_a_later_version() -> None:

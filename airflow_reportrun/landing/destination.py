@@ -47,21 +47,45 @@ def is_compressed(parameters: Mapping[str, Any]) -> bool:
     return str(parameters.get("compress_file") or False).lower() != "false"
 
 
+def text_of(path: object) -> object:
+    """Return a path of Airflow's or Python's as the text that it stands for, anything else as it is.
+
+    :raises ConfigurationError: when an ObjectStoragePath has options, which the text would lose.
+    """
+    if isinstance(path, str | None):
+        return path
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if isinstance(path, ObjectStoragePath):
+        if options := sorted(set(path.storage_options) - {"conn_id"}):
+            raise ConfigurationError(
+                f"destination: {', '.join(options)} of the ObjectStoragePath can't be kept; put what the store "
+                "needs into its Airflow connection, whose id stands before the @."
+            )
+        return str(path)
+    return fspath(path) if isinstance(path, PathLike) else path
+
+
 def resolve_destination(
-    template: str | PathLike[str], values: Mapping[str, Any], format: str = "csv", *, compressed: bool = False
+    template: object, values: Mapping[str, Any], format: str = "csv", *, compressed: bool = False
 ) -> str:
     """Return the path or URL that a ``destination`` names for one report.
 
-    :param template: an absolute local path, or a URL that ObjectStoragePath takes, with placeholders such as
-        ``{interval_start:%Y-%m-%d}``; braces are doubled to stand for themselves. With a ``/`` at its end it is
-        the root of the default layout: ``report_type=…/interval_start=…/interval_end=…/report.csv``, in UTC, with
-        the account and what else chose rows in between.
+    :param template: an absolute local path or a URL that ObjectStoragePath takes, or one of Python's or Airflow's
+        paths, with placeholders such as ``{interval_start:%Y-%m-%d}``; braces are doubled to stand for
+        themselves. With a ``/`` at its end it is the root of the default layout:
+        ``report_type=…/interval_start=…/interval_end=…/report.csv``, in UTC, with the account and what else
+        chose rows in between.
     :param values: the placeholders that are known here, by name; see :func:`placeholders`.
     :param format: what the file's name ends in under the default layout.
     :param compressed: Stripe was asked to compress the file, which a name may say.
     :raises ConfigurationError: when it can't be a file there.
     """
-    template = fspath(template)
+    template = text_of(template)
+    if not isinstance(template, str):
+        raise ConfigurationError(
+            f"destination is a path or a URL, not {type(template).__name__} {template!r:.100}."
+        )
     _refuse_credentials(template)
     # Plain ones: pendulum's have formats of their own.
     values = {

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.operators.finished import LandingOperator, require_kinds
-from airflow_reportrun.tasks.options import given_options, require_known
+from airflow_reportrun.tasks.options import given_options, path_option, require_known
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from os import PathLike
+
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
@@ -26,17 +28,19 @@ class StripeReportDownloadOperator(LandingOperator):
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
     :param destination: absolute path on the worker, or a URL such as ``s3://conn_id@bucket/key``, whose
-        connection has to exist. After the templates, ``{report_type}``, ``{report_run_id}``, ``{stripe_account}``
-        and what the run was asked for with, such as ``{currency}``, are filled in, and ``{interval_start}`` and
-        ``{interval_end}``, in the schedule's time zone and with any format of ``datetime``. With a ``/`` at its
-        end it is the root of the default layout
+        connection has to exist; or a ``Path`` or ``ObjectStoragePath``. After the templates,
+        ``{report_type}``, ``{report_run_id}``, ``{stripe_account}`` and what the run was asked for with, such as
+        ``{currency}``, are filled in, and ``{interval_start}`` and ``{interval_end}``, in the schedule's time zone
+        and with any format of ``datetime``. With a ``/`` at its end it is the root of the default layout
         ``report_type=…/interval_start=…/interval_end=…/report.csv``, in UTC. (templated)
     :param format: ``csv``, the bytes that Stripe wrote; ``csv.gz``; or ``parquet``, with types (extra
         ``parquet``). (templated)
     :param column_types: for ``parquet``: kinds by column name where they are to be others than the package's,
         such as ``{"fee": "money(6)"}``. (templated)
-    :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
-    :param stripe_account: account to act as: the one that the run was created for. (templated)
+    :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
+        through, where what the task was given says so, else ``stripe_default``. (templated)
+    :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
+        connection's own. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -52,7 +56,7 @@ class StripeReportDownloadOperator(LandingOperator):
     def __init__(
         self,
         *,
-        destination: str,
+        destination: str | PathLike[str] | ObjectStoragePath,
         format: str = "csv",
         column_types: Mapping[str, str] | None = None,
         **kwargs: Any,
@@ -60,7 +64,7 @@ class StripeReportDownloadOperator(LandingOperator):
         super().__init__(**kwargs)
         require_known("format", format, FORMATS, templated=True)
         require_kinds(column_types)
-        self.destination = destination
+        self.destination = path_option(destination)
         self.format = format
         self.column_types = column_types
         self._given = given_options(self)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import is_template, require_rendered
-from airflow_reportrun.tasks.results import record_landing, result
+from airflow_reportrun.tasks.results import GivenRun, record_landing, result
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -37,8 +36,10 @@ class LandingOperator(BaseOperator):
     """Takes a report run that another task created; creates none, however often it is run again.
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``.
-    :param stripe_conn_id: Airflow connection of type ``stripe``.
-    :param stripe_account: account to act as: the one that the run was created for.
+    :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
+        through, where what the task was given says so, else ``stripe_default``.
+    :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
+        connection's own.
     """
 
     _given: Given
@@ -47,7 +48,7 @@ class LandingOperator(BaseOperator):
         self,
         *,
         report_run_id: str | Mapping[str, Any],
-        stripe_conn_id: str = "stripe_default",
+        stripe_conn_id: str | None = None,
         stripe_account: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -67,26 +68,21 @@ class LandingOperator(BaseOperator):
             require_rendered(self, self._given)
             run, landed = self.land(context)
         record_landing(self, context, landed)
-        return result(run, landed=landed)
+        return result(run, self.hook, landed=landed)
+
+    @cached_property
+    def given_run(self) -> GivenRun:
+        """The report run that the task was given.
+
+        :raises ConfigurationError: when it was given none.
+        """
+        return GivenRun.of(self.report_run_id)
 
     @cached_property
     def hook(self) -> StripeReportingHook:
-        """The hook of this task."""
-        from airflow_reportrun.hooks import StripeReportingHook
-
-        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        """The hook that sees the run that this task was given."""
+        return self.given_run.hook(self.stripe_conn_id, self.stripe_account)
 
     def report_run(self) -> ReportRun:
-        """Return the report run as it is now.
-
-        :raises ConfigurationError: when none was given.
-        """
-        given = self.report_run_id
-        if isinstance(given, Mapping):
-            given = given.get("report_run_id", given)
-        if not isinstance(given, str) or not given.startswith("frr_"):
-            raise ConfigurationError(
-                "report_run_id is the id of a report run, or what StripeReportRunOperator returned, not "
-                f"{given!r:.100}. In a template: {{{{ ti.xcom_pull('the_task', key='report_run_id') }}}}"
-            )
-        return self.hook.retrieve_report_run(given)
+        """Return the report run as it is now."""
+        return self.hook.retrieve_report_run(self.given_run.report_run_id)

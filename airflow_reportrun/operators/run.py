@@ -35,6 +35,7 @@ from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import (
     given_options,
     is_template,
+    path_option,
     positive,
     require_known,
     require_livemode,
@@ -42,11 +43,13 @@ from airflow_reportrun.tasks.options import (
     truth,
     word,
 )
-from airflow_reportrun.tasks.results import record_landing, result
+from airflow_reportrun.tasks.results import GivenRun, record_landing, result
 from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from os import PathLike
+
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
     from pendulum import DateTime
 
     from airflow_reportrun.hooks import StripeReportingHook
@@ -114,9 +117,10 @@ class StripeReportRunOperator(BaseOperator):
     :param parameters: further parameters, by Stripe's names: for what Stripe adds later. (templated)
     :param parameter_shape: ``interval``, ``interval_end`` or ``payout``, where the report type's id doesn't tell.
     :param destination: where the file goes, as Stripe wrote it: an absolute path on the worker or a URL such as
-        ``s3://conn_id@bucket/key``; without it nothing is downloaded. After the templates, ``{report_type}``,
-        ``{report_run_id}``, ``{stripe_account}``, ``{interval_start}`` and ``{interval_end}`` are filled in, in
-        the schedule's time zone and with any format of ``datetime``: ``/data/{interval_start:%Y-%m-%d}.csv``.
+        ``s3://conn_id@bucket/key``, or a ``Path`` or ``ObjectStoragePath``; without it nothing is downloaded.
+        After the templates, ``{report_type}``, ``{report_run_id}``, ``{stripe_account}``, ``{interval_start}`` and
+        ``{interval_end}`` are filled in, in the schedule's time zone and with any format of ``datetime``:
+        ``/data/{interval_start:%Y-%m-%d}.csv``.
         With a ``/`` at its end it is the root of the default layout. :class:`StripeReportDownloadOperator` has
         other formats. (templated)
     :param report_run_id: ``frr_…`` of a run that exists already, to be used instead of creating one; it has to be
@@ -169,8 +173,8 @@ class StripeReportRunOperator(BaseOperator):
         timezone: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         parameter_shape: ParameterShape | str | None = None,
-        destination: str | None = None,
-        report_run_id: str | None = None,
+        destination: str | PathLike[str] | ObjectStoragePath | None = None,
+        report_run_id: str | Mapping[str, Any] | None = None,
         fresh: bool | str = False,
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
@@ -212,7 +216,7 @@ class StripeReportRunOperator(BaseOperator):
         self.timezone = timezone
         self.parameters = parameters
         self.parameter_shape = None if parameter_shape is None else ParameterShape(parameter_shape)
-        self.destination = destination
+        self.destination = path_option(destination)
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
         self.expect_livemode = expect_livemode
@@ -232,13 +236,14 @@ class StripeReportRunOperator(BaseOperator):
         """Create the report run or attach to it, and wait; see the class."""
         with airflow_errors():
             require_rendered(self, {name: it for name, it in self._given.items() if name not in QUESTION})
-            adopted = word(self.report_run_id)
+            given = self.report_run_id
+            adopted = GivenRun.of(given).report_run_id if isinstance(given, Mapping) else word(given)
             run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
         self._waits_for = run.id
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
         context["ti"].xcom_push(key=REQUEST_XCOM_KEY, value=request_xcom(run.request_id, livemode=run.livemode))
         if not self.wait_for_completion and not run.status.is_terminal:
-            return result(run, request_id=run.request_id)
+            return result(run, self.hook, request_id=run.request_id)
         resume = {"destination": destination, "request_id": run.request_id, "adopted": bool(adopted)}
         return self._conclude(context, self._wait(run, resume), resume)
 
@@ -500,7 +505,7 @@ class StripeReportRunOperator(BaseOperator):
             landed = self._land(run, destination) if destination else None
         if landed:
             record_landing(self, context, landed)
-        return result(run, request_id=resume.get("request_id"), landed=landed)
+        return result(run, self.hook, request_id=resume.get("request_id"), landed=landed)
 
 
 def _require_available(event: ReportTypeEvent, refusal: str | None) -> int:

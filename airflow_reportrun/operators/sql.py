@@ -54,8 +54,10 @@ class StripeReportToSqlOperator(LandingOperator):
         ``{"fee": "text"}``. (templated)
     :param on_overlap: ``fail`` when landed rows are of other bounds and would count twice; ``replace`` the ones
         that the interval covers whole, such as days by their month. (templated)
-    :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
-    :param stripe_account: account to act as: the one that the run was created for. (templated)
+    :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
+        through, where what the task was given says so, else ``stripe_default``. (templated)
+    :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
+        connection's own. (templated)
     """
 
     template_fields: Sequence[str] = (

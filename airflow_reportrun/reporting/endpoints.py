@@ -47,11 +47,13 @@ class Response:
     :param status: HTTP status code.
     :param headers: by lower-case name.
     :param body: the bytes, without any transfer encoding.
+    :param stripe_account: the account that was acted as, None for the key's own.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    stripe_account: str | None = None
 
     @property
     def request_id(self) -> str | None:
@@ -267,6 +269,7 @@ def _api_error(response: Response) -> APIError:
         code=_text(words.get("code")),
         param=param,
         request_id=_text(response.request_id),
+        stripe_account=response.stripe_account,
         replayed=response.is_replay,
         # Stripe names the original request on each answer that it keeps under the key.
         stored="original-request" in response.headers,

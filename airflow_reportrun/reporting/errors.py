@@ -151,6 +151,7 @@ class APIError(ReportingError):
     :param code: Stripe's ``error.code``, such as ``resource_missing``.
     :param param: the parameter at fault in Stripe's spelling, such as ``parameters.interval_end``.
     :param request_id: the ``Request-Id`` header, ``req_…``, which Stripe's Dashboard and support know.
+    :param stripe_account: the account that was acted as, None for the key's own.
     :param replayed: True when this is the stored answer to an earlier request with the same idempotency key.
     :param stored: True when Stripe keeps this answer under the idempotency key, so that the same key gets it
         again for at least 24 hours.
@@ -169,12 +170,15 @@ class APIError(ReportingError):
         code: str | None = None,
         param: str | None = None,
         request_id: str | None = None,
+        stripe_account: str | None = None,
         replayed: bool = False,
         stored: bool = False,
         should_retry: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
         facts = {"HTTP": http_status, "code": code, "param": param, "request": request_id}
+        # What Stripe doesn't find is as a rule another account's.
+        facts["account"] = stripe_account or ("the key's own" if http_status == 404 else None)
         known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
         super().__init__(f"{message} ({known}) {self.advice}".rstrip())
         self.message = message
@@ -183,6 +187,7 @@ class APIError(ReportingError):
         self.code = code
         self.param = param
         self.request_id = request_id
+        self.stripe_account = stripe_account
         self.replayed = replayed
         self.stored = stored
         self.should_retry = should_retry

@@ -34,6 +34,15 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text
 
 
+def path_option(given: Any) -> Any:
+    """Return an option that is a path as text, so that Airflow renders the templates in it; see ``text_of``."""
+    if given is None or isinstance(given, str):
+        return given
+    from airflow_reportrun.landing.destination import text_of
+
+    return text_of(given)
+
+
 _NOTHING = frozenset({"", "None", "[]", "()", "{}"})
 """What None and empty collections come to in a template that makes text."""
 
@@ -46,11 +55,13 @@ def given_options(task: BaseOperator, *, may_be_empty: Collection[str] = ()) -> 
 
     :param may_be_empty: names of options for which nothing is an answer, too.
     """
+    # What is mapped over comes from upstream and into the constructor at once.
+    mapped = getattr(task, "_BaseOperator__from_mapped", False)
     # A subclass may have templates of its own, which it sets only after this.
+    given = {name: getattr(task, name, None) for name in task.template_fields if name not in may_be_empty}
     return {
-        name: frozenset(_empty(name, getattr(task, name, None)))
-        for name in task.template_fields
-        if name not in may_be_empty
+        name: frozenset(_empty(name, value) if value is None or value == () or not mapped else ())
+        for name, value in given.items()
     }
 
 

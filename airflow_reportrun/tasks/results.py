@@ -1,14 +1,18 @@
-"""What a task returns of a report run, and what it tells the consumers of its assets."""
+"""What a task returns of a report run, how the next task reads it, and what the consumers of assets are told."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.waiting.events import describe
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
+    from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
 
@@ -25,12 +29,65 @@ def record_landing(task: BaseOperator, context: Context, landed: Landed) -> None
             context["outlet_events"][outlet].add(Asset(landed.uri), extra=essentials)
 
 
-def result(run: ReportRun, *, request_id: str | None = None, landed: Landed | None = None) -> dict[str, Any]:
+def result(
+    run: ReportRun, hook: StripeReportingHook, *, request_id: str | None = None, landed: Landed | None = None
+) -> dict[str, Any]:
     """Return what a task returns; see :class:`StripeReportRunOperator`."""
     return {
         **describe(run),
+        **whose(hook),
         "request_id": request_id,
         "path": landed.path if landed else None,
         "sha256": landed.manifest.sha256 if landed else None,
         "rows": landed.manifest.rows if landed else None,
     }
+
+
+def whose(hook: StripeReportingHook) -> dict[str, Any]:
+    """Return what the next task needs to see a report run; no secret."""
+    return {"stripe_conn_id": hook.stripe_conn_id, "stripe_account": hook.settings.stripe_account}
+
+
+@dataclass(frozen=True)
+class GivenRun:
+    """What a task was given as ``report_run_id``.
+
+    :param report_run_id: ``frr_…``.
+    :param stripe_conn_id: the connection that it was created through, None where that is not said.
+    :param stripe_account: the account that it was created for, None for that of the connection.
+    """
+
+    report_run_id: str
+    stripe_conn_id: str | None = None
+    stripe_account: str | None = None
+
+    @classmethod
+    def of(cls, given: object) -> GivenRun:
+        """Read the id of a report run, or what an operator or a sensor returned of one.
+
+        :raises ConfigurationError: for anything else.
+        """
+        it = given if isinstance(given, Mapping) else {"report_run_id": given}
+        run_id, conn_id, account = map(it.get, ("report_run_id", "stripe_conn_id", "stripe_account"))
+        if not isinstance(run_id, str) or not run_id.startswith("frr_"):
+            raise ConfigurationError(
+                "report_run_id is the id of a report run, or what StripeReportRunOperator returned, not "
+                f"{given!r:.100}. In a template: {{{{ ti.xcom_pull('the_task', key='report_run_id') }}}}"
+            )
+        if not isinstance(conn_id, str | None) or not isinstance(account, str | None):
+            raise ConfigurationError(f"stripe_conn_id and stripe_account that come with {run_id:.100} are texts.")
+        return cls(run_id, conn_id, account)
+
+    def hook(self, stripe_conn_id: str | None, stripe_account: str | None) -> StripeReportingHook:
+        """Return the hook that sees the run.
+
+        :param stripe_conn_id: what the task says, None where it says nothing.
+        :param stripe_account: likewise.
+        """
+        from airflow_reportrun.hooks import StripeReportingHook
+
+        if stripe_conn_id is None:
+            stripe_conn_id = self.stripe_conn_id or StripeReportingHook.default_conn_name
+        if stripe_account is None:
+            stripe_account = self.stripe_account
+        return StripeReportingHook(stripe_conn_id, stripe_account=stripe_account)
