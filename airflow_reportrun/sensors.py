@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_reportrun.question.intervals import INTERVAL_UNITS
+from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
 from airflow_reportrun.tasks.results import GivenRun, whose

@@ -32,9 +32,9 @@ from airflow.utils.types import DagRunType
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.question.intervals import Interval, IntervalError, IntervalUnit, resolve
 from airflow_reportrun.sandbox import StripeSandbox
+from tests.dag_runs import backfilled, epochs, make_context, stored, triggered
 from tests.docs_tables import hold, table
 from tests.task_runner import TaskRunner, in_dag
-from tests.test_intervals import backfilled, epochs, make_context, stored, triggered
 
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 PAGE = Path(__file__).parent.parent / "docs" / "intervals.md"

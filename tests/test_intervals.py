@@ -6,38 +6,44 @@ import datetime as dt
 import logging
 import subprocess
 import sys
-from itertools import islice, pairwise
-from types import SimpleNamespace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import lazy_object_proxy  # type: ignore[import-untyped]  # published without types
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset
-from airflow.timetables.base import TimeRestriction
+from airflow.providers.common.compat.sdk import Asset
 from airflow.timetables.trigger import CronTriggerTimetable as CoreCronTriggerTimetable
 from dateutil.relativedelta import relativedelta
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_reportrun.question.intervals import Interval, IntervalError, IntervalUnit, resolve, timezone
+from airflow_reportrun.question.intervals import IntervalError, IntervalUnit, resolve, timezone
+from tests.dag_runs import (
+    by_the_operator,
+    epochs,
+    hours,
+    make_context,
+    materialized,
+    on_the_command_line,
+    scheduled,
+    span,
+    triggered,
+    utc,
+)
 from tests.versions import (
     AIRFLOW_2,
     AssetOrTimeSchedule,
     CronDataIntervalTimetable,
-    CronPartitionTimetable,
     CronTriggerTimetable,
     DagRunType,
     DeltaDataIntervalTimetable,
     DeltaTriggerTimetable,
     EventsTimetable,
     MultipleCronTriggerTimetable,
-    PartitionedAssetTimetable,
-    StartOfDayMapper,
     coerce_to_core_timetable,
     needs_airflow_3,
-    present,
 )
 
 if TYPE_CHECKING:
@@ -84,114 +90,6 @@ def _crons_have_no_data_intervals() -> Iterator[None]:
         yield
 
 
-def utc(text: str) -> pendulum.DateTime:
-    return pendulum.instance(dt.datetime.fromisoformat(text)).in_timezone("UTC")
-
-
-def make_context(
-    schedule: Any,
-    *,
-    zone: str = "UTC",
-    run_type: DagRunType = DagRunType.MANUAL,
-    run_after: str | pendulum.DateTime = "2024-05-02T09:30Z",
-    logical_date: str | pendulum.DateTime | None = None,
-    data_interval: tuple[Any, Any] | None = None,
-    partition_key: str | None = None,
-    partition_date: pendulum.DateTime | None = None,
-) -> dict[str, Any]:
-    """Without a logical date the keys that depend on one are absent, as in Airflow's context."""
-
-    def instant(value: Any) -> Any:
-        return utc(value) if isinstance(value, str) else value
-
-    context: dict[str, Any] = {
-        "dag": DAG(
-            "close",
-            schedule=present(schedule),
-            start_date=pendulum.datetime(2010, 1, 1, tz=zone),
-            max_active_runs=1,  # "@continuous" asks for it
-        ),
-        "dag_run": SimpleNamespace(run_type=present(run_type), run_after=instant(run_after)),
-        "partition_key": partition_key,
-        "partition_date": partition_date,
-    }
-    if logical_date is not None:
-        start, end = data_interval or (logical_date, logical_date)
-        context |= {
-            "logical_date": instant(logical_date),
-            "data_interval_start": instant(start),
-            "data_interval_end": instant(end),
-        }
-    return context
-
-
-def scheduled(
-    schedule: Any, *, zone: str, earliest: pendulum.DateTime, until: pendulum.DateTime
-) -> Iterator[dict[str, Any]]:
-    """Yield the contexts of the runs that the scheduler, or a backfill, creates one after the other."""
-    timetable: Any = coerce_to_core_timetable(make_context(schedule, zone=zone)["dag"].timetable)
-    restriction = TimeRestriction(earliest=earliest, latest=until, catchup=True)
-    last = None
-    while info := timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction):
-        yield make_context(
-            schedule,
-            zone=zone,
-            run_type=DagRunType.SCHEDULED,
-            run_after=info.run_after,
-            logical_date=info.logical_date,
-            data_interval=info.data_interval,
-        )
-        last = info.data_interval
-
-
-def stored(schedule: Any, *, zone: str = "UTC") -> Any:
-    """Return a DAG as the server reads it from its database."""
-    from airflow.serialization.serialized_objects import DagSerialization  # Airflow 2 has another
-
-    return DagSerialization.from_dict(DagSerialization.to_dict(make_context(schedule, zone=zone)["dag"]))
-
-
-def backfilled(schedule: Any, *, zone: str = "UTC", earliest: Any, latest: Any) -> list[dict[str, Any]]:
-    """Return the contexts of the runs that ``airflow backfill create`` makes between two dates."""
-    infos = stored(schedule, zone=zone).iter_dagrun_infos_between(earliest, latest)
-    return [
-        make_context(
-            schedule,
-            zone=zone,
-            run_type=DagRunType.BACKFILL_JOB,
-            run_after=info.run_after,
-            logical_date=info.logical_date,
-            data_interval=info.data_interval,
-            partition_key=info.partition_key,
-            partition_date=info.partition_date,
-        )
-        for info in infos
-    ]
-
-
-def triggered(schedule: Any, *, zone: str = "UTC", **body: Any) -> dict[str, Any]:
-    """Return the context of a run that somebody triggered in the UI or through the REST API."""
-    from airflow.api_fastapi.core_api.datamodels.dag_run import TriggerDAGRunPostBody
-
-    run = TriggerDAGRunPostBody(**{"logical_date": None, **body}).validate_context(stored(schedule, zone=zone))
-    names = "run_after", "logical_date", "data_interval", "partition_key", "partition_date"
-    return make_context(schedule, zone=zone, run_type=DagRunType.MANUAL, **{name: run[name] for name in names})
-
-
-def span(found: Interval) -> tuple[str, str]:
-    return found.start.isoformat(), found.end.isoformat()
-
-
-def epochs(found: Interval) -> tuple[int, int]:
-    """Return the ends as instants: times of one zone compare by their clocks, which repeat an hour in autumn."""
-    return found.start.int_timestamp, found.end.int_timestamp
-
-
-def hours(found: Interval) -> float:
-    start, end = epochs(found)
-    return (end - start) / 3600
-
-
 # --- Bounds as given ---------------------------------------------------------------------------------------
 
 WHOLE_SECONDS = st.integers(min_value=10**8, max_value=4 * 10**9)
@@ -208,6 +106,9 @@ def test_every_accepted_form_of_a_bound_names_the_same_instant(start: int, lengt
     for form in (
         lambda seconds: seconds,
         str,
+        float,
+        lambda seconds: str(pendulum.from_timestamp(seconds).timestamp()),
+        lambda seconds: f"\t{seconds}.000\n",
         lambda seconds: pendulum.from_timestamp(seconds, tz=zone).isoformat(),
         lambda seconds: str(pendulum.from_timestamp(seconds)),
         lambda seconds: f" {pendulum.from_timestamp(seconds).format('YYYY-MM-DDTHH:mm:ss')}Z ",
@@ -228,8 +129,17 @@ def test_every_accepted_form_of_a_bound_names_the_same_instant(start: int, lengt
         (dt.date(2024, 5, 1), "ISO 8601"),
         ("2024-05-01T00:00:00.5Z", "whole seconds"),
         (pendulum.datetime(2024, 5, 1, microsecond=1), "whole seconds"),
-        ("1714521600.0", "ISO 8601"),
-        (1714521600.0, "ISO 8601"),
+        ("1714521600.5", "whole seconds: drop the fraction"),
+        (1714521600.5, "whole seconds: drop the fraction"),
+        (float("nan"), "ISO 8601"),
+        (float("inf"), "ISO 8601"),
+        ("1.7145216e9", "ISO 8601"),
+        ("+1714521600", "ISO 8601"),
+        ("1_714_521_600", "ISO 8601"),
+        ("1714521600.", "ISO 8601"),
+        ("nan", "ISO 8601"),
+        (1714521600000.0, "milliseconds"),
+        ("1714521600000.0", "milliseconds"),
         ("", "rendered to nothing"),
         (" ", "rendered to nothing"),
         ("None", "rendered to nothing"),
@@ -868,243 +778,88 @@ def test_an_interval_that_airflow_inferred_empty_at_a_skipped_midnight_is_recons
     assert span(found) == ("2024-04-25T00:00:00+02:00", "2024-04-26T01:00:00+03:00")
 
 
+NOVEMBER = pendulum.datetime(2026, 11, 20, 9, 30, 0, 123456)
+MONTHS = CronDataIntervalTimetable("@monthly", timezone="UTC")
+DATED_IN_NOVEMBER = [
+    ("@daily", "2026-10-15T00:00Z"),
+    ("@daily", "2026-12-01T00:00Z"),
+    ("@daily", "2026-11-20T00:00Z"),  # the report would be the same by chance, the next day another
+    (None, "2026-10-15T00:00Z"),
+    (dt.timedelta(days=1), "2026-10-15T00:00Z"),
+    (CronDataIntervalTimetable("@daily", timezone="UTC"), "2026-10-15T00:00Z"),
+    (MONTHS, "2026-10-15T00:00Z"),  # lies in the interval that is computed from the time of the call
+    (MONTHS, "2026-10-31T23:59Z"),
+    (MONTHS, "2026-12-05T00:00Z"),
+    (DeltaDataIntervalTimetable(dt.timedelta(days=7)), "2026-11-15T00:00Z"),
+    (CronTriggerTimetable("@daily", timezone="UTC", interval=dt.timedelta(days=1)), "2026-11-19T12:00Z"),
+    (MultipleCronTriggerTimetable("@daily", "@weekly", timezone="UTC"), "2026-10-15T00:00Z"),
+    (AssetOrTimeSchedule(timetable=MONTHS, assets=[Asset("orders")]), "2026-10-15T00:00Z"),
+]
+DATED_ITSELF = MONTHS, "2026-11-01T00:00Z"
+
+
+@needs_airflow_3("such trap: it computes the data interval from the logical date")
 @pytest.mark.parametrize("options", [{}, {"interval": "day"}])
-@pytest.mark.parametrize("run_type", [DagRunType.MANUAL, DagRunType.OPERATOR_TRIGGERED])
-@pytest.mark.parametrize(
-    ("schedule", "asked"),
-    [
-        ("@daily", "2024-02-01T00:00Z"),
-        ("@daily", "2024-06-01T00:00Z"),
-        (dt.timedelta(days=1), "2024-02-01T00:00Z"),
-        (CronDataIntervalTimetable("@daily", timezone="UTC"), "2024-02-01T00:00Z"),
-    ],
-    ids=["empty interval", "a date to come", "timedelta", "data interval"],
-)
+@pytest.mark.parametrize("trigger", [on_the_command_line, by_the_operator])
+@pytest.mark.parametrize(("schedule", "asked"), DATED_IN_NOVEMBER)
 def test_a_run_triggered_for_one_date_with_the_interval_of_another_is_refused(
-    schedule: Any, asked: str, run_type: DagRunType, options: dict[str, Any]
+    schedule: Any, asked: str, trigger: Any, options: dict[str, Any]
 ) -> None:
     """`airflow dags trigger --logical-date` infers the interval from now; a report of yesterday would be wrong."""
-    timetable: Any = coerce_to_core_timetable(make_context(schedule)["dag"].timetable)
-    now = timetable.infer_manual_data_interval(run_after=utc("2024-05-02T09:30Z"))
-    context = make_context(schedule, run_type=run_type, logical_date=asked, data_interval=now)
+    context = trigger(schedule, now=NOVEMBER, logical_date=utc(asked))
     with pytest.raises(IntervalError, match=f"triggered for {asked[:10]} .* time of the call.* interval_start="):
         resolve(context, **options)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "logical_date", "data_interval", "run_type"),
-    [
-        ("@daily", "2024-05-02T09:30:00.250Z", ("2024-05-02T09:30:03Z",) * 2, DagRunType.OPERATOR_TRIGGERED),
-        ("@daily", "2024-05-02T09:30Z", ("2024-05-02T09:30Z",) * 2, DagRunType.MANUAL),
-        (
-            CronDataIntervalTimetable("@daily", timezone="UTC"),
-            "2024-05-02T09:30Z",
-            ("2024-05-01T00:00Z", "2024-05-02T00:00Z"),
-            DagRunType.MANUAL,
-        ),
-        (
-            CronDataIntervalTimetable("@daily", timezone="UTC"),
-            "2024-05-01T00:00Z",
-            ("2024-05-01T00:00Z", "2024-05-02T00:00Z"),
-            DagRunType.MANUAL,
-        ),
-        (None, "2020-01-01T00:00Z", ("2024-05-01T00:00Z", "2024-05-02T00:00Z"), DagRunType.ASSET_TRIGGERED),
-        ("@daily", "2020-01-01T00:00Z", ("2024-05-02T00:00Z",) * 2, DagRunType.BACKFILL_JOB),
-    ],
-    ids=["operator, stamped now", "REST API", "REST API, between ticks", "as scheduled", "assets", "backfill"],
-)
-def test_a_run_whose_dates_agree_or_that_nobody_dated_is_not_refused(
-    schedule: Any, logical_date: str, data_interval: tuple[str, str], run_type: DagRunType
-) -> None:
-    """Only a person's logical date can contradict the data interval, and by more than triggering takes."""
-    context = make_context(schedule, run_type=run_type, logical_date=logical_date, data_interval=data_interval)
-    assert span(resolve(context)) == ("2024-05-01T00:00:00+00:00", "2024-05-02T00:00:00+00:00")
-
-
-# --- Partitions --------------------------------------------------------------------------------------------
-
-
-@needs_airflow_3("partitions")
-@pytest.mark.parametrize("offset", [0, -1, 2])
-def test_scheduled_partitions_tile_time(offset: int) -> None:
-    """A partition lasts from its date to the next tick, however long after it the run comes."""
-    # Not in Cairo: where a change of the clocks skips midnight and run_offset is negative, Airflow 3.3 schedules
-    # the partition that begins there twice and the one before it never.
-    schedule = CronPartitionTimetable("@daily", timezone="Europe/Berlin", run_offset=offset, key_format="%Y-%m-%d")
-    timetable: Any = coerce_to_core_timetable(schedule)
-    restriction = TimeRestriction(earliest=utc("2024-03-28T23:00Z"), latest=None, catchup=True)
-    info, found = None, []
-    for _ in range(6):
-        info = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
-        context = make_context(
-            schedule,
-            run_type=DagRunType.SCHEDULED,
-            run_after=info.run_after,
-            partition_key=info.partition_key,
-            partition_date=info.partition_date,
+@needs_airflow_3("REST API of this kind")
+@pytest.mark.parametrize(("schedule", "asked"), [*DATED_IN_NOVEMBER, DATED_ITSELF])
+def test_the_same_date_through_the_rest_api_is_taken(schedule: Any, asked: str) -> None:
+    """Airflow infers the interval from the date there."""
+    for ask in (triggered, materialized):
+        found = resolve(ask(schedule, logical_date=asked, run_after=NOVEMBER), interval="day")
+        assert found.end <= utc(asked)
+    if schedule is MONTHS and asked.startswith("2026-10"):
+        assert span(resolve(triggered(schedule, logical_date=asked, run_after=NOVEMBER)))[0].startswith(
+            "2026-09-01"
         )
-        found.append((info.partition_key, resolve(context)))
-    assert all(key == interval.start.to_date_string() for key, interval in found)
-    assert all(epochs(before)[1] == epochs(after)[0] for (_, before), (_, after) in pairwise(found))
-    assert dict(found)["2024-03-31"].rule == "partition '2024-03-31' of '0 0 * * *' in Europe/Berlin"
-    assert hours(dict(found)["2024-03-31"]) == 23
 
 
-@needs_airflow_3("partitions")
-def test_a_backfilled_partition_is_the_same_as_the_scheduled_one() -> None:
-    """A backfill sets run_after to the partition's date, which is not looked at."""
-    schedule = CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1)
-    timetable: Any = coerce_to_core_timetable(schedule)
-    day = pendulum.datetime(2024, 5, 1)
-    (info,) = timetable.iter_partition_dagrun_infos(earliest=day, latest=day)
-    results = {
-        resolve(make_context(schedule, run_after=run_after, partition_key="k", partition_date=info.partition_date))
-        for run_after in (info.run_after, day.add(days=1), day.add(years=3))
-    }
-    assert {span(found) for found in results} == {("2024-05-01T00:00:00+00:00", "2024-05-02T00:00:00+00:00")}
-
-
-@needs_airflow_3("partitions")
-@pytest.mark.parametrize("offset", [-2, -1, 0, 1])
+@needs_airflow_3("such trap: it computes the data interval from the logical date")
+@pytest.mark.parametrize("trigger", [on_the_command_line, by_the_operator])
 @pytest.mark.parametrize(
-    ("cron", "key_format"),
+    ("schedule", "asked", "start"),
     [
-        ("@daily", "%Y-%m-%d"),
-        ("@daily", "%Y-%m-%dT%H"),
-        ("@monthly", "%Y-%m"),
-        ("@monthly", "%Y-%m-%d"),
-        ("0 6 * * *", "%Y-%m-%d"),  # Airflow gives a run triggered for such a key the date of midnight
-        ("0 6 15 * *", "%Y-%m"),
-        ("30 1 * * *", "%Y-%m-%d"),
-        ("0 */6 * * *", "%Y-%m-%dT%H"),
-        ("30 */6 * * *", "%Y-%m-%dT%H"),
-        ("@hourly", "%Y-%m-%dT%H"),
+        ("@daily", NOVEMBER.subtract(seconds=3), "2026-11-19T00:00:00+00:00"),
+        (MONTHS, NOVEMBER, "2026-10-01T00:00:00+00:00"),
+        (MONTHS, utc("2026-11-03T00:00Z"), "2026-10-01T00:00:00+00:00"),
+        (MONTHS, utc("2026-10-01T00:00Z"), "2026-10-01T00:00:00+00:00"),
+        ("@daily", None, "2026-11-19T00:00:00+00:00"),
+        (MONTHS, None, "2026-10-01T00:00:00+00:00"),
+    ],
+    ids=["stamped now", "now", "the same for both", "the scheduled run's own", "undated", "undated, by months"],
+)
+def test_a_run_whose_date_has_the_interval_that_was_computed_is_not_refused(
+    schedule: Any, asked: pendulum.DateTime | None, start: str, trigger: Any
+) -> None:
+    """Triggered for now, for a date of which the same follows, or for the beginning of the interval itself."""
+    found = resolve(trigger(schedule, now=NOVEMBER, logical_date=asked))
+    assert span(found)[0] == start
+
+
+@pytest.mark.parametrize(
+    ("logical_date", "data_interval", "run_type"),
+    [
+        ("2020-01-01T00:00Z", ("2024-05-01T00:00Z", "2024-05-02T00:00Z"), DagRunType.ASSET_TRIGGERED),
+        ("2020-01-01T00:00Z", ("2024-05-02T00:00Z",) * 2, DagRunType.BACKFILL_JOB),
+        ("2024-05-02T00:00Z", ("2024-05-02T00:00Z",) * 2, DagRunType.MANUAL),
     ],
 )
-@pytest.mark.parametrize("change", ["2026-03-08T07:00Z", "2026-11-01T06:00Z"], ids=["spring", "autumn"])
-def test_a_partition_is_the_same_scheduled_backfilled_and_triggered_by_its_key(
-    change: str, cron: str, key_format: str, offset: int
+def test_a_run_that_nobody_dated_is_not_refused(
+    logical_date: str, data_interval: tuple[str, str], run_type: DagRunType
 ) -> None:
-    """Whichever way it comes to be run, and on whichever side of the tick the run lies."""
-    zone = "America/New_York"
-    schedule = CronPartitionTimetable(cron, timezone=zone, run_offset=offset, key_format=key_format)
-    timetable: Any = coerce_to_core_timetable(schedule)
-    earliest = utc(change).subtract(hours=3 if cron == "@hourly" else 30)
-    restriction = TimeRestriction(earliest=earliest, latest=None, catchup=True)
-    info: Any = None
-    found: list[tuple[str, Interval]] = []
-    for _ in range(7):
-        info = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
-        context = make_context(
-            schedule,
-            run_type=DagRunType.SCHEDULED,
-            run_after=info.run_after,
-            partition_key=info.partition_key,
-            partition_date=info.partition_date,
-        )
-        found.append((info.partition_key, resolve(context)))
-        assert epochs(found[-1][1])[0] == info.partition_date.int_timestamp
-    assert all(epochs(before)[1] == epochs(after)[0] for (_, before), (_, after) in pairwise(found))
-    # The window of a partitioned backfill is read by the clocks of the timetable, whatever offset it has.
-    earliest, latest = (found[at][1].start.naive().replace(tzinfo=pendulum.UTC) for at in (0, -1))
-    again = backfilled(schedule, earliest=earliest, latest=latest)
-    assert [(context["partition_key"], resolve(context)) for context in again] == found
-    keys = [key for key, _ in found]
-    for key, interval in found:
-        if keys.count(key) == 1:  # it is not that of both hours which the clocks show twice
-            assert resolve(triggered(schedule, partition_key=key)) == interval
-
-
-@needs_airflow_3("partitions")
-@pytest.mark.parametrize(
-    ("cron", "key_format", "key", "unit"),
-    [
-        ("@daily", "%Y-%m", "2026-03", "month"),
-        ("@hourly", "%Y-%m-%d", "2026-03-08", "day"),
-        ("0 6 * * *", "%Y-%m", "2026-03", "month"),
-        ("@hourly", "%Y-%m-%dT%H", "2026-11-01T01", "hour"),
-    ],
-    ids=["days of a month", "hours of a day", "off the schedule", "a repeated hour"],
-)
-def test_a_key_of_several_partitions_that_somebody_triggers_is_refused(
-    cron: str, key_format: str, key: str, unit: IntervalUnit
-) -> None:
-    """Airflow would run the first of them; the calendar unit that the key names is one way out."""
-    schedule = CronPartitionTimetable(cron, timezone="America/New_York", key_format=key_format)
-    context = triggered(schedule, partition_key=key)
-    with pytest.raises(IntervalError, match=r"does not say which.*Backfill that one.*or interval="):
-        resolve(context)
-    assert resolve(context, interval=unit).start.format("YYYY-MM-DDTHH").startswith(key)
-
-
-@needs_airflow_3("partitions")
-@pytest.mark.parametrize("options", [{}, {"interval": "day"}])
-@pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB, DagRunType.ASSET_TRIGGERED])
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        CronPartitionTimetable("@daily", timezone="UTC"),
-        PartitionedAssetTimetable(assets=Asset("orders"), default_partition_mapper=StartOfDayMapper()),
-    ],
-    ids=["cron", "assets"],
-)
-def test_a_run_whose_partition_was_cleared_is_refused(
-    schedule: Any, run_type: DagRunType, options: dict[str, Any]
-) -> None:
-    """`airflow partitions clear` leaves run_after alone, by which it would report on another day than before."""
-    with pytest.raises(IntervalError, match=r"partition was cleared.*Backfill the partition"):
-        resolve(make_context(schedule, run_type=run_type), **options)
-
-
-@needs_airflow_3("partitions")
-def test_a_run_from_before_its_schedule_had_partitions_keeps_its_interval() -> None:
-    """It has a logical date, which runs of partitions have not; clearing it does not move it."""
-    context = make_context(
-        CronPartitionTimetable("@daily", timezone="UTC"),
-        run_type=DagRunType.SCHEDULED,
-        logical_date="2024-05-02T00:00Z",
-    )
+    """Only a person's logical date can contradict the data interval."""
+    context = make_context("@daily", run_type=run_type, logical_date=logical_date, data_interval=data_interval)
     assert span(resolve(context)) == ("2024-05-01T00:00:00+00:00", "2024-05-02T00:00:00+00:00")
-
-
-@needs_airflow_3("partitions")
-def test_a_run_triggered_without_a_key_reports_on_the_last_complete_period() -> None:
-    """Nobody named a partition, so it is a run like any other."""
-    schedule = CronPartitionTimetable("@daily", timezone="Europe/Berlin", run_offset=-1)
-    by_run_after = resolve(triggered(schedule, run_after="2026-03-30T08:00Z"))
-    by_logical_date = resolve(triggered(schedule, logical_date="2026-03-30T08:00Z"))
-    assert span(by_run_after) == ("2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00")
-    assert span(by_logical_date) == span(by_run_after)
-
-
-@needs_airflow_3("partitions")
-def test_a_unit_of_a_partition_is_the_one_that_holds_its_date() -> None:
-    """The partition of an hour may ask for its day, and one whose timetable has no period for its month."""
-    hour, zone = utc("2024-03-31T01:00Z"), "Europe/Berlin"
-    hourly = CronPartitionTimetable("@hourly", timezone=zone)
-    by_day = resolve(make_context(hourly, partition_key="h", partition_date=hour), interval="day")
-    assert span(by_day) == ("2024-03-31T00:00:00+01:00", "2024-04-01T00:00:00+02:00")
-    consumer = PartitionedAssetTimetable(assets=Asset("orders"))
-    by_month = resolve(make_context(consumer, zone=zone, partition_key="d", partition_date=hour), interval="month")
-    assert span(by_month) == ("2024-03-01T00:00:00+01:00", "2024-04-01T00:00:00+02:00")
-
-
-@pytest.mark.parametrize(
-    ("schedule", "partition_date", "words"),
-    [
-        (PartitionedAssetTimetable(assets=Asset("orders")), utc("2024-05-01T00:00Z"), "how long"),
-        (PartitionedAssetTimetable(assets=Asset("orders")), None, "no date"),
-        (CronPartitionTimetable("@weekly", timezone="UTC"), utc("2024-05-01T00:00Z"), "is no tick"),
-    ],
-    ids=["no period", "no date", "off the schedule"],
-)
-def test_a_partition_without_a_period_is_refused_with_the_ways_out(
-    schedule: Any, partition_date: pendulum.DateTime | None, words: str
-) -> None:
-    """It is never anchored on run_after, and never shortened to the rest of somebody else's period."""
-    context = make_context(schedule, partition_key="2024-05-01", partition_date=partition_date)
-    with pytest.raises(IntervalError, match=f"{words}.*interval_start= and interval_end=, or interval="):
-        resolve(context)
 
 
 # --- All runs ----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
-from airflow_reportrun.question.intervals import INTERVAL_UNITS
+from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.question.question import Question, bounds_of
 from airflow_reportrun.question.report_types import preferences, preferred
 from airflow_reportrun.reporting.errors import (

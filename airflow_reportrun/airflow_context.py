@@ -1,0 +1,195 @@
+"""Airflow's names, read in one place: the context's keys, a DAG run's fields, the attributes of timetables.
+
+For Airflow 2 and 3. Nothing is decided here, and Airflow's core is imported only where its word is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Zone = pendulum.Timezone | pendulum.FixedTimezone
+Span = tuple[pendulum.DateTime, pendulum.DateTime]
+
+_AIRFLOWS_OWN = ("airflow.timetables.", "airflow.sdk.definitions.timetables.")
+_ASSETS_OR_TIME = ("AssetOrTimeSchedule", "DatasetOrTimeSchedule")
+# All others are asked for by somebody, who may name any date or partition: manual, operator_triggered,
+# asset_materialization, and what a later Airflow has.
+_BY_AIRFLOW = frozenset({"scheduled", "backfill", "asset_triggered", "dataset_triggered"})
+
+
+def utc(moment: datetime) -> pendulum.DateTime:
+    """Return an instant as pendulum has it, in UTC."""
+    # Not datetime.UTC: pendulum loses it in arithmetic.
+    return pendulum.instance(moment.astimezone(pendulum.UTC))
+
+
+# --- The run -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """A DAG run; its instants are in UTC.
+
+    :param run_type: Airflow's word, such as ``scheduled``.
+    :param run_after: None on Airflow 2, where a run always has a logical date.
+    :param data_interval: may be empty.
+    """
+
+    dag_id: str
+    run_type: str
+    run_after: pendulum.DateTime | None
+    logical_date: pendulum.DateTime | None
+    data_interval: Span | None
+    partition_key: str | None
+    partition_date: pendulum.DateTime | None
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether somebody asked for it, and not the schedule, a backfill or an asset's event."""
+        return self.run_type not in _BY_AIRFLOW
+
+    @property
+    def is_by_schedule(self) -> bool:
+        """Whether it is one of the runs that the timetable makes, by the clock or in a backfill."""
+        return self.run_type in ("scheduled", "backfill")
+
+
+def dag_run(context: Mapping[str, Any]) -> Run:
+    """Return what a task's context says of its DAG run."""
+
+    def moment(value: Any) -> pendulum.DateTime | None:
+        return None if value is None else utc(value)
+
+    run = context["dag_run"]
+    start, end = moment(context.get("data_interval_start")), moment(context.get("data_interval_end"))
+    return Run(
+        dag_id=getattr(context.get("dag"), "dag_id", ""),
+        run_type=str(getattr(run.run_type, "value", run.run_type)),
+        run_after=moment(getattr(run, "run_after", None)),
+        logical_date=moment(context.get("logical_date")),
+        data_interval=(start, end) if start is not None and end is not None else None,
+        partition_key=context.get("partition_key"),
+        partition_date=moment(context.get("partition_date")),
+    )
+
+
+def start_of(context: Mapping[str, Any]) -> pendulum.DateTime | None:
+    """Return from when on a DAG is scheduled, None where neither it nor its tasks have a start date."""
+    dag = context.get("dag")
+    dates = [getattr(dag, "start_date", None), *(task.start_date for task in getattr(dag, "tasks", ()))]
+    return min((utc(date) for date in dates if date is not None), default=None)
+
+
+# --- The schedule ------------------------------------------------------------------------------------------
+
+
+def timetable_of(context: Mapping[str, Any]) -> Any:
+    """Return the timetable of the DAG; of one that is triggered by assets or time, the time's."""
+    timetable: Any = getattr(context.get("dag"), "timetable", None)
+    if is_airflows_own(timetable) and type(timetable).__name__ in _ASSETS_OR_TIME:
+        return timetable.timetable
+    return timetable
+
+
+def zone_of(context: Mapping[str, Any]) -> Zone:
+    """Return the zone in which the schedule counts days: the timetable's, else the DAG's, else UTC."""
+    timetable = timetable_of(context)
+    sources = *(_parts(timetable) if is_airflows_own(timetable) else [timetable]), context.get("dag")
+    zones = (_zone(_attribute(source, "timezone")) for source in sources)
+    return next((zone for zone in zones if zone), pendulum.UTC)
+
+
+def is_airflows_own(timetable: Any) -> bool:
+    """Whether a timetable is of a class of Airflow's: attributes of another's, even if inherited, say nothing."""
+    return f"{type(timetable).__module__}.".startswith(_AIRFLOWS_OWN)
+
+
+def crons_of(timetable: Any) -> list[str]:
+    """Return the cron expressions by which one of Airflow's timetables ticks."""
+    if not is_airflows_own(timetable):
+        return []
+    return [cron for part in _parts(timetable) if (cron := _attribute(part, "expression"))]
+
+
+def delta_of(timetable: Any) -> Any:
+    """Return the timedelta or relativedelta by which one of Airflow's timetables ticks, else None."""
+    return _attribute(timetable, "delta") if is_airflows_own(timetable) else None
+
+
+def looks_back(timetable: Any) -> bool:
+    """Whether one of Airflow's timetables gives its runs a data interval of a fixed length."""
+    return is_airflows_own(timetable) and any(_attribute(part, "interval") for part in _parts(timetable))
+
+
+def is_partitioned(timetable: Any) -> bool:
+    """Whether the runs of a timetable are for partitions."""
+    names = "partitioned", "key_format", "default_partition_mapper"
+    return any(_attribute(timetable, name) for name in names)
+
+
+def key_format_of(timetable: Any) -> str | None:
+    """Return how one of Airflow's timetables writes the dates of its partitions, None where it makes none."""
+    return _attribute(timetable, "key_format") if is_airflows_own(timetable) else None
+
+
+def run_offset_of(timetable: Any) -> int:
+    """Return how many ticks lie between a tick and the partition that it runs."""
+    return (_attribute(timetable, "run_offset") or 0) if is_airflows_own(timetable) else 0
+
+
+def as_scheduled(timetable: Any) -> Any:
+    """Return the timetable that the scheduler asks for one that a DAG file has.
+
+    :raises ValueError: when the scheduler knows no such timetable.
+    """
+    if hasattr(timetable, "next_dagrun_info"):
+        return timetable
+    from airflow.serialization.encoders import coerce_to_core_timetable
+
+    return coerce_to_core_timetable(timetable)
+
+
+def inferred_interval(timetable: Any, moment: pendulum.DateTime) -> Span | None:
+    """Return the data interval of a run that is triggered for a moment, None where the timetable infers none."""
+    try:
+        found = as_scheduled(timetable).infer_manual_data_interval(run_after=moment)
+    except (NotImplementedError, AttributeError, ValueError):
+        return None
+    return None if found is None else (utc(found.start), utc(found.end))
+
+
+def mapped_dates(timetable: Any, key: str) -> list[datetime]:
+    """Return the dates that the mappers of a consumer of partitioned assets give a key, in the mappers' zones."""
+    if not _attribute(timetable, "default_partition_mapper"):
+        return []
+    consumer = as_scheduled(timetable)
+    assets = [{"name": asset.name, "uri": asset.uri} for asset, _ in consumer.asset_condition.iter_assets()]
+    for ref in consumer.asset_condition.iter_asset_refs():
+        assets.append({name: getattr(ref, name) for name in ("name", "uri") if hasattr(ref, name)})
+    dates = (consumer.get_partition_mapper(**asset).to_partition_date(key) for asset in assets)
+    return [date for date in dates if date is not None]
+
+
+def _parts(timetable: Any) -> list[Any]:
+    return _attribute(timetable, "timetables") or [timetable]  # MultipleCronTriggerTimetable has several
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    """Read an attribute of a timetable: those of Airflow's core keep theirs behind an underscore."""
+    return getattr(owner, name, None) or getattr(owner, f"_{name}", None)
+
+
+def _zone(given: Any) -> Zone | None:
+    """Return a zone that was given as such or by its name, None for what is neither."""
+    if isinstance(given, str):
+        return pendulum.timezone(given) if given in pendulum.timezones() else None
+    if isinstance(given, tzinfo):
+        return pendulum.instance(datetime.fromtimestamp(0, given)).timezone
+    return None

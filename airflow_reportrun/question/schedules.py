@@ -1,0 +1,194 @@
+"""When a schedule ticks, and the periods between its ticks: stepping forward, as Airflow's scheduler does."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_reportrun.airflow_context import (
+    Span,
+    Zone,
+    as_scheduled,
+    crons_of,
+    delta_of,
+    is_airflows_own,
+    start_of,
+    timetable_of,
+    utc,
+    zone_of,
+)
+from airflow_reportrun.question.bounds import WAYS_OUT, IntervalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pendulum
+
+# Further than this from a change of the clocks, ticks before and after it no longer disturb each other.
+_SETTLED = timedelta(days=2)
+# How far before an instant a walk begins that must find two ticks before it; each is tried from two beginnings.
+_LOOK_BACKS = 4, 32, 256, 2048
+# A step of a cron takes 50 µs.
+_MOST_STEPS = 20_000
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The timetable of a DAG, as it ticks.
+
+    :param timetable: as the DAG file has it.
+    :param zone: in which it counts days.
+    :param start: from when on the DAG is scheduled.
+    """
+
+    timetable: Any
+    zone: Zone
+    start: pendulum.DateTime | None
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> Schedule:
+        """Return the schedule of a task's DAG."""
+        return cls(timetable_of(context), zone_of(context), start_of(context))
+
+    def __str__(self) -> str:
+        if crons := crons_of(self.timetable):
+            return f"{', '.join(map(repr, crons))} in {self.zone.name}"
+        delta = delta_of(self.timetable)
+        return f"a schedule of {delta}" if delta else type(self.timetable).__name__
+
+    @property
+    def is_of_ones_own(self) -> bool:
+        """Whether the timetable is of a class that Airflow does not have, so that it alone knows its ticks."""
+        return self.timetable is not None and not is_airflows_own(self.timetable)
+
+    def last_period(self, moment: pendulum.DateTime) -> Span | None:
+        """Return the last complete period that ends at or before an instant, if the schedule has periods.
+
+        :raises IntervalError: when a timetable of one's own can't be asked.
+        """
+        if crons := crons_of(self.timetable):
+            return last_cron_period(crons, self.zone, moment)
+        if delta := delta_of(self.timetable):
+            from airflow.timetables.interval import DeltaDataIntervalTimetable
+
+            # Months counted from the 29th on are not exact: Airflow's ticks wander to the 28th on their way
+            # through February, and do not tell which day they came from.
+            period = DeltaDataIntervalTimetable(delta).infer_manual_data_interval(run_after=moment)
+            return period.start, period.end
+        return next(reversed(_own_periods(self, moment)), None) if self.is_of_ones_own else None
+
+    def last_two_periods(self, moment: pendulum.DateTime) -> list[Span]:
+        """Return the last complete period at an instant, and before it the one of the run before, as far as known.
+
+        :raises IntervalError: as :meth:`last_period`.
+        """
+        if self.is_of_ones_own:
+            return _own_periods(self, moment)
+        last = self.last_period(moment)
+        before = last and self.last_period(last[0])
+        return [period for period in (before, last) if period]
+
+
+def last_cron_period(crons: list[str], zone: Zone, moment: pendulum.DateTime) -> Span:
+    """Return the last two ticks at or before an instant.
+
+    Airflow's timetables can't be asked for them: where the clocks skip the time of a tick, as midnight in Cairo
+    every spring, their step back from that tick stays on it, and in a repeated hour it may go forward. Their
+    step forward is what the scheduler does, so this walks forward from a tick that is safely earlier.
+    """
+    from airflow.timetables.interval import CronDataIntervalTimetable
+
+    timetables = [CronDataIntervalTimetable(cron, timezone=zone) for cron in crons]
+    start = end = moment
+    for _ in range(2):  # the first step back may stay on a tick, too
+        back = end - _SETTLED
+        end = max(timetable.infer_manual_data_interval(run_after=back).start for timetable in timetables)
+    for tick in cron_ticks(crons, zone, end):
+        if tick > moment:
+            break
+        start, end = end, tick
+    return start, end
+
+
+def cron_ticks(crons: list[str], zone: Zone, tick: pendulum.DateTime) -> Iterator[pendulum.DateTime]:
+    """Yield the ticks after an instant, without end, as the scheduler steps from each to the next."""
+    from airflow.timetables.base import DataInterval, TimeRestriction
+    from airflow.timetables.trigger import CronTriggerTimetable
+
+    timetables = [CronTriggerTimetable(cron, timezone=zone) for cron in crons]
+    always = TimeRestriction(earliest=None, latest=None, catchup=True)
+    while True:
+        last = DataInterval.exact(tick)
+        runs = [t.next_dagrun_info(last_automated_data_interval=last, restriction=always) for t in timetables]
+        tick = min(run.run_after for run in runs if run is not None)
+        yield tick
+
+
+# --- Timetables of one's own -------------------------------------------------------------------------------
+
+
+def _own_periods(schedule: Schedule, moment: pendulum.DateTime) -> list[Span]:
+    """Return the last two periods at or before an instant of a timetable that only knows its ticks itself.
+
+    A walk of all ticks since the start of the DAG may be long, so it begins later, and is believed where a walk
+    that begins elsewhere comes to the same: a timetable that counts its ticks from the start does not.
+    """
+    try:
+        timetable = as_scheduled(schedule.timetable)
+        if not getattr(timetable, "periodic", True):
+            return []
+        for days in _LOOK_BACKS:
+            # Odd lengths: beginnings that are whole periods apart would agree by themselves.
+            earliest = moment - timedelta(days=days, seconds=7919), moment - timedelta(days=1.5 * days, seconds=17)
+            try:
+                one, two = (_walk(timetable, begin, moment) for begin in earliest)
+            except _TooLongError:
+                break
+            if one and one == two:
+                return one
+            if schedule.start and earliest[0] <= schedule.start:
+                break
+        return _walk(timetable, schedule.start, moment) if schedule.start else []
+    except IntervalError:
+        raise
+    except Exception as error:
+        raise IntervalError(
+            f"{schedule} can't be asked for its ticks ({type(error).__name__}: {error}). {WAYS_OUT}"
+        ) from error
+
+
+def _walk(timetable: Any, earliest: pendulum.DateTime, moment: pendulum.DateTime) -> list[Span]:
+    """Return the last two periods at or before an instant, as far as they are known from a beginning on.
+
+    The period of a run is its data interval; where that is empty, it lasts from the tick before to its own.
+    """
+    from airflow.timetables.base import TimeRestriction
+
+    restriction = TimeRestriction(earliest=earliest, latest=None, catchup=True)
+    found: deque[tuple[pendulum.DateTime | None, pendulum.DateTime]] = deque(maxlen=2)
+    info: Any = None
+    before: pendulum.DateTime | None = None
+    for _ in range(_MOST_STEPS):
+        if hasattr(timetable, "next_dagrun_info_v2"):
+            info = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
+        else:
+            last = info.data_interval if info else None
+            info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+        if info is None:
+            break
+        start, tick = map(utc, info.data_interval or (info.run_after, info.run_after))
+        if before is not None and tick <= before:
+            raise ValueError(f"it does not get beyond {before}")
+        if tick > moment:
+            break
+        found.append((start if start < tick else before, tick))
+        before = tick
+    else:
+        raise _TooLongError(f"there are more than {_MOST_STEPS} ticks between {earliest} and {moment}")
+    return [(start, tick) for start, tick in found if start is not None]
+
+
+class _TooLongError(ValueError):
+    """A walk has too many steps."""

@@ -1,0 +1,369 @@
+"""Timetables that people write: they alone know their ticks, so each is walked as the scheduler walks it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import nullcontext
+from itertools import pairwise
+from typing import Any
+from unittest import mock
+
+import pendulum
+import pytest
+from airflow.providers.common.compat.sdk import Asset
+from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
+from airflow.timetables.events import EventsTimetable
+from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
+from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
+
+from airflow_reportrun.question.intervals import IntervalError, resolve
+from tests.dag_runs import epochs, hours, make_context, scheduled, span, triggered, utc, warnings_in
+from tests.versions import (
+    AIRFLOW_2,
+    AssetOrTimeSchedule,
+    CronPartitionTimetable,
+    DagRunType,
+    coerce_to_core_timetable,
+    needs_airflow_3,
+)
+
+ZONE = "Europe/Berlin"
+EASTER = {"2026-04-03", "2026-04-04", "2026-04-05", "2026-04-06"}
+WAYS_OUT = "interval_start= and interval_end=, or interval="
+
+
+class LeavesOutHolidays:
+    """Passes over the ticks of the timetable that it is mixed into on some days."""
+
+    def next_dagrun_info(self, *, last_automated_data_interval: Any, restriction: TimeRestriction) -> Any:
+        """Step."""
+        step: Any = super()
+        info = step.next_dagrun_info(
+            last_automated_data_interval=last_automated_data_interval, restriction=restriction
+        )
+        while info and info.run_after.in_timezone(ZONE).to_date_string() in EASTER:
+            info = step.next_dagrun_info(last_automated_data_interval=info.data_interval, restriction=restriction)
+        return info
+
+
+class TriggeredOnWorkdays(LeavesOutHolidays, CronTriggerTimetable):
+    """With empty data intervals."""
+
+
+class DaysWithoutHolidays(LeavesOutHolidays, CronDataIntervalTimetable):
+    """With data intervals of a day each."""
+
+
+class HoursWithoutHolidays(LeavesOutHolidays, DeltaTriggerTimetable):
+    """Counts its ticks from the start of the DAG."""
+
+
+class Explicit(Timetable):
+    """Ticks when it is told, with or without intervals; all its attributes mean something of its own."""
+
+    expression = "@hourly"
+    _expression = delta = interval = timezone = timetable = timetables = "nonsense"
+    key_format = ""
+
+    def __init__(self, ticks: list[pendulum.DateTime], *, whole: bool = False) -> None:
+        self.ticks = ticks
+        self.whole = whole
+
+    def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
+        """Return what lies between the last two ticks."""
+        before = [tick for tick in self.ticks if tick <= run_after]
+        return DataInterval(start=before[-2], end=before[-1])
+
+    def next_dagrun_info(self, *, last_automated_data_interval: Any, restriction: TimeRestriction) -> Any:
+        """Step."""
+        after = last_automated_data_interval and last_automated_data_interval.end
+        for before, tick in pairwise(self.ticks):
+            if (after is None or tick > after) and (restriction.earliest is None or tick >= restriction.earliest):
+                return DagRunInfo.interval(before, tick) if self.whole else DagRunInfo.exact(tick)
+        return None
+
+
+def registered(timetable: type) -> Any:
+    """Say to Airflow what a plugin would, for the time of a block."""
+    where = "airflow.plugins_manager.get_timetables_plugins"
+    found = {f"{timetable.__module__}.{timetable.__name__}": timetable}
+    return nullcontext() if AIRFLOW_2 else mock.patch(where, return_value=found)
+
+
+def berlin(day: int, hour: int = 0) -> pendulum.DateTime:
+    return pendulum.datetime(2026, 4, day, hour, tz=ZONE)
+
+
+WORKDAYS = TriggeredOnWorkdays("0 0 * * *", timezone=ZONE)
+DAYS = DaysWithoutHolidays("0 0 * * *", timezone=ZONE)
+FISCAL = [pendulum.datetime(2025, 12, 28, tz="UTC").add(weeks=week) for week in (0, 4, 8, 13, 17, 21, 26, 30)]
+
+
+def around_easter(schedule: Any, **options: Any) -> list[dict[str, Any]]:
+    runs = scheduled(schedule, zone=ZONE, earliest=berlin(1), until=berlin(10), **options)
+    return list(runs)
+
+
+@pytest.mark.parametrize("or_assets", [False, True], ids=["by itself", "or assets"])
+def test_the_ticks_that_a_cron_of_ones_own_leaves_out_are_in_the_next_report(
+    or_assets: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The four days of Easter belong to the run after them: consecutive runs tile time."""
+    either: Any = AssetOrTimeSchedule
+    schedule = either(timetable=WORKDAYS, assets=[Asset("orders")]) if or_assets else WORKDAYS
+    with registered(TriggeredOnWorkdays):
+        found = [resolve(context) for context in around_easter(schedule)]
+    assert [(it.end.day, hours(it)) for it in found] == [(1, 24), (2, 24), (7, 120), (8, 24), (9, 24), (10, 24)]
+    assert all(epochs(before)[1] == epochs(after)[0] for before, after in pairwise(found))
+    assert {it.start.timezone_name for it in found} == {ZONE}
+    assert warnings_in(caplog) == []
+
+
+def test_data_intervals_that_leave_time_out_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    """Airflow gives them, so they are used; that 96 hours are in no report is said where it happens."""
+    found = [resolve(context) for context in around_easter(DAYS)]
+    assert {hours(it) for it in found} == {24}
+    (warning,) = warnings_in(caplog)
+    assert warning.startswith("[2026-04-02 00:00:00+02:00, 2026-04-06 00:00:00+02:00) is in no report")
+
+
+@pytest.mark.parametrize("schedule", [WORKDAYS, DAYS, "0 0 * * 1-5"], ids=["triggers", "intervals", "cron"])
+def test_a_unit_that_the_schedule_passes_over_is_warned_about(
+    schedule: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A weekday cron that reports on the day before never reports on Friday and Saturday."""
+    runs = [context for context in around_easter(schedule) if context["dag_run"].run_after < berlin(9)]
+    for context in runs:
+        resolve(context, interval="day")
+    gap = "2026-04-03" if schedule == "0 0 * * 1-5" else "2026-04-02"
+    assert len(warnings_in(caplog)) == 1
+    assert f"[{gap} 00:00:00+02:00, 2026-04-0" in caplog.text
+    caplog.clear()
+    for context in runs:
+        resolve(context, interval="month")
+        resolve(make_context(schedule, zone=ZONE, run_after=context["dag_run"].run_after), interval="day")
+    assert warnings_in(caplog) == []
+
+
+def test_a_first_tick_of_a_cron_of_ones_own_has_the_period_before_the_dag_began() -> None:
+    """As that of Airflow's own crons has."""
+    (context, *_) = around_easter(WORKDAYS, start=berlin(1))
+    assert span(resolve(context)) == ("2026-03-31T00:00:00+02:00", "2026-04-01T00:00:00+02:00")
+
+
+def test_ticks_that_are_counted_from_the_start_of_the_dag_are_found() -> None:
+    """No walk from elsewhere comes to them."""
+    start = berlin(1).add(hours=3, minutes=7)
+    schedule = HoursWithoutHolidays(dt.timedelta(hours=7))
+    runs = scheduled(schedule, zone=ZONE, earliest=start, until=berlin(10), start=start)
+    contexts = list(runs)[1:]
+    found = [resolve(context) for context in contexts]
+    assert [it.end for it in found] == [context["dag_run"].run_after for context in contexts]
+    assert all(epochs(before)[1] == epochs(after)[0] for before, after in pairwise(found))
+    assert max(map(hours, found)) > 96
+
+
+def test_the_first_tick_that_is_counted_from_the_start_is_refused() -> None:
+    """Nothing lies before it."""
+    start = berlin(1).add(hours=3, minutes=7)
+    schedule = HoursWithoutHolidays(dt.timedelta(hours=7))
+    (context, *_) = scheduled(schedule, zone=ZONE, earliest=start, until=berlin(10), start=start)
+    with pytest.raises(IntervalError, match=WAYS_OUT):
+        resolve(context)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["intervals", "ticks"])
+def test_a_timetable_from_nothing_is_asked_and_its_attributes_are_not(whole: bool) -> None:
+    """Fiscal months of four and five weeks."""
+    schedule = Explicit(FISCAL, whole=whole)
+    found = [resolve(it) for it in scheduled(schedule, earliest=FISCAL[2], start=FISCAL[0])]
+    assert [hours(it) / 24 / 7 for it in found] == [4, 5, 4, 4, 5, 4]
+    assert [it.end for it in found] == FISCAL[2:]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["intervals", "ticks"])
+def test_a_run_by_hand_has_the_interval_that_the_timetable_infers(
+    whole: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a logical date Airflow has asked it already; without one, and so without an interval, we ask."""
+    schedule = Explicit(FISCAL, whole=whole)
+    expected = FISCAL[3], FISCAL[4]
+    now = FISCAL[4].add(days=3)
+    dated = make_context(
+        schedule,
+        start=FISCAL[0],
+        run_after=now,
+        logical_date=now,
+        data_interval=schedule.infer_manual_data_interval(run_after=now),
+    )
+    undated = resolve(make_context(schedule, start=FISCAL[0], run_after=now))
+    assert (undated.start, undated.end) == expected
+    assert undated.rule == "data interval of Explicit at run_after"
+    assert (resolve(dated).start, resolve(dated).end) == expected
+    assert warnings_in(caplog) == []
+
+
+def test_an_inferred_interval_that_is_none_of_the_schedule_is_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On Easter Monday Airflow's cron infers Sunday, which is in Tuesday's report of no run or in two."""
+    found = resolve(make_context(DAYS, zone=ZONE, run_after=berlin(6, 12)))
+    assert span(found) == ("2026-04-05T00:00:00+02:00", "2026-04-06T00:00:00+02:00")
+    (warning,) = warnings_in(caplog)
+    assert "is none of the intervals of DaysWithoutHolidays's scheduled runs" in warning
+
+
+def test_a_run_by_hand_without_an_inferred_interval_has_the_last_period() -> None:
+    """A timetable of triggers infers an empty one; on Easter Monday the last complete one is Wednesday's."""
+    found = resolve(make_context(WORKDAYS, zone=ZONE, run_after=berlin(6, 12)))
+    assert span(found) == ("2026-04-01T00:00:00+02:00", "2026-04-02T00:00:00+02:00")
+
+
+class Stuck(Explicit):
+    """Always gives the same tick."""
+
+    def next_dagrun_info(self, **_: Any) -> Any:
+        """Step."""
+        return DagRunInfo.exact(FISCAL[1])
+
+
+class Broken(Explicit):
+    """Has no ticks but what its author forgot to write."""
+
+    def next_dagrun_info(self, **_: Any) -> Any:
+        """Step."""
+        raise RuntimeError("holidays.csv is missing")
+
+
+class Hasty(Explicit):
+    """Ticks more often than anybody can walk, and differently from each beginning."""
+
+    def next_dagrun_info(self, *, last_automated_data_interval: Any, restriction: TimeRestriction) -> Any:
+        """Step."""
+        assert restriction.earliest
+        last = last_automated_data_interval.end if last_automated_data_interval else restriction.earliest
+        return DagRunInfo.exact(last.add(seconds=13))
+
+
+class WithoutSteps(Explicit):
+    """Only runs by hand."""
+
+    next_dagrun_info = Timetable.next_dagrun_info
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (Stuck(FISCAL), "does not get beyond"),
+        (Broken(FISCAL), r"RuntimeError: holidays.csv is missing"),
+        (Hasty(FISCAL), "more than 20000 ticks"),
+        (WithoutSteps(FISCAL), "NotImplementedError"),
+    ],
+    ids=["stuck", "broken", "hasty", "without steps"],
+)
+def test_a_timetable_that_cannot_be_walked_is_refused_with_ways_out_that_work(schedule: Any, words: str) -> None:
+    """A calendar unit and bounds need no walk, and neither does a data interval that Airflow gave."""
+    tick = FISCAL[4]
+    context = make_context(
+        schedule, run_type=DagRunType.SCHEDULED, start=FISCAL[0], run_after=tick, logical_date=tick
+    )
+    with pytest.raises(IntervalError, match=rf"can't be asked for its ticks .*{words}.*{WAYS_OUT}"):
+        resolve(context)
+    assert hours(resolve(context, interval="day")) == 24
+    assert hours(resolve(context, interval_start=1714521600, interval_end=1714608000)) == 24
+    whole = make_context(
+        schedule,
+        run_type=DagRunType.SCHEDULED,
+        run_after=tick,
+        logical_date=FISCAL[3],
+        data_interval=(FISCAL[3], tick),
+    )
+    assert hours(resolve(whole)) == 28 * 24
+
+
+def test_a_run_of_a_tick_that_the_timetable_no_longer_has_is_refused() -> None:
+    """A holiday was added since: what lies between is in another run's report by now."""
+    context = make_context(
+        WORKDAYS, zone=ZONE, run_type=DagRunType.SCHEDULED, run_after=berlin(3), logical_date=berlin(3)
+    )
+    with pytest.raises(IntervalError, match=f"no tick of TriggeredOnWorkdays as it is now.*{WAYS_OUT}"):
+        resolve(context)
+
+
+class NotPeriodic(Explicit):
+    """As EventsTimetable and the like may say."""
+
+    periodic = False
+
+
+def test_a_timetable_of_ones_own_that_says_that_it_is_not_periodic_has_no_period() -> None:
+    """Nothing is walked."""
+    tick = FISCAL[4]
+    context = make_context(NotPeriodic(FISCAL), run_type=DagRunType.SCHEDULED, run_after=tick, logical_date=tick)
+    with pytest.raises(IntervalError, match=f"NotPeriodic has no period.*{WAYS_OUT}"):
+        resolve(context)
+
+
+class Matches(EventsTimetable):
+    """Of a league."""
+
+
+def test_events_of_ones_own_tick_at_the_events() -> None:
+    """Airflow's are refused, since nothing says that time between two of them belongs together; see the docs."""
+    schedule = Matches([berlin(day, 20) for day in (1, 4, 8, 11)])
+    found = [resolve(context) for context in scheduled(schedule, zone=ZONE, earliest=berlin(2), start=berlin(1))]
+    assert [(it.start.day, it.end.day) for it in found] == [(1, 4), (4, 8), (8, 11)]
+
+
+def test_deltas_of_ones_own_with_data_intervals_are_taken_as_they_are() -> None:
+    """What Airflow gives needs no walk."""
+
+    class Weeks(DeltaDataIntervalTimetable):
+        pass
+
+    runs = scheduled(Weeks(dt.timedelta(days=7)), earliest=berlin(1), until=berlin(20), start=berlin(1))
+    assert [hours(resolve(context)) for context in runs] == [168, 168, 168]
+
+
+@needs_airflow_3("partitions")
+def test_partitions_of_ones_own_are_refused() -> None:
+    """How long they are nobody but the timetable knows, and it has no word for it."""
+
+    class Partitions(CronPartitionTimetable):
+        pass
+
+    context = make_context(
+        Partitions("@daily", timezone=ZONE), zone=ZONE, partition_key="2026-04-03", partition_date=berlin(3)
+    )
+    with pytest.raises(IntervalError, match=f"Partitions does not say how long.*{WAYS_OUT}"):
+        resolve(context)
+    assert hours(resolve(context, interval="day")) == 24
+
+
+@needs_airflow_3("timetables for DAG files beside those of the scheduler")
+def test_a_timetable_for_dag_files_is_walked_as_the_scheduler_has_it() -> None:
+    """A class of airflow.sdk has no ticks: a plugin says which class of the core it is to the scheduler."""
+    import airflow.sdk
+
+    class Files(airflow.sdk.CronTriggerTimetable):
+        @classmethod
+        def deserialize(cls, data: dict[str, Any]) -> Any:
+            return TriggeredOnWorkdays(data["expression"], timezone=data["timezone"])
+
+    tick = berlin(7)
+    context = make_context(
+        Files("0 0 * * *", timezone=ZONE), run_type=DagRunType.SCHEDULED, run_after=tick, logical_date=tick
+    )
+    with pytest.raises(IntervalError, match=f"Files can't be asked.*not registered.*{WAYS_OUT}"):
+        resolve(context)
+    with registered(Files):
+        assert isinstance(coerce_to_core_timetable(context["dag"].timetable), TriggeredOnWorkdays)
+        assert hours(resolve(context)) == 120
+
+
+@needs_airflow_3("REST API of this kind")
+def test_a_run_of_a_plugins_timetable_that_the_rest_api_dates_is_not_refused() -> None:
+    """The stored DAG has the same class, and infers the same for the date."""
+    with registered(TriggeredOnWorkdays):
+        context = triggered(WORKDAYS, zone=ZONE, logical_date=berlin(4, 9), run_after=utc("2026-05-01T00:00Z"))
+    assert span(resolve(context)) == ("2026-04-01T00:00:00+02:00", "2026-04-02T00:00:00+02:00")
