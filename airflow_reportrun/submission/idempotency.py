@@ -1,4 +1,4 @@
-"""Who asks for a report run: what makes two requests the same one."""
+"""The idempotency key: who asks for a report run, and what makes two requests the same one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Submit or attach: the one way a report run comes to be.
+"""Submit or attach: the one way a report run comes to be, and why another one follows in the same try.
 
 What makes it happen once is Stripe's idempotency, not a look at what exists: the key is derived from the task
 instance, so a retry sends the same request again and is given the run that the crashed try created. A run that
