@@ -42,6 +42,7 @@ class StripeSensor(BaseSensorOperator):
 
     :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
     :param stripe_account: account to act as; overrides the connection's own. (templated)
+    :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
         ``poke_interval``, ``timeout`` and ``soft_fail`` mean the same there; ``exponential_backoff`` does not
         count.
@@ -55,6 +56,7 @@ class StripeSensor(BaseSensorOperator):
         *,
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
+        stripe_context: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -62,6 +64,7 @@ class StripeSensor(BaseSensorOperator):
         set_retry_policy(self)
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self.stripe_context = stripe_context
         self.deferrable = deferrable
         self._awaited: Awaited[Any, Any] | None = None
 
@@ -70,7 +73,9 @@ class StripeSensor(BaseSensorOperator):
         """The hook of this task."""
         from airflow_reportrun.hooks import StripeReportingHook
 
-        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        return StripeReportingHook(
+            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
+        )
 
     @abstractmethod
     def awaited(self, context: Context) -> Awaited[Any, Any]:
@@ -84,10 +89,10 @@ class StripeSensor(BaseSensorOperator):
         """Look once."""
         from airflow_reportrun.waiting.loop import look
 
-        if self._awaited is None:
-            with airflow_errors():
+        with airflow_errors():
+            if self._awaited is None:
                 self._awaited = self.awaited(context)
-        looked = look(self.hook, self._awaited)
+            looked = look(self.hook, self._awaited)
         if isinstance(looked, str):
             if looked:
                 self.log.warning("%s", looked)
@@ -121,6 +126,7 @@ class StripeSensor(BaseSensorOperator):
             growth=0.0,
             stripe_conn_id=self.stripe_conn_id,
             stripe_account=self.stripe_account,
+            stripe_context=self.stripe_context,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
@@ -155,7 +161,7 @@ class StripeReportRunSensor(StripeSensor):
     :param report_run_id: ``frr_…``. (templated)
     """
 
-    template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account")
+    template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account", "stripe_context")
     event_class = ReportRunEvent
 
     def __init__(self, *, report_run_id: str, **kwargs: Any) -> None:
@@ -195,7 +201,13 @@ class StripeReportTypeSensor(StripeSensor):
     :param settle: wait until the data reaches so far beyond ``interval_end``: a timedelta or seconds.
     """
 
-    template_fields: Sequence[str] = ("report_type", "interval_end", "stripe_conn_id", "stripe_account")
+    template_fields: Sequence[str] = (
+        "report_type",
+        "interval_end",
+        "stripe_conn_id",
+        "stripe_account",
+        "stripe_context",
+    )
     event_class = ReportTypeEvent
 
     def __init__(

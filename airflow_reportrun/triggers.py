@@ -42,6 +42,7 @@ class StripeTrigger(BaseTrigger):
     :param growth: see :class:`~airflow_reportrun.waiting.pace.Watch`.
     :param stripe_conn_id: the Airflow connection.
     :param stripe_account: the account to act as.
+    :param stripe_context: the same as a path of accounts.
     :param resume: JSON that comes back with the event.
     :param kwargs: what is waited for.
     """
@@ -59,6 +60,7 @@ class StripeTrigger(BaseTrigger):
         growth: float = 0.25,
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
+        stripe_context: str | None = None,
         resume: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -72,6 +74,7 @@ class StripeTrigger(BaseTrigger):
             "growth": growth,
             "stripe_conn_id": stripe_conn_id,
             "stripe_account": stripe_account,
+            "stripe_context": stripe_context,
             "resume": dict(resume or {}),
         }
         if kwargs:
@@ -109,7 +112,8 @@ class StripeTrigger(BaseTrigger):
         it = self.kwargs
         watch = Watch(it["since"], it["deadline"], it["poll_interval"], it["growth"])
         await asyncio.sleep(max(0.0, it["not_before"] - time.time()))
-        async with StripeReportingAsyncHook(it["stripe_conn_id"], stripe_account=it["stripe_account"]) as hook:
+        account = {name: it[name] for name in ("stripe_account", "stripe_context")}
+        async with StripeReportingAsyncHook(it["stripe_conn_id"], **account) as hook:
             event = await wait_async(hook, self.awaited, watch)
         yield TriggerEvent(replace(event, resume=it["resume"]).as_payload())
 

@@ -57,6 +57,7 @@ class AskingOperator(BaseOperator):
     parameter_shape: ParameterShape | None
     stripe_conn_id: str
     stripe_account: str | None
+    stripe_context: str | None
     destination: str | None
     on_missing_data: OnMissingData
     _given: list[str]
@@ -66,7 +67,9 @@ class AskingOperator(BaseOperator):
         """The hook of this task."""
         from airflow_reportrun.hooks import StripeReportingHook
 
-        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        return StripeReportingHook(
+            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
+        )
 
     def asked_now(self, context: Context, report_type: str) -> Asked:
         """Return what the options ask for, checked."""
@@ -142,10 +145,12 @@ class AskingOperator(BaseOperator):
         if asked.destination is None or LATER in asked.destination or self.on_missing_data == "clip":
             return
         settings = self.hook.settings
+        if settings.livemode is None:  # of a key that doesn't tell; to land the report will
+            return
         subject = Subject.of(
             asked.report_type,
             asked.parameters.as_dict(),
-            livemode=bool(settings.livemode),
+            livemode=settings.livemode,
             stripe_account=settings.stripe_account,
         )
         require_free(place_of(asked.destination), subject)

@@ -80,6 +80,7 @@ class AwaitingOperator(AskingOperator):
                 poll_interval=poll_interval,
                 stripe_conn_id=self.stripe_conn_id,
                 stripe_account=self.stripe_account,
+                stripe_context=self.stripe_context,
                 resume={"refusal": refusal},
             )
             self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)

@@ -36,6 +36,7 @@ class StripeReportDownloadOperator(LandingOperator):
         such as ``{"fee": "money(6)"}``. (templated)
     :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
     :param stripe_account: account to act as: the one that the run was created for. (templated)
+    :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -45,6 +46,7 @@ class StripeReportDownloadOperator(LandingOperator):
         "column_types",
         "stripe_conn_id",
         "stripe_account",
+        "stripe_context",
     )
     ui_color = "#e7e5ff"
 

@@ -28,6 +28,7 @@ class LandingOperator(BaseOperator):
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``.
     :param stripe_conn_id: Airflow connection of type ``stripe``.
     :param stripe_account: account to act as: the one that the run was created for.
+    :param stripe_context: the same as a path of accounts, for keys of an organization.
     """
 
     _given: list[str]
@@ -38,6 +39,7 @@ class LandingOperator(BaseOperator):
         report_run_id: str | Mapping[str, Any],
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
+        stripe_context: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -45,6 +47,7 @@ class LandingOperator(BaseOperator):
         self.report_run_id = report_run_id
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self.stripe_context = stripe_context
 
     @abstractmethod
     def land(self, context: Context) -> tuple[ReportRun, Landed]:
@@ -63,7 +66,9 @@ class LandingOperator(BaseOperator):
         """The hook of this task."""
         from airflow_reportrun.hooks import StripeReportingHook
 
-        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        return StripeReportingHook(
+            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
+        )
 
     def report_run(self) -> ReportRun:
         """Return the report run as it is now.

@@ -94,6 +94,8 @@ class StripeReportRunOperator(AwaitingOperator):
         run was deleted and created again. (templated)
     :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
     :param stripe_account: account to act as; overrides the connection's own. (templated)
+    :param stripe_context: the same as a path of accounts, ``acct_…/acct_…``, for keys of an organization.
+        (templated)
     :param expect_livemode: True refuses a test key, False a live one, before anything is created.
     :param wait_for_data: wait until Stripe's data reaches the end of the interval; False asks at once, and fails
         the try when it does not.
@@ -119,6 +121,7 @@ class StripeReportRunOperator(AwaitingOperator):
         "fresh",
         "stripe_conn_id",
         "stripe_account",
+        "stripe_context",
     )
     ui_color = "#e7e5ff"
     operator_extra_links = (StripeRequestLink(),)
@@ -143,6 +146,7 @@ class StripeReportRunOperator(AwaitingOperator):
         fresh: bool | str = False,
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
+        stripe_context: str | None = None,
         expect_livemode: bool | None = None,
         wait_for_data: bool = True,
         data_timeout: timedelta | float = DEFAULT_DATA_TIMEOUT,
@@ -182,6 +186,7 @@ class StripeReportRunOperator(AwaitingOperator):
         self.destination = destination
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self.stripe_context = stripe_context
         self.expect_livemode = expect_livemode
         self.wait_for_completion = wait_for_completion
         self.wait_for_data = wait_for_data
@@ -231,7 +236,7 @@ class StripeReportRunOperator(AwaitingOperator):
 
         fresh, memory = self._is_fresh(), Memory.recall(context)
         settings = self.hook.settings
-        memory.forget_others(settings.idempotency_scope, settings.stripe_account, settings.livemode)
+        memory.forget_others(settings.idempotency_scope, settings.acting_as, settings.livemode)
         refused_at, refusal = None, None
         while True:
             seen = None
@@ -302,7 +307,7 @@ class StripeReportRunOperator(AwaitingOperator):
             task_id=ti.task_id,
             map_index=-1 if ti.map_index is None else ti.map_index,
             max_tries=ti.max_tries,
-            stripe_account=settings.stripe_account,
+            stripe_account=settings.acting_as,
             livemode=settings.livemode,
             report_type=asked.report_type,
             parameters=dict(form_encode(asked.parameters.as_dict())),
@@ -338,6 +343,7 @@ class StripeReportRunOperator(AwaitingOperator):
             poll_interval=self.poll_interval,
             stripe_conn_id=self.stripe_conn_id,
             stripe_account=self.stripe_account,
+            stripe_context=self.stripe_context,
             resume=resume,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)

@@ -36,6 +36,7 @@ class StripeReportToSqlOperator(LandingOperator):
         that the interval covers whole, such as days by their month. (templated)
     :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
     :param stripe_account: account to act as: the one that the run was created for. (templated)
+    :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -46,6 +47,7 @@ class StripeReportToSqlOperator(LandingOperator):
         "on_overlap",
         "stripe_conn_id",
         "stripe_account",
+        "stripe_context",
     )
     ui_color = "#e7e5ff"
 
@@ -85,7 +87,7 @@ class StripeReportToSqlOperator(LandingOperator):
         )
 
     def _warehouse(self) -> DbApiHook:
-        from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+        from airflow_reportrun.wire.lookup import look_up
 
         try:
             from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -93,10 +95,7 @@ class StripeReportToSqlOperator(LandingOperator):
             raise ConfigurationError(
                 f"A table needs the provider common.sql ({error}): pip install 'airflow-provider-reportrun[sql]'"
             ) from None
-        try:
-            connection = BaseHook.get_connection(self.conn_id)
-        except AirflowNotFoundException:
-            raise ConfigurationError(f"conn_id: there is no Airflow connection {self.conn_id!r}.") from None
+        connection = look_up(self.conn_id, option="conn_id")
         hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
         if not isinstance(hook, DbApiHook):
             raise ConfigurationError(

@@ -4,6 +4,7 @@
 
     ReportingError
     ├── ConfigurationError          the Airflow connection or the task is incomplete, contradictory or unsafe
+    ├── ConnectionLookUpError       Airflow gave no connection: it may have none, or couldn't look it up just now
     ├── InvalidParametersError      refused here, before anything was sent
     ├── APIConnectionError          no whole answer arrived; the request may or may not have been executed
     ├── UnexpectedResponseError     an answer that is not what Stripe documents
@@ -26,7 +27,7 @@
         ├── PermissionDeniedError   403: the key may not do this
         ├── IdempotencyError        400: an idempotency key was used before with other parameters
         ├── ConflictError           409: a request with the same idempotency key is in flight
-        ├── RateLimitError          429: too many requests, or the object is locked
+        ├── RateLimitError          429, or 400 with that code: too many requests, or the object is locked
         └── ServerError             500 and above
 """
 
@@ -49,6 +50,12 @@ class ReportingError(Exception):
 
 class ConfigurationError(ReportingError, ValueError):
     """The Airflow connection or the task is incomplete, contradictory or unsafe; nothing was sent."""
+
+
+class ConnectionLookUpError(ReportingError):
+    """Airflow gave no connection of this id: there may be none, or it couldn't look it up; nothing was sent."""
+
+    is_transient = True
 
 
 class InvalidParametersError(ReportingError, ValueError):
@@ -220,7 +227,7 @@ class ConflictError(APIError):
 
 
 class RateLimitError(APIError):
-    """Too many requests, or the object is locked by another one (429)."""
+    """Too many requests, or the object is locked by another one (429, or 400 with the code ``rate_limit``)."""
 
     is_transient = True
 
@@ -231,8 +238,12 @@ class ServerError(APIError):
     is_transient = True
 
 
-def error_class(http_status: int, error_type: str | None = None, param: str | None = None) -> type[APIError]:
+def error_class(
+    http_status: int, error_type: str | None = None, param: str | None = None, code: str | None = None
+) -> type[APIError]:
     """Return the class that an error response belongs to."""
+    if http_status == 400 and code == "rate_limit":  # as it once was, says Stripe's SDK
+        return RateLimitError
     if http_status == 400 and error_type == "idempotency_error":
         return IdempotencyError
     if http_status == 400 and param == "parameters.interval_end":

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_reportrun.reporting import endpoints
-from airflow_reportrun.reporting.errors import ReportingError
+from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingError
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -168,11 +168,14 @@ async def wait_async(
 def look(client: ReportingClient, awaited: Awaited[T, E]) -> E | str:
     """Look once: return the event, or what there is to say about a wait that goes on.
 
-    An error that stays is final only if the credentials are still the same.
+    An error that stays is final only if the credentials are still the same. Where Airflow gives no connection, the
+    try is over, and a retry asks again.
     """
     while True:
         try:
             return awaited.judge(client.send(awaited.request()))
+        except ConnectionLookUpError:
+            raise
         except ReportingError as error:
             judged = awaited.judge_error(error)
             if isinstance(judged, str) or not client.renew():
@@ -184,6 +187,8 @@ async def look_async(client: AsyncReportingClient, awaited: Awaited[T, E]) -> E 
     while True:
         try:
             return awaited.judge(await client.send_async(awaited.request()))
+        except ConnectionLookUpError:
+            raise
         except ReportingError as error:
             judged = awaited.judge_error(error)
             if isinstance(judged, str) or not await client.renew_async():
