@@ -46,8 +46,8 @@ async def look_up_async(conn_id: str, *, option: str, hook: BaseHook) -> Any:
 
 
 def _no_connection(conn_id: str, option: str, reason: str) -> ConnectionLookUpError:
-    return ConnectionLookUpError(
-        f"{option}: there is no Airflow connection {redacted(repr(conn_id))}, or Airflow could not look it up "
-        f"just now ({reason}); a retry asks again. One that Airflow can't parse looks the same, and its debug log "
-        "says why."
+    said = (
+        f"{option}: there is no Airflow connection {conn_id!r}, or Airflow could not look it up just now "
+        f"({reason}); a retry asks again. One that Airflow can't parse looks the same, and its debug log says why."
     )
+    return ConnectionLookUpError(redacted(said))
