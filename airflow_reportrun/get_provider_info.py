@@ -14,9 +14,17 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "description": "acct_…: work in the name of this connected account, for platforms.",
         "schema": _TEXT,
     },
+    "stripe_context": {
+        "label": "Context to act in",
+        "description": "acct_… or acct_…/acct_…: the account to act as, for keys of an organization (sk_org_…).",
+        "schema": _TEXT,
+    },
     "stripe_version": {
         "label": "Stripe API version",
-        "description": "Pins the API version, such as 2026-10-28.endive; the account's own when empty.",
+        "description": (
+            "Pins the API version, such as 2026-10-28.endive; the account's own when empty. "
+            "Keys of an organization need it."
+        ),
         "schema": _TEXT,
     },
     "idempotency_scope": {

@@ -7,31 +7,27 @@ from a DNS record, errors that carry URLs or headers.
 
 from __future__ import annotations
 
-import os
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import aiohttp
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.http.hooks.http import AsyncHttpSession, HttpAsyncHook, HttpHook, SessionConfig
 from requests.auth import AuthBase
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.endpoints import Request, Response, require_short
-from airflow_reportrun.reporting.errors import (
-    APIConnectionError,
-    ConfigurationError,
-    ReportingError,
-)
+from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.reporting.resending import Tries
 from airflow_reportrun.wire.connection import ConnectionSettings
 from airflow_reportrun.wire.downloads import Download
+from airflow_reportrun.wire.lookup import look_up, look_up_async
+from airflow_reportrun.wire.reasons import no_answer
+from airflow_reportrun.wire.route import route_to
+from airflow_reportrun.wire.secrets import without_secrets
 from airflow_reportrun.wire.transport import FAILURES, BoundedSession, answer_of, lower
 
 if TYPE_CHECKING:
@@ -62,6 +58,7 @@ class StripeReportingHook(ReportingClient, HttpHook):
 
     :param stripe_conn_id: the connection; its password is the secret key.
     :param stripe_account: the account to act as, ``acct_…``; overrides the connection's own.
+    :param stripe_context: the same as a path of accounts, ``acct_…/acct_…``, for keys of an organization.
     """
 
     conn_name_attr = "stripe_conn_id"
@@ -69,22 +66,32 @@ class StripeReportingHook(ReportingClient, HttpHook):
     conn_type = "stripe"
     hook_name = "Stripe"
 
-    def __init__(self, stripe_conn_id: str = default_conn_name, *, stripe_account: str | None = None) -> None:
+    def __init__(
+        self,
+        stripe_conn_id: str = default_conn_name,
+        *,
+        stripe_account: str | None = None,
+        stripe_context: str | None = None,
+    ) -> None:
         super().__init__(http_conn_id=stripe_conn_id)
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self.stripe_context = stripe_context
 
     @cached_property
     def settings(self) -> ConnectionSettings:
         """The connection, checked; one look-up for the life of the hook."""
-        connection = self.get_connection(self.stripe_conn_id)
         return ConnectionSettings.from_connection(
-            connection, connection.extra_dejson, stripe_account=self.stripe_account
+            look_up(self.stripe_conn_id, option="stripe_conn_id", hook=self),
+            stripe_account=self.stripe_account,
+            stripe_context=self.stripe_context,
         )
 
     def renew(self) -> bool:
         """Read the connection anew; see :meth:`ReportingClient.renew`."""
-        now = StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        now = StripeReportingHook(
+            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
+        )
         with suppress(Exception):  # what led here is the error to tell, and not this one
             if now.settings != self.settings:
                 self._session.close()
@@ -98,7 +105,7 @@ class StripeReportingHook(ReportingClient, HttpHook):
         session = BoundedSession(self.keep_alive_adapter)
         session.auth = BearerAuth(self.settings.api_key)
         session.headers.update(self.settings.headers())
-        session.trust_env = self.settings.trust_env
+        session.trust_env = False  # what the environment says is in each request's route
         return session
 
     def get_conn(
@@ -158,25 +165,22 @@ class StripeReportingHook(ReportingClient, HttpHook):
         return download.into(consume)
 
     def _request(self, what: str, method: str, url: str, **options: Any) -> requests.Response:
+        route = route_to(url, self.settings)
+        way = route.for_requests()
         try:
             return self._session.request(
                 method,
                 url,
                 timeout=self.settings.timeout,
                 allow_redirects=False,
-                # Said here and not in the session, where what the environment says would come first.
-                proxies=dict(self.settings.proxies),
-                verify=self.settings.verify,
-                cert=self.settings.cert,
                 stream=True,
+                **way,
                 **options,
             )
-        except FAILURES as error:
+        except (*FAILURES, OSError) as error:
             # Raised below, without a context: these errors hold URLs, and theirs the headers.
-            reason = type(error).__name__
-        except OSError as error:  # files that are not there, which requests looks for before it sends
-            raise _unusable_tls(error) from None
-        raise _no_answer(what, reason)
+            failure = no_answer(what, error, url, route.proxy)
+        raise failure
 
     def test_connection(self) -> tuple[bool, str]:
         """Make the cheapest authenticated call, for the button in the connection form."""
@@ -215,6 +219,7 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
 
     :param stripe_conn_id: the connection; its password is the secret key.
     :param stripe_account: the account to act as, ``acct_…``; overrides the connection's own.
+    :param stripe_context: the same as a path of accounts, ``acct_…/acct_…``, for keys of an organization.
     """
 
     conn_name_attr = "stripe_conn_id"
@@ -222,11 +227,18 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
     conn_type = "stripe"
     hook_name = "Stripe"
 
-    def __init__(self, stripe_conn_id: str = default_conn_name, *, stripe_account: str | None = None) -> None:
+    def __init__(
+        self,
+        stripe_conn_id: str = default_conn_name,
+        *,
+        stripe_account: str | None = None,
+        stripe_context: str | None = None,
+    ) -> None:
         # One place decides about sending again, and it is not this one.
         super().__init__(http_conn_id=stripe_conn_id, retry_limit=1)
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self.stripe_context = stripe_context
         self._settings: ConnectionSettings | None = None
         self._stack = AsyncExitStack()
         self._sessions: dict[str, AsyncHttpSession] = {}
@@ -241,16 +253,18 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
     async def settings_async(self) -> ConnectionSettings:
         """Return the connection, checked; one look-up for the life of the hook."""
         if self._settings is None:
-            connection = await get_async_connection(conn_id=self.stripe_conn_id, hook=self)
-            extra = await get_async_extra_dejson(connection)
             self._settings = ConnectionSettings.from_connection(
-                connection, extra, stripe_account=self.stripe_account
+                await look_up_async(self.stripe_conn_id, option="stripe_conn_id", hook=self),
+                stripe_account=self.stripe_account,
+                stripe_context=self.stripe_context,
             )
         return self._settings
 
     async def renew_async(self) -> bool:
         """Read the connection anew; see :meth:`ReportingClient.renew`."""
-        now = StripeReportingAsyncHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        now = StripeReportingAsyncHook(
+            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
+        )
         with suppress(Exception):  # what led here is the error to tell, and not this one
             if await now.settings_async() != await self.settings_async():
                 self._sessions.clear()
@@ -269,8 +283,7 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
                 extra_options={
                     "allow_redirects": False,
                     "check_response": False,
-                    "proxy": _proxy(settings),
-                    "ssl": _ssl(settings),
+                    **route_to(settings.api_base_url, settings).for_aiohttp(),
                     "timeout": aiohttp.ClientTimeout(total=settings.timeout),
                     "auto_decompress": False,
                 },
@@ -291,6 +304,7 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
                 self.session(method=request.method)
             )
         what = f"{request.method} {request.path}"
+        settings = await self.settings_async()
         try:
             response = await self._sessions[request.method].run(
                 request.path,
@@ -303,55 +317,16 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
                     body += piece
                     require_short(what, len(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = type(error).__name__
+            url = settings.api_base_url
+            failure = no_answer(what, error, url, route_to(url, settings).proxy)
         else:
             # As requests reads them, and not as UTF-8 with holes.
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
-            account = (await self.settings_async()).stripe_account
-            return Response(response.status, lower(headers), bytes(body), account)
-        raise _no_answer(what, reason)
+            account = settings.stripe_account
+            answer = Response(response.status, lower(headers), bytes(body), account)
+            return without_secrets(answer, settings.api_key)
+        raise failure
 
 
 def _request_headers(request: Request[T]) -> dict[str, str]:
     return {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
-
-
-def _no_answer(what: str, reason: str) -> APIConnectionError:
-    return APIConnectionError(f"{what} got no whole answer ({reason})")
-
-
-def _proxy(settings: ConnectionSettings) -> str | None:
-    """Return the proxy that requests would choose, so that both hooks take the same way."""
-    url = settings.api_base_url
-    from_environment = get_environ_proxies(url, no_proxy=None) if settings.trust_env else {}
-    return select_proxy(url, {**from_environment, **settings.proxies})
-
-
-def _ssl(settings: ConnectionSettings) -> ssl.SSLContext | bool:
-    """Return what aiohttp verifies with: what requests would, down to the default bundle."""
-    if settings.verify is False:
-        return False
-    bundle = settings.verify if isinstance(settings.verify, str) else None
-    if bundle is None and settings.trust_env:
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    bundle = bundle or DEFAULT_CA_BUNDLE_PATH
-    cert = (settings.cert,) if isinstance(settings.cert, str) else settings.cert or ()
-    try:
-        versions = tuple(os.stat(path).st_mtime_ns for path in (bundle, *cert))
-        return _ssl_context(bundle, cert, versions)
-    except OSError as error:
-        raise _unusable_tls(error) from None
-
-
-@lru_cache(maxsize=8)
-def _ssl_context(bundle: str, cert: tuple[str, ...], versions: tuple[int, ...]) -> ssl.SSLContext:
-    """Return a context made once for these versions of the files: a triggerer waits for many runs at a time."""
-    folder = os.path.isdir(bundle)
-    context = ssl.create_default_context(capath=bundle if folder else None, cafile=None if folder else bundle)
-    if cert:
-        context.load_cert_chain(*cert)
-    return context
-
-
-def _unusable_tls(error: OSError) -> ConfigurationError:
-    return ConfigurationError(f"The CA bundle or client certificate can't be used: {error}")

@@ -44,6 +44,7 @@ class StripeSensor(BaseSensorOperator):
 
     :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
     :param stripe_account: account to act as; overrides the connection's own. (templated)
+    :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
         ``poke_interval``, ``timeout`` and ``soft_fail`` mean the same there; ``exponential_backoff`` does not
         count.
@@ -57,6 +58,7 @@ class StripeSensor(BaseSensorOperator):
         *,
         stripe_conn_id: Any = "stripe_default",
         stripe_account: str | None = None,
+        stripe_context: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -64,6 +66,7 @@ class StripeSensor(BaseSensorOperator):
         set_retry_policy(self)
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self.stripe_context = stripe_context
         self.deferrable = deferrable
         self._goal: Goal[Any, Any] | None = None
 
@@ -72,7 +75,9 @@ class StripeSensor(BaseSensorOperator):
         """The hook of this task."""
         from airflow_reportrun.hooks import StripeReportingHook
 
-        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        return StripeReportingHook(
+            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
+        )
 
     @abstractmethod
     def goal(self, context: Context) -> Goal[Any, Any]:
@@ -86,10 +91,10 @@ class StripeSensor(BaseSensorOperator):
         """Look once."""
         from airflow_reportrun.waiting.loop import StillWaiting, look
 
-        if self._goal is None:
-            with airflow_errors():
+        with airflow_errors():
+            if self._goal is None:
                 self._goal = self.goal(context)
-        looked = look(self.hook, self._goal)
+            looked = look(self.hook, self._goal)
         if isinstance(looked, StillWaiting):
             if looked.words:
                 self.log.warning("%s", looked.words)
@@ -123,6 +128,7 @@ class StripeSensor(BaseSensorOperator):
             growth=0.0,
             stripe_conn_id=self.hook.stripe_conn_id,
             stripe_account=self.hook.stripe_account,
+            stripe_context=self.hook.stripe_context,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
@@ -158,7 +164,7 @@ class StripeReportRunSensor(StripeSensor):
         given says so, else ``stripe_default``; ``stripe_account`` likewise. (templated)
     """
 
-    template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account")
+    template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account", "stripe_context")
     event_class = ReportRunEvent
 
     def __init__(
@@ -171,7 +177,7 @@ class StripeReportRunSensor(StripeSensor):
     @cached_property
     def hook(self) -> StripeReportingHook:
         """The hook that sees the run that this task was given."""
-        return GivenRun.of(self.report_run_id).hook(self.stripe_conn_id, self.stripe_account)
+        return GivenRun.of(self.report_run_id).hook(self.stripe_conn_id, self.stripe_account, self.stripe_context)
 
     def goal(self, context: Context) -> Goal[Any, Any]:
         """Return the end of the run."""
@@ -205,7 +211,13 @@ class StripeReportTypeSensor(StripeSensor):
     :param settle: wait until the data reaches so far beyond ``interval_end``: a timedelta or seconds.
     """
 
-    template_fields: Sequence[str] = ("report_type", "interval_end", "stripe_conn_id", "stripe_account")
+    template_fields: Sequence[str] = (
+        "report_type",
+        "interval_end",
+        "stripe_conn_id",
+        "stripe_account",
+        "stripe_context",
+    )
     event_class = ReportTypeEvent
 
     def __init__(

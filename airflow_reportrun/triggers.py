@@ -46,6 +46,7 @@ class StripeTrigger(BaseTrigger):
     :param growth: see :class:`~airflow_reportrun.waiting.pace.Watch`.
     :param stripe_conn_id: the Airflow connection.
     :param stripe_account: the account to act as.
+    :param stripe_context: the same as a path of accounts.
     :param resume: JSON that comes back with the event.
     :param others: arguments of another version.
     """
@@ -58,6 +59,7 @@ class StripeTrigger(BaseTrigger):
         "growth",
         "stripe_conn_id",
         "stripe_account",
+        "stripe_context",
         "resume",
     )
     """What Airflow stores; each is an attribute of the same name."""
@@ -72,6 +74,7 @@ class StripeTrigger(BaseTrigger):
         growth: float = 0.25,
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
+        stripe_context: str | None = None,
         resume: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> None:
@@ -84,9 +87,11 @@ class StripeTrigger(BaseTrigger):
         self.stripe_conn_id = _text("stripe_conn_id", stripe_conn_id)
         if not self.poll_interval:  # a loop without pauses
             raise _damaged("poll_interval", poll_interval)
-        if not isinstance(stripe_account, (str, NoneType)):
-            raise _damaged("stripe_account", stripe_account)
+        for name, account in (("stripe_account", stripe_account), ("stripe_context", stripe_context)):
+            if not isinstance(account, (str, NoneType)):
+                raise _damaged(name, account)
         self.stripe_account = stripe_account
+        self.stripe_context = stripe_context
         if not isinstance(resume, (Mapping, NoneType)):
             raise _damaged("resume", resume)
         self.resume = dict(resume or {})
@@ -126,7 +131,9 @@ class StripeTrigger(BaseTrigger):
         watch = Watch(self.since, self.deadline, self.poll_interval, self.growth)
         first_look = min(self.not_before, self.deadline + FIRST_LOOK_AFTER)
         await asyncio.sleep(max(0.0, first_look - time.time()))
-        async with StripeReportingAsyncHook(self.stripe_conn_id, stripe_account=self.stripe_account) as hook:
+        async with StripeReportingAsyncHook(
+            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
+        ) as hook:
             event = await wait_async(hook, self.goal, watch)
         yield TriggerEvent(replace(event, resume=self.resume).as_payload())
 

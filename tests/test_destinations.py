@@ -27,7 +27,6 @@ BAD = {
     "unwritable": ("/proc/self/x.csv", "can't write into"),
     "unknown scheme": ("nothing://bucket/x.csv", "can be done on local paths"),
     "no provider": ("gs://bucket/x.csv", "The scheme needs its provider"),
-    "missing connection": ("s3://nobody@reports/x.csv", "there is no Airflow connection 'nobody'"),
     "empty connection": ("s3://{{{{ '' }}}}@reports/x.csv", "the connection before the @ is empty"),
     "missing bucket": ("s3://s3_reports@nowhere/x.csv", "there is no 'nowhere'"),
     "no object": ("s3://s3_reports@reports", "names no object"),

@@ -116,7 +116,7 @@ def raised(ask: Callable[..., Any], kind: type[ReportingError]) -> ReportingErro
     assert error.__context__ is error.__cause__ is None
     told = "".join(traceback.format_exception(error)) + repr(error.__dict__)
     assert KEY not in told
-    assert "127.0.0.1" not in str(error)
+    assert "://" not in str(error)
     return error
 
 
@@ -443,7 +443,7 @@ def test_a_download_that_drips_is_given_up(wire: Wire) -> None:
     wire.script = lambda request: iter([answer(b"", length=b"1000"), *drips(b"x" * 1000, every=0.05)(request)])
     error = raised(lambda: download(wire, 1000), APIConnectionError)
     assert error.is_transient
-    assert "GET /v1/files/file_1/contents of 1000 bytes got no whole answer (ReadTimeoutError after " in str(error)
+    assert "GET /v1/files/file_1/contents of 1000 bytes got no whole answer from 127.0.0.1:" in str(error)
     received = int(str(error).split(" after ")[1].split()[0])
     assert 40 < received < 200
 

@@ -310,9 +310,10 @@ def test_the_test_button_says_mode_and_report_types(stripe_conn: StripeSandbox) 
 
 
 def test_a_mode_that_the_key_does_not_tell_is_read_from_the_report_types(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys of an organisation have neither _test_ nor _live_ in them."""
+    """A key of an organization need not have _test_ or _live_ in it."""
     with StripeSandbox(api_key="sk_org_sandbox") as sandbox:
-        connection = {"conn_type": "stripe", "host": sandbox.url, "password": sandbox.api_key}
+        extra = {"stripe_context": "acct_1", "stripe_version": "2026-10-28.endive"}
+        connection = {"conn_type": "stripe", "host": sandbox.url, "password": sandbox.api_key, "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
         assert "in test mode" in StripeReportingHook().test_connection()[1]
 
@@ -396,8 +397,9 @@ def test_a_ca_bundle_that_is_not_there_is_said(call: Callable[..., Any], monkeyp
     """In words, the same in both colours, and without trying again."""
     connection = {"conn_type": "stripe", "password": "sk_test_sandbox", "extra": {"verify": "/nowhere/ca.pem"}}
     monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
-    with pytest.raises(ConfigurationError, match=r"can't be used: .*/nowhere/ca\.pem"):
+    with pytest.raises(ConfigurationError, match=r"can't be used \(No such file or directory\)") as caught:
         call("list_report_types")
+    assert "nowhere" not in str(caught.value)
 
 
 def finished(sandbox: StripeSandbox) -> ReportRun:

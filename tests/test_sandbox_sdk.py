@@ -270,3 +270,17 @@ def test_live_key_sees_live_objects() -> None:
 
         assert client.v1.reporting.report_runs.create(one_day()).livemode
         assert client.v1.reporting.report_types.retrieve("balance.summary.1").livemode
+
+
+def test_whatever_is_whole_anyway_may_be_expanded(client: stripe.StripeClient) -> None:
+    """The SDK documents ``expand`` for each call."""
+    run = client.v1.reporting.report_runs.create({**one_day(), "expand": ["result"]})
+    assert run.result
+    assert client.v1.reporting.report_runs.retrieve(run.id, {"expand": ["result.links"]}).result
+    assert client.v1.reporting.report_runs.list({"expand": ["data.result"], "limit": 1}).data[0].result
+    assert client.v1.reporting.report_types.list({"expand": ["data"]}).data
+    assert client.v1.reporting.report_types.retrieve("balance.summary.1", {"expand": []}).id
+    assert client.v1.files.retrieve(run.result.id, {"expand": ["links"]}).id
+    assert client.v1.events.list({"expand": ["data.data"]}).data
+    with pytest.raises(stripe.InvalidRequestError):
+        client.v1.reporting.report_runs.list({"expand": "data.result"})  # type: ignore[arg-type]

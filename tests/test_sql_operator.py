@@ -364,10 +364,10 @@ def test_a_value_that_a_database_quotes_is_left_out() -> None:
     assert str(raised.value) == ("table activity: IntegrityError: (1062, \"Duplicate entry '…' for key 'who'\")")
 
 
-def test_a_connection_that_is_missing_is_not_looked_for_again(stripe_conn: StripeSandbox) -> None:
-    """The error names it; nothing was asked of Stripe."""
+def test_a_connection_that_is_missing_is_named(stripe_conn: StripeSandbox) -> None:
+    """Nothing was asked of Stripe, and a retry asks Airflow again."""
     tried = TaskRunner().run(landing("frr_1", conn_id="nobody"))
-    assert tried.state == "failed"
+    assert tried.state == "up_for_retry"
     assert "there is no Airflow connection 'nobody'" in str(tried.error)
     assert stripe_conn.requests == []
 

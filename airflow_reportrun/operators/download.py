@@ -41,6 +41,7 @@ class StripeReportDownloadOperator(LandingOperator):
         through, where what the task was given says so, else ``stripe_default``. (templated)
     :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
         connection's own. (templated)
+    :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -50,6 +51,7 @@ class StripeReportDownloadOperator(LandingOperator):
         "column_types",
         "stripe_conn_id",
         "stripe_account",
+        "stripe_context",
     )
     ui_color = "#e7e5ff"
 

@@ -40,6 +40,7 @@ class LandingOperator(BaseOperator):
         through, where what the task was given says so, else ``stripe_default``.
     :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
         connection's own.
+    :param stripe_context: the same as a path of accounts, for keys of an organization.
     """
 
     _given: Given
@@ -50,6 +51,7 @@ class LandingOperator(BaseOperator):
         report_run_id: str | Mapping[str, Any],
         stripe_conn_id: str | None = None,
         stripe_account: str | None = None,
+        stripe_context: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,6 +59,7 @@ class LandingOperator(BaseOperator):
         self.report_run_id = report_run_id
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self.stripe_context = stripe_context
 
     @abstractmethod
     def land(self, context: Context) -> tuple[ReportRun, Landed]:
@@ -81,7 +84,7 @@ class LandingOperator(BaseOperator):
     @cached_property
     def hook(self) -> StripeReportingHook:
         """The hook that sees the run that this task was given."""
-        return self.given_run.hook(self.stripe_conn_id, self.stripe_account)
+        return self.given_run.hook(self.stripe_conn_id, self.stripe_account, self.stripe_context)
 
     def report_run(self) -> ReportRun:
         """Return the report run as it is now."""

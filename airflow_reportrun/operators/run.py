@@ -129,6 +129,8 @@ class StripeReportRunOperator(BaseOperator):
         run was deleted and created again. (templated)
     :param stripe_conn_id: Airflow connection of type ``stripe``. (templated)
     :param stripe_account: account to act as; overrides the connection's own. (templated)
+    :param stripe_context: the same as a path of accounts, ``acct_…/acct_…``, for keys of an organization.
+        (templated)
     :param expect_livemode: True refuses a test key, False a live one, before anything is created.
     :param wait_for_data: wait until Stripe's data reaches the end of the interval; False asks at once, and fails
         the try when it does not.
@@ -154,6 +156,7 @@ class StripeReportRunOperator(BaseOperator):
         "fresh",
         "stripe_conn_id",
         "stripe_account",
+        "stripe_context",
     )
     ui_color = "#e7e5ff"
     operator_extra_links = (StripeRequestLink(),)
@@ -178,6 +181,7 @@ class StripeReportRunOperator(BaseOperator):
         fresh: bool | str = False,
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
+        stripe_context: str | None = None,
         expect_livemode: bool | None = None,
         wait_for_data: bool = True,
         data_timeout: timedelta | float = DEFAULT_DATA_TIMEOUT,
@@ -219,6 +223,7 @@ class StripeReportRunOperator(BaseOperator):
         self.destination = path_option(destination)
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
+        self.stripe_context = stripe_context
         self.expect_livemode = expect_livemode
         self.wait_for_completion = wait_for_completion
         self.wait_for_data = wait_for_data
@@ -269,7 +274,9 @@ class StripeReportRunOperator(BaseOperator):
         """The hook of this task."""
         from airflow_reportrun.hooks import StripeReportingHook
 
-        return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
+        return StripeReportingHook(
+            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
+        )
 
     # The steps, in their order: a question, its data, the report run, the wait, the landing.
 
@@ -384,6 +391,7 @@ class StripeReportRunOperator(BaseOperator):
                 poll_interval=poll_interval,
                 stripe_conn_id=self.stripe_conn_id,
                 stripe_account=self.stripe_account,
+                stripe_context=self.stripe_context,
                 resume={"refusal": refusal},
             )
             self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
@@ -398,7 +406,7 @@ class StripeReportRunOperator(BaseOperator):
 
         fresh, memory = truth("fresh", self.fresh), Memory.recall(context)
         settings = self.hook.settings
-        memory.forget_others(settings.idempotency_scope, settings.stripe_account, settings.livemode)
+        memory.forget_others(settings.idempotency_scope, settings.acting_as, settings.livemode)
         refused_at, refusal = None, None
         while True:
             seen = None
@@ -473,6 +481,7 @@ class StripeReportRunOperator(BaseOperator):
             poll_interval=self.poll_interval,
             stripe_conn_id=self.stripe_conn_id,
             stripe_account=self.stripe_account,
+            stripe_context=self.stripe_context,
             resume=resume,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)

@@ -58,6 +58,7 @@ class StripeReportToSqlOperator(LandingOperator):
         through, where what the task was given says so, else ``stripe_default``. (templated)
     :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
         connection's own. (templated)
+    :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -68,6 +69,7 @@ class StripeReportToSqlOperator(LandingOperator):
         "on_overlap",
         "stripe_conn_id",
         "stripe_account",
+        "stripe_context",
     )
     ui_color = "#e7e5ff"
 
@@ -109,7 +111,7 @@ class StripeReportToSqlOperator(LandingOperator):
         )
 
     def _warehouse(self) -> DbApiHook:
-        from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+        from airflow_reportrun.wire.lookup import look_up
 
         try:
             from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -117,10 +119,7 @@ class StripeReportToSqlOperator(LandingOperator):
             raise ConfigurationError(
                 f"A table needs the provider common.sql ({error}): pip install apache-airflow-providers-common-sql"
             ) from None
-        try:
-            connection = BaseHook.get_connection(self.conn_id)
-        except AirflowNotFoundException:
-            raise ConfigurationError(f"conn_id: there is no Airflow connection {self.conn_id!r}.") from None
+        connection = look_up(self.conn_id, option="conn_id")
         try:
             hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
         except Exception as error:

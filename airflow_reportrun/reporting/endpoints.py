@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from airflow_reportrun.reporting.errors import (
     APIError,
+    ConfigurationError,
     InvalidParametersError,
     InvalidRequestError,
     UnexpectedResponseError,
@@ -129,9 +130,12 @@ def require_success(what: str, response: Response) -> None:
     Decoding it all the same would let a few bytes fill the memory, and hide whether all of them came.
 
     :param what: method and path, for the error.
+    :raises ConfigurationError: when a proxy wants credentials.
     :raises APIError: when Stripe answered with an error.
     :raises UnexpectedResponseError: for anything else.
     """
+    if response.status == 407:
+        raise proxy_wants_credentials(what)
     if response.status >= 400:
         raise _api_error(response)
     if response.status != 200:
@@ -144,6 +148,18 @@ def require_success(what: str, response: Response) -> None:
         raise UnexpectedResponseError(
             f"{what} was answered in the coding {coding!r}, which was not asked for; is there a proxy in between?"
         )
+
+
+def proxy_wants_credentials(what: str) -> ConfigurationError:
+    """Return the error of a proxy that answered 407, to the request itself or to CONNECT.
+
+    :param what: method and path.
+    """
+    return ConfigurationError(
+        f"{what}: the proxy wants credentials (HTTP 407), and was given none or wrong ones. They go into its URL, "
+        "http://user:password@host:port: in proxies of the connection's extra, or where the environment names it "
+        "(HTTPS_PROXY). Nothing reached Stripe."
+    )
 
 
 def create_report_run(
@@ -261,12 +277,12 @@ def _api_error(response: Response) -> APIError:
     message = _text(words.get("message"), most=1000) or "An error without Stripe's error body"
     if reason := _text(response.headers.get("stripe-rate-limited-reason")):
         message = f"{message} [{reason}]"
-    error_type, param = _text(words.get("type")), _text(words.get("param"))
-    return error_class(response.status, error_type, message)(
+    error_type, param, code = (_text(words.get(name)) for name in ("type", "param", "code"))
+    return error_class(response.status, error_type, message, code)(
         message,
         http_status=response.status,
         type=error_type,
-        code=_text(words.get("code")),
+        code=code,
         param=param,
         request_id=_text(response.request_id),
         stripe_account=response.stripe_account,

@@ -4,6 +4,7 @@
 
     ReportingError
     ├── ConfigurationError          the Airflow connection or the task is incomplete, contradictory or unsafe
+    ├── ConnectionLookUpError       Airflow gave no connection: it may have none, or couldn't look it up just now
     ├── InvalidParametersError      refused here, before anything was sent
     ├── APIConnectionError          no whole answer arrived; the request may or may not have been executed
     ├── UnexpectedResponseError     an answer that is not what Stripe documents
@@ -27,7 +28,7 @@
         ├── PermissionDeniedError   403: the key may not do this
         ├── IdempotencyError        400: an idempotency key was used before with other parameters
         ├── ConflictError           409: a request with the same idempotency key is in flight
-        ├── RateLimitError          429: too many requests, or the object is locked
+        ├── RateLimitError          429, or 400 with that code: too many requests, or the object is locked
         └── ServerError             500 and above
 """
 
@@ -53,6 +54,12 @@ class ReportingError(Exception):
 
 class ConfigurationError(ReportingError, ValueError):
     """The Airflow connection or the task is incomplete, contradictory or unsafe; nothing was sent."""
+
+
+class ConnectionLookUpError(ReportingError):
+    """Airflow gave no connection of this id: there may be none, or it couldn't look it up; nothing was sent."""
+
+    is_transient = True
 
 
 class InvalidParametersError(ReportingError, ValueError):
@@ -243,7 +250,7 @@ class ConflictError(APIError):
 
 
 class RateLimitError(APIError):
-    """Too many requests, or the object is locked by another one (429)."""
+    """Too many requests, or the object is locked by another one (429, or 400 with the code ``rate_limit``)."""
 
     is_transient = True
 
@@ -262,7 +269,9 @@ _NEVER = re.compile(
 )
 
 
-def error_class(http_status: int, error_type: str | None = None, message: str = "") -> type[APIError]:
+def error_class(
+    http_status: int, error_type: str | None = None, message: str = "", code: str | None = None
+) -> type[APIError]:
     """Return the class that an error response belongs to.
 
     Only Stripe's words tell data that is still to come from an interval that is wrong: both are a 400 about the
@@ -270,8 +279,11 @@ def error_class(http_status: int, error_type: str | None = None, message: str = 
 
     :param error_type: Stripe's ``error.type``.
     :param message: Stripe's ``error.message``.
+    :param code: Stripe's ``error.code``.
     """
     if http_status == 400:
+        if code == "rate_limit":  # as it once was, says Stripe's SDK
+            return RateLimitError
         if error_type == "idempotency_error":
             return IdempotencyError
         if _NEVER.search(message):

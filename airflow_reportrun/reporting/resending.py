@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_exception
 
-from airflow_reportrun.reporting.errors import APIError, DataNotReadyError, ReportingError
+from airflow_reportrun.reporting.errors import (
+    APIError,
+    ConnectionLookUpError,
+    DataNotReadyError,
+    ReportingError,
+)
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -26,7 +31,7 @@ def is_worth_another_try(error: BaseException) -> bool:
 
     A stored answer never is: the key would get it again. Then Stripe's own word (``Stripe-Should-Retry``) decides;
     without it, conflicts, rate limits, server errors and broken connections are worth another try. Data that is
-    not ready won't be in seconds.
+    not ready won't be in seconds, and for Airflow's connections there are the retries of the task.
     """
     if isinstance(error, APIError):
         if error.stored:
@@ -34,7 +39,9 @@ def is_worth_another_try(error: BaseException) -> bool:
         if error.should_retry is not None:
             return error.should_retry
         return error.is_transient and not isinstance(error, DataNotReadyError)
-    return isinstance(error, ReportingError) and error.is_transient
+    return (
+        isinstance(error, ReportingError) and error.is_transient and not isinstance(error, ConnectionLookUpError)
+    )
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from .faults import (
     ServerError,
     Unavailable,
 )
-from .messages import Answer, Call, Contents, Json, RequestRecord
+from .messages import ACCOUNT, Answer, Call, Contents, Json, RequestRecord
 from .parameters import decode
 from .state import State
 from .wire import ConnectionOf, CutHeaders, Garbage, Whole, WireFault, Written
@@ -47,14 +47,14 @@ Handler = Callable[[State, Call, RequestFault | None], Awaitable[Answer | Conten
 
 log = logging.getLogger(__name__)
 
-ACCOUNT = "acct_sandbox"
-"""The account that the sandbox's keys belong to."""
-
 PERMISSIONS = ("report_runs_and_report_types_read", "file_read", "event_read")
 """What a restricted key can be given here. The first one creates runs, too."""
 
 _REPORTS, _FILES, _EVENTS = PERMISSIONS
-_LOGGED_HEADERS = ("accept", "content-type", "host", "if-range", "range", "stripe-version", "user-agent")
+_LOGGED_HEADERS = (
+    *("accept", "content-type", "host", "if-range", "range", "user-agent"),
+    *("stripe-context", "stripe-version"),
+)
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?(;.*)?", re.ASCII)
 _PAGE = b"<!doctype html><title>Sign in</title><p>Your session on this network has ended."
 
@@ -148,8 +148,15 @@ class Application:
         keys = {self._api_key(): None, **state.settings.keys}
         if call.api_key not in keys:
             raise errors.invalid_api_key(_redacted(call.api_key))
-        if call.account is not None and not state.knows_account(call.account):
-            raise errors.account_invalid(_redacted(call.api_key), call.account)
+        if call.api_key.startswith("sk_org_"):
+            for name in ("Stripe-Context", "Stripe-Version"):
+                if name.lower() not in call.headers:
+                    raise errors.organization_key_without(name)
+        path = [name for name in (call.context or "").split("/") if name != ACCOUNT]
+        named = path if call.context is not None else [] if call.account is None else [call.account]
+        for account in named:
+            if not state.knows_account(account):
+                raise errors.account_invalid(_redacted(call.api_key), account)
         permissions = keys[call.api_key]
         if permissions is not None and permission is not None and permission not in permissions:
             raise errors.permission_denied(_redacted(call.api_key), call.account or ACCOUNT, permission)

@@ -225,7 +225,9 @@ async def _end_if_due(state: State, run: ReportRun) -> None:
 
 
 def _refuse_unknown(form: Form, known: Collection[str] = (), label: str = "{}") -> None:
-    unknown = [label.format(name) for name in form if name not in known]
+    if "expand" in form:  # which changes nothing: whatever could be expanded is whole anyway
+        strings(form["expand"], "expand")
+    unknown = [label.format(name) for name in form if name not in (*known, "expand")]
     if unknown:
         raise errors.unknown_parameters(unknown)
 

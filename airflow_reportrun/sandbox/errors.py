@@ -91,6 +91,12 @@ def account_invalid(redacted: str, account: str) -> ApiError:
     )
 
 
+def organization_key_without(header: str) -> ApiError:
+    """Answer a key of an organization without a header that all its requests need (the version in our words)."""
+    why = "with your target account " if header == "Stripe-Context" else ""
+    return ApiError(400, f"Please include the {header} header {why}when using an Organization API key.")
+
+
 def invalid_version(version: str) -> ApiError:
     """Answer an API version that can't be one."""
     return ApiError(400, f"Invalid Stripe API version: {version}")

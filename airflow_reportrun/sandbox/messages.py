@@ -16,6 +16,9 @@ Form: TypeAlias = dict[str, Value]
 
 CHUNK_BYTES = 1024 * 1024
 
+ACCOUNT = "acct_sandbox"
+"""The account that the sandbox's keys belong to; in a context it is the platform itself."""
+
 
 class Scope(NamedTuple):
     """Whose objects a request sees: those of an account (None for the key's own), live or test."""
@@ -52,8 +55,16 @@ class Call:
 
     @property
     def account(self) -> str | None:
-        """The connected account acted for, or None for the key's own."""
+        """The connected account acted for, or None for the key's own: the last one of a context counts."""
+        if self.context is not None:
+            account = self.context.rpartition("/")[2]
+            return None if account == ACCOUNT else account
         return self.headers.get("stripe-account")
+
+    @property
+    def context(self) -> str | None:
+        """The path of accounts that was sent, which supersedes an account."""
+        return self.headers.get("stripe-context")
 
     @property
     def idempotency_key(self) -> str | None:

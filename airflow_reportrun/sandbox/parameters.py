@@ -109,10 +109,12 @@ def read_run_request(form: Form, offered: Mapping[str, ReportType], *, livemode:
     raw = form.get("parameters", {})
     if not isinstance(raw, dict):
         raise errors.invalid_shape("parameters", "object")
-    unknown = [name for name in form if name not in ("report_type", "parameters")]
+    unknown = [name for name in form if name not in ("report_type", "parameters", "expand")]
     unknown += [_label(name) for name in raw if name not in _KNOWN]
     if unknown:
         raise errors.unknown_parameters(unknown)
+    if "expand" in form:
+        strings(form["expand"], "expand")
     if "report_type" not in form:
         raise errors.missing_parameter("report_type")
     type_id = string(form["report_type"], "report_type")

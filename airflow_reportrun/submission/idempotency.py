@@ -31,7 +31,7 @@ class Identity:
     :param map_index: index of a mapped task, -1 otherwise.
     :param max_tries: Airflow's ``ti.max_tries``, which stays over retries and moves on when a user clears a
         finished or deferred task.
-    :param stripe_account: the account that is acted as.
+    :param stripe_account: the account that is acted as, or the context that leads to it.
     :param livemode: whether the key is one for live data, None where that isn't known.
     :param report_type: what is asked for.
     :param parameters: the parameters that are sent, form-encoded.
@@ -64,7 +64,7 @@ class Identity:
             task_id=ti.task_id,
             map_index=-1 if ti.map_index is None else ti.map_index,
             max_tries=ti.max_tries,
-            stripe_account=settings.stripe_account,
+            stripe_account=settings.acting_as,
             livemode=settings.livemode,
             report_type=question.report_type,
             parameters=dict(form_encode(question.parameters.as_dict())),

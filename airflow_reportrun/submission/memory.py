@@ -29,7 +29,7 @@ class Submission:
     """What a task instance asked Stripe for; kept from before the request on.
 
     :param scope: see :class:`~airflow_reportrun.submission.idempotency.Identity`.
-    :param stripe_account: the account that was acted as.
+    :param stripe_account: the account that was acted as, or the context that leads to it.
     :param livemode: whether the key was one for live data, None where that isn't known.
     :param report_type: what was asked for.
     :param parameters: by Stripe's names, as JSON.

@@ -43,9 +43,17 @@ def result(
     }
 
 
+_OF_A_RUN = ("report_run_id", "stripe_conn_id", "stripe_account", "stripe_context")
+
+
 def whose(hook: StripeReportingHook) -> dict[str, Any]:
     """Return what the next task needs to see a report run; no secret."""
-    return {"stripe_conn_id": hook.stripe_conn_id, "stripe_account": hook.settings.stripe_account}
+    it = hook.settings
+    return {
+        "stripe_conn_id": hook.stripe_conn_id,
+        "stripe_account": it.stripe_account,
+        "stripe_context": it.stripe_context,
+    }
 
 
 @dataclass(frozen=True)
@@ -55,11 +63,13 @@ class GivenRun:
     :param report_run_id: ``frr_…``.
     :param stripe_conn_id: the connection that it was created through, None where that is not said.
     :param stripe_account: the account that it was created for, None for that of the connection.
+    :param stripe_context: the same as a path of accounts, where it was created with one.
     """
 
     report_run_id: str
     stripe_conn_id: str | None = None
     stripe_account: str | None = None
+    stripe_context: str | None = None
 
     @classmethod
     def of(cls, given: object) -> GivenRun:
@@ -67,27 +77,32 @@ class GivenRun:
 
         :raises ConfigurationError: for anything else.
         """
-        it = given if isinstance(given, Mapping) else {"report_run_id": given}
-        run_id, conn_id, account = map(it.get, ("report_run_id", "stripe_conn_id", "stripe_account"))
+        it: Mapping[str, Any] = given if isinstance(given, Mapping) else {"report_run_id": given}
+        run_id, *whose = (it.get(name) for name in _OF_A_RUN)
         if not isinstance(run_id, str) or not run_id.startswith("frr_"):
             raise ConfigurationError(
                 "report_run_id is the id of a report run, or what StripeReportRunOperator returned, not "
                 f"{given!r:.100}. In a template: {{{{ ti.xcom_pull('the_task', key='report_run_id') }}}}"
             )
-        if not isinstance(conn_id, str | None) or not isinstance(account, str | None):
-            raise ConfigurationError(f"stripe_conn_id and stripe_account that come with {run_id:.100} are texts.")
-        return cls(run_id, conn_id, account)
+        if not all(isinstance(text, str | None) for text in whose):
+            raise ConfigurationError(
+                f"stripe_conn_id, stripe_account and stripe_context that come with {run_id:.100} are texts."
+            )
+        return cls(run_id, *whose)
 
-    def hook(self, stripe_conn_id: str | None, stripe_account: str | None) -> StripeReportingHook:
+    def hook(
+        self, stripe_conn_id: str | None, stripe_account: str | None, stripe_context: str | None
+    ) -> StripeReportingHook:
         """Return the hook that sees the run.
 
         :param stripe_conn_id: what the task says, None where it says nothing.
-        :param stripe_account: likewise.
+        :param stripe_account: likewise; it and ``stripe_context`` take each other's place.
         """
         from airflow_reportrun.hooks import StripeReportingHook
 
         if stripe_conn_id is None:
             stripe_conn_id = self.stripe_conn_id or StripeReportingHook.default_conn_name
-        if stripe_account is None:
-            stripe_account = self.stripe_account
-        return StripeReportingHook(stripe_conn_id, stripe_account=stripe_account)
+        if stripe_account is None and stripe_context is None:
+            stripe_context = self.stripe_context
+            stripe_account = None if stripe_context else self.stripe_account
+        return StripeReportingHook(stripe_conn_id, stripe_account=stripe_account, stripe_context=stripe_context)

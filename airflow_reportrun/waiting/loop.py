@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_reportrun.reporting import endpoints
-from airflow_reportrun.reporting.errors import ReportingError
+from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingError
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -187,12 +187,15 @@ async def wait_async(
 def look(client: ReportingClient, goal: Goal[T, E]) -> E | StillWaiting:
     """Look once: return the event, or that the wait goes on.
 
-    An error that stays is final only if the credentials are still the same.
+    An error that stays is final only if the credentials are still the same. Where Airflow gives no connection, the
+    try is over, and a retry asks again.
     """
     renewals = 0
     while True:
         try:
             return goal.judge(client.send(goal.request()))
+        except ConnectionLookUpError:
+            raise
         except ReportingError as error:
             judged = goal.judge_error(error)
         if isinstance(judged, StillWaiting) or renewals == MOST_RENEWALS or not client.renew():
@@ -206,6 +209,8 @@ async def look_async(client: AsyncReportingClient, goal: Goal[T, E]) -> E | Stil
     while True:
         try:
             return goal.judge(await client.send_async(goal.request()))
+        except ConnectionLookUpError:
+            raise
         except ReportingError as error:
             judged = goal.judge_error(error)
         if isinstance(judged, StillWaiting) or renewals == MOST_RENEWALS or not await client.renew_async():

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_reportrun import __version__
 from airflow_reportrun.get_provider_info import CONN_FIELDS
 from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.wire.route import PROXY_EXAMPLE, is_host, proxy_url
+from airflow_reportrun.wire.secrets import redacted
 
 API_BASE_URL = "https://api.stripe.com"
 FILES_BASE_URL = "https://files.stripe.com"
@@ -21,8 +25,14 @@ LONGEST_TIMEOUT = 86400.0
 EXTRA_FIELDS = (*CONN_FIELDS, "proxies", "verify", "cert", "trust_env")
 """What the connection's extra may hold: the fields of the form, and what requests calls the same."""
 
+_PROXIED = re.compile(r"(https?|all)(://[\w.-]+)?")
+"""What requests knows a proxy by: a scheme, or a scheme and a host."""
 
-_EXPECTED = {"stripe_account": "the id of an account (acct_…)", "stripe_version": "an API version"}
+
+_ACCOUNTS = {
+    "stripe_account": (r"acct_\w+", "the id of an account (acct_…)"),
+    "stripe_context": (r"acct_\w+(/acct_\w+)*", "a path of accounts (acct_… or acct_…/acct_…)"),
+}
 
 
 class AirflowConnection(Protocol):
@@ -34,6 +44,7 @@ class AirflowConnection(Protocol):
     login: Any
     password: Any
     port: Any
+    extra: Any
 
 
 @dataclass(frozen=True)
@@ -43,11 +54,12 @@ class ConnectionSettings:
     :param api_key: the secret key; never shown.
     :param api_base_url: scheme, host and port of the API, without a slash at the end.
     :param files_base_url: the same for the contents of files.
-    :param stripe_account: the account to act as, ``acct_…``.
+    :param stripe_account: the account that is acted as, ``acct_…``; the last one of a context.
+    :param stripe_context: the path of accounts that leads there, such as ``acct_…/acct_…``, where one was given.
     :param stripe_version: the API version to ask for.
     :param idempotency_scope: part of the identity of each report run.
     :param timeout: seconds for an exchange with the API as a whole, and for each wait in a download.
-    :param proxies: by scheme, as requests takes them.
+    :param proxies: by scheme, as requests takes them; an empty one is none.
     :param verify: whether to verify TLS certificates, or the path of a CA bundle.
     :param cert: client certificate, or certificate and key.
     :param trust_env: whether proxies and CA bundles of the environment count.
@@ -57,6 +69,7 @@ class ConnectionSettings:
     api_base_url: str = API_BASE_URL
     files_base_url: str = FILES_BASE_URL
     stripe_account: str | None = None
+    stripe_context: str | None = None
     stripe_version: str | None = None
     idempotency_scope: str = ""
     timeout: float = DEFAULT_TIMEOUT
@@ -68,11 +81,22 @@ class ConnectionSettings:
     @property
     def livemode(self) -> bool | None:
         """Whether the key is one for live data, None where its prefix doesn't tell."""
-        return {"live": True, "test": False}.get(self.api_key.split("_")[1])
+        _, kind, *rest = self.api_key.split("_")
+        return {"live": True, "test": False}.get(rest[0] if kind == "org" and len(rest) > 1 else kind)
+
+    @property
+    def acting_as(self) -> str | None:
+        """Whom a request acts as, and by which way: the context, or the account, or None for the key's own."""
+        return self.stripe_context or self.stripe_account
 
     def headers(self) -> dict[str, str]:
         """Return the headers that go with each request, the key's aside."""
-        named = {"Stripe-Account": self.stripe_account, "Stripe-Version": self.stripe_version}
+        named = {
+            # Stripe-Context supersedes Stripe-Account (https://docs.stripe.com/context), so there is one of them.
+            "Stripe-Account": None if self.stripe_context else self.stripe_account,
+            "Stripe-Context": self.stripe_context,
+            "Stripe-Version": self.stripe_version,
+        }
         return {
             "User-Agent": f"airflow-provider-reportrun/{__version__}",
             "Accept-Encoding": "identity",
@@ -98,62 +122,126 @@ class ConnectionSettings:
 
     @classmethod
     def from_connection(
-        cls, connection: AirflowConnection, extra: Mapping[str, Any], *, stripe_account: str | None = None
+        cls,
+        connection: AirflowConnection,
+        *,
+        stripe_account: str | None = None,
+        stripe_context: str | None = None,
     ) -> ConnectionSettings:
         """Read a connection.
 
+        Its extra is read here, as text: where it is no JSON, Airflow makes an empty one of it, and the task would
+        act as another account.
+
         :param connection: an Airflow connection.
-        :param extra: its extra, as a mapping.
-        :param stripe_account: overrides the connection's own.
-        :raises ConfigurationError: naming everything that is missing or wrong at once, and no secret.
+        :param stripe_account: the task's own; it or the context comes before whatever the connection says of both.
+        :param stripe_context: the task's own.
+        :raises ConfigurationError: naming everything that is missing or wrong at once, and nothing of what stands
+            in the fields: it may be a secret that was put into the wrong one.
         """
         mistakes: list[str] = []
-        given = {name: value for name, value in extra.items() if value not in (None, "")}
-        if unknown := sorted(set(given) - set(EXTRA_FIELDS)):
-            mistakes.append(f"the extra has {', '.join(unknown)}, and what is known is {', '.join(EXTRA_FIELDS)}")
+        given = _extra(connection.extra, mistakes)
+        named = {**given, "host": connection.host, "schema": connection.schema, "login": connection.login}
+        task = {"stripe_account": stripe_account, "stripe_context": stripe_context}
         api_key = _api_key(connection, mistakes)
-        api_base_url = _base_url(connection, mistakes)
-        own_files_host = FILES_BASE_URL if api_base_url == API_BASE_URL else api_base_url
-        files_base_url = _origin("files_base_url", str(given.get("files_base_url", own_files_host)), mistakes)
-        try:
-            timeout = float(given.get("timeout", DEFAULT_TIMEOUT))
-        except (TypeError, ValueError):
-            timeout = 0.0
-        if not 0 < timeout <= LONGEST_TIMEOUT:
+        misplaced = [name for name, value in [*named.items(), *task.items()] if _holds_key(value, api_key)]
+        if misplaced:
             mistakes.append(
-                f"timeout is a positive number of seconds, a day at most, not {given.get('timeout')!r}"
+                f"{', '.join(misplaced)}: there is a secret key in it, which goes into the password only"
             )
-        proxies = given.get("proxies", {})
-        if isinstance(proxies, str):
-            proxies = {"http": proxies, "https": proxies}
-        if not isinstance(proxies, Mapping):
-            mistakes.append("proxies is an object of URLs by scheme")
-        if stripe_account is not None and not str(stripe_account).strip():
-            mistakes.append("the task's stripe_account is empty")
-        account = _header("stripe_account", stripe_account or given.get("stripe_account"), r"acct_\w+", mistakes)
-        version = _header("stripe_version", given.get("stripe_version"), r"[\w.-]+", mistakes)
-        cert = given.get("cert")
+        if _text("login", connection.login, mistakes).startswith("acct_"):
+            mistakes.append("the login holds an account, which goes into stripe_account in the extra")
+        api_base_url = _base_url(connection, mistakes)
+        files_base_url = FILES_BASE_URL if api_base_url == API_BASE_URL else api_base_url
+        if files_host := _text("files_base_url", given.get("files_base_url"), mistakes):
+            files_base_url = _origin("files_base_url", files_host, mistakes)
+        account, context = _accounts(given, task, mistakes)
+        version = _text(
+            "stripe_version", given.get("stripe_version"), mistakes, pattern=r"[\w.-]+", expected="an API version"
+        )
+        if api_key.startswith("sk_org_"):
+            if not context:
+                mistakes.append(
+                    "a key of an organization (sk_org_…) needs stripe_context, the account to act as, in the "
+                    "extra or on the task; stripe_account is for other keys"
+                )
+            if not version:
+                mistakes.append("a key of an organization (sk_org_…) needs stripe_version in the extra")
+        scope = given.get("idempotency_scope", "")
+        _text("idempotency_scope", scope, mistakes)  # taken as it is: it is part of keys that were sent
+        timeout = _timeout(given.get("timeout", DEFAULT_TIMEOUT), mistakes)
+        proxies = _proxies(given.get("proxies", {}), mistakes)
+        verify = _switch("verify", given.get("verify", True), mistakes, or_else="the path of a CA bundle")
+        trust_env = _switch("trust_env", given.get("trust_env", True), mistakes)
+        cert = _cert(given.get("cert"), mistakes)
         if mistakes:
-            raise ConfigurationError(f"Connection {connection.conn_id!r}: {'; '.join(mistakes)}.")
+            conn_id = redacted(repr(connection.conn_id), api_key)
+            raise ConfigurationError(f"Connection {conn_id}: {'; '.join(dict.fromkeys(mistakes))}.")
         return cls(
             api_key=api_key,
             api_base_url=api_base_url,
             files_base_url=files_base_url,
-            stripe_account=account,
-            stripe_version=version,
-            idempotency_scope=str(given.get("idempotency_scope", "")),
+            stripe_account=account or context.rpartition("/")[2] or None,
+            stripe_context=context or None,
+            stripe_version=version or None,
+            idempotency_scope=scope,
             timeout=timeout,
-            proxies=dict(proxies),
-            verify=_verify(given.get("verify", True)),
-            cert=tuple(cert) if isinstance(cert, list) else cert,
+            proxies=proxies,
+            verify=verify,
+            cert=cert,
             # The way to this machine leads over no proxy, least of all with a key in plain http.
-            trust_env=_verify(given.get("trust_env", True)) is not False
-            and not _is_loopback(urlsplit(api_base_url)),
+            trust_env=trust_env is True and not _is_loopback(urlsplit(api_base_url)),
         )
 
 
+def _extra(extra: Any, mistakes: list[str]) -> dict[str, Any]:
+    """Return the fields of the extra that are not empty; what the form leaves empty is null or an empty text."""
+    if extra is None or (isinstance(extra, str) and not extra.strip()):
+        return {}
+    try:
+        found = json.loads(extra) if isinstance(extra, str) else extra
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, str):
+        mistakes.append("the extra is JSON that was encoded twice; leave out the outer quotes")
+        return {}
+    if not isinstance(found, Mapping):
+        mistakes.append(
+            'the extra is no JSON object, such as {"timeout": 60}; look for a comma too many and for single quotes'
+        )
+        return {}
+    given = {name: value for name, value in found.items() if value not in (None, "")}
+    if unknown := [str(name) for name in given if name not in EXTRA_FIELDS]:
+        # Without their names: a key that was pasted in front of a colon is one.
+        near = ", ".join({match: "" for name in unknown for match in get_close_matches(name, EXTRA_FIELDS, n=1)})
+        perhaps = f" (meant as {near}?)" if near else ""
+        mistakes.append(
+            f"the extra has fields that are not known{perhaps}: {len(unknown)} besides {', '.join(EXTRA_FIELDS)}"
+        )
+    return {name: value for name, value in given.items() if name in EXTRA_FIELDS}
+
+
+def _text(
+    name: str, value: Any, mistakes: list[str], *, pattern: str = ".+", expected: str = "a text that is not blank"
+) -> str:
+    """Return a text, empty where there is none; secret stores like to add a line end."""
+    if value in (None, ""):
+        return ""
+    text = value.strip() if isinstance(value, str) else ""
+    if text.isprintable() and re.fullmatch(pattern, text, re.ASCII):
+        return text
+    mistakes.append(f"{name} is not {expected}")
+    return ""
+
+
+def _holds_key(value: Any, api_key: str) -> bool:
+    text = json.dumps(value, default=str)
+    return redacted(text, api_key) != text
+
+
 def _api_key(connection: AirflowConnection, mistakes: list[str]) -> str:
-    key = str(connection.password or "").strip()
+    password = "" if connection.password is None else connection.password
+    key = password.strip() if isinstance(password, str) else "?"
     if not key:
         where = " (not into the login)" if connection.login else ""
         mistakes.append(f"the secret key is missing; put it into the password{where}")
@@ -162,19 +250,91 @@ def _api_key(connection: AirflowConnection, mistakes: list[str]) -> str:
     return key
 
 
-def _header(name: str, value: Any, pattern: str, mistakes: list[str]) -> str | None:
-    """Return the value of a header; secret stores like to add a line end."""
-    text = str(value or "").strip()
-    if text and not re.fullmatch(pattern, text, re.ASCII):
-        mistakes.append(f"{name} is {value!r}, which is not {_EXPECTED[name]}")
-    return text or None
+def _accounts(given: Mapping[str, Any], task: Mapping[str, Any], mistakes: list[str]) -> tuple[str, str]:
+    """Return the account and the context to act in, of which one at least is empty."""
+    for name, value in task.items():
+        # A template that came to nothing must not act as the connection's account.
+        if value is not None and not str(value).strip():
+            mistakes.append(f"the task's {name} is empty")
+    ours = {name: value for name, value in task.items() if value is not None}
+    account, context = (
+        _text(name, (ours or given).get(name), mistakes, pattern=pattern, expected=expected)
+        for name, (pattern, expected) in _ACCOUNTS.items()
+    )
+    if account and context:
+        mistakes.append("stripe_account and stripe_context both say which account to act as; give one of them")
+    return account, context
+
+
+def _timeout(value: Any, mistakes: list[str]) -> float:
+    try:
+        seconds = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        mistakes.append("timeout is a positive number of seconds, a day at most")
+    return seconds
+
+
+def _proxies(value: Any, mistakes: list[str]) -> dict[str, str]:
+    """Return proxies by what requests knows them by, each with its scheme."""
+    if isinstance(value, str):
+        value = {"http": value, "https": value}
+    if not isinstance(value, Mapping):
+        mistakes.append(f"proxies is a URL, {PROXY_EXAMPLE}, or an object of URLs by scheme")
+        return {}
+    found: dict[str, str] = {}
+    for name, url in value.items():
+        if name == "no_proxy" and isinstance(url, str):
+            found[name] = url
+        elif not isinstance(name, str) or not _PROXIED.fullmatch(name):
+            mistakes.append("proxies is by scheme: http, https, all, or no_proxy")
+        elif url in (None, ""):
+            found[name] = ""
+        elif isinstance(url, str) and (proxy := proxy_url(url)):
+            found[name] = proxy
+        else:
+            mistakes.append(f"proxies: for {name.partition(':')[0]} stands no URL of a proxy, {PROXY_EXAMPLE}")
+    return found
+
+
+def _switch(name: str, value: Any, mistakes: list[str], *, or_else: str = "") -> bool | str:
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    if isinstance(value, bool):
+        return value
+    if or_else and isinstance(value, str) and value.strip():
+        return _text(name, value, mistakes)
+    mistakes.append(f"{name} is true or false{or_else and ', or '}{or_else}")
+    return True
+
+
+def _cert(value: Any, mistakes: list[str]) -> str | tuple[str, str] | None:
+    if value is None:
+        return None
+    paths = [value] if isinstance(value, str) else value
+    if not isinstance(paths, list | tuple) or not all(isinstance(it, str) and it.strip() for it in paths):
+        paths = []
+    match tuple(paths):
+        case (path,) if isinstance(value, str):
+            return _text("cert", path, mistakes)
+        case (path, key):
+            return _text("cert", path, mistakes), _text("cert", key, mistakes)
+    mistakes.append("cert is the path of a certificate, or a list of two: of the certificate and of its key")
+    return None
 
 
 def _base_url(connection: AirflowConnection, mistakes: list[str]) -> str:
-    host = str(connection.host or API_BASE_URL)
-    url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
-    if connection.port:  # the connection form may send 0 for none
-        url = f"{url.rstrip('/')}:{connection.port}"
+    host = _text("host", connection.host, mistakes) or API_BASE_URL
+    schema, port = _text("schema", connection.schema, mistakes).lower(), connection.port
+    own = host.partition("://")[0].lower() if "://" in host else "https"
+    if schema and schema not in (("http", "https") if "://" not in host else (own,)):
+        mistakes.append("schema is http or https, as the host says; leave it empty")
+    url = host if "://" in host else f"{schema or own}://{host}"
+    if isinstance(port, bool) or not re.fullmatch(r"\d{0,5}", "" if port is None else str(port), re.ASCII):
+        mistakes.append("port is a number up to 65535")
+    elif port and int(port):  # the connection form may send 0 for none
+        url = f"{url.rstrip('/')}:{port}"
     return _origin("host", url, mistakes)
 
 
@@ -182,7 +342,7 @@ def _origin(name: str, url: str, mistakes: list[str]) -> str:
     """Return scheme, host and port of a base URL, which has to be safe for a key and have nothing else."""
     try:
         parts = urlsplit(url.rstrip("/"))
-        usable = bool(parts.hostname) and parts.port != 0
+        usable = is_host(parts.hostname) and parts.port != 0
     except ValueError:
         parts, usable = urlsplit(""), False
     if not usable or parts.path or parts.query or parts.fragment or parts.username or parts.password:
@@ -210,9 +370,3 @@ def _is_loopback(parts: SplitResult) -> bool:
         return ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False
-
-
-def _verify(value: Any) -> bool | str:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    return value if isinstance(value, (bool, str)) else True

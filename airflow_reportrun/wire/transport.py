@@ -11,7 +11,6 @@ import http.client
 import io
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +20,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
 from airflow_reportrun.reporting.endpoints import Response, require_short
-from airflow_reportrun.reporting.errors import APIConnectionError
+from airflow_reportrun.wire.reasons import no_answer
+from airflow_reportrun.wire.secrets import without_secrets
 
 if TYPE_CHECKING:
     import socket
@@ -168,15 +168,15 @@ def pieces(what: str, response: requests.Response, size: int) -> Iterator[bytes]
     try:
         yield from response.raw.stream(size, decode_content=False)
     except FAILURES as error:
-        reason = type(error).__name__
+        failure = no_answer(what, error, response.url, after=reader_of(response).received)
     else:
         return
-    raise APIConnectionError(f"{what} got no whole answer ({reason} after {reader_of(response).received} bytes)")
+    raise failure
 
 
 def head_of(response: requests.Response) -> Response:
-    """Return an answer without its body, which may be read later."""
-    return Response(response.status_code, lower(response.headers.items()), b"")
+    """Return an answer without its body, which may be read later, and without the key that it may echo."""
+    return _cleaned(response, b"")
 
 
 def answer_of(what: str, response: requests.Response) -> Response:
@@ -190,7 +190,12 @@ def answer_of(what: str, response: requests.Response) -> Response:
     for piece in pieces(what, response, BLOCK_SIZE):
         body += piece
         require_short(what, len(body))
-    return replace(head_of(response), body=bytes(body))
+    return _cleaned(response, bytes(body))
+
+
+def _cleaned(response: requests.Response, body: bytes) -> Response:
+    _, _, key = response.request.headers.get("Authorization", "").partition(" ")
+    return without_secrets(Response(response.status_code, lower(response.headers.items()), body), key)
 
 
 def lower(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -23,8 +23,9 @@ def place_of(url: str) -> Place:
     """Return the place that a destination names; nothing is asked of the store.
 
     :param url: an absolute local path, or what ObjectStoragePath takes, such as ``s3://conn_id@bucket/key``.
-    :raises ConfigurationError: when the connection is missing, no provider is installed that knows the scheme, or
-        the store can't publish a file at once.
+    :raises ConnectionLookUpError: when Airflow gives no such connection.
+    :raises ConfigurationError: when no provider is installed that knows the scheme, or the store can't publish a
+        file at once.
     """
     from airflow_reportrun.landing.stores.local import LocalFile
     from airflow_reportrun.landing.stores.objects import MemoryObject, StoredObject
@@ -42,16 +43,17 @@ def place_of(url: str) -> Place:
             f"destination {url!r}: a report is published at once, which can be done on local paths and on "
             f"{', '.join(f'{scheme}://' for scheme in OBJECT_STORES)}."
         )
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    conn_id = parts.netloc.rpartition("@")[0]
+    from airflow_reportrun.wire.lookup import look_up
+
+    if conn_id := parts.netloc.rpartition("@")[
+        0
+    ]:  # a missing one would be passed over, for the worker's credentials
+        look_up(conn_id, option=f"destination {url!r}")
     try:
-        if conn_id:  # a missing one would be passed over, and the worker's own credentials taken
-            BaseHook.get_connection(conn_id)
         path = ObjectStoragePath(url)
         return StoredObject(url, path.fs, path.path)
-    except AirflowNotFoundException:
-        raise ConfigurationError(f"destination {url!r}: there is no Airflow connection {conn_id!r}.") from None
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
             f"destination {url!r}: {error}. The scheme needs its provider, such as "

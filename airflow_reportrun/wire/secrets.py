@@ -1,0 +1,34 @@
+"""What keeps secrets out of errors, logs, events and XComs: keys are taken out of whatever a server says.
+
+Answers pass here before anything reads them (:func:`without_secrets`), so that a key which a server echoes is in
+no exception, no event of a trigger, no XCom and no log of a retry. Our own errors about a connection name its
+fields and never say what stands in them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_reportrun.reporting.endpoints import Response
+
+REDACTED = "***"
+
+# What Stripe itself shows of a key, such as sk_test_****abcd, stays.
+_KEY = re.compile(r"(?<![A-Za-z0-9])(?:(?:[sr]k_(?:org_)?(?:live|test)|sk_org|whsec)_)[A-Za-z0-9_]+")
+
+
+def redacted(text: str, *secrets: str) -> str:
+    """Return a text without these secrets, and without whatever else looks like a key of Stripe's."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, REDACTED)
+    return _KEY.sub(REDACTED, text)
+
+
+def without_secrets(answer: Response, *secrets: str) -> Response:
+    """Return an answer of an API without secrets in its headers and its body; not for the contents of files."""
+    body = redacted(answer.body.decode("latin-1"), *secrets).encode("latin-1")
+    headers = {name: redacted(value, *secrets) for name, value in answer.headers.items()}
+    return replace(answer, headers=headers, body=body)
