@@ -77,6 +77,7 @@ def test_reports_on_the_data_interval_and_lands_the_file(
         "size": len(contents),
         "stripe_conn_id": "stripe_default",
         "stripe_account": None,
+        "stripe_context": None,
         "request_id": stripe_conn.requests_to("create")[0].request_id,
         "path": str(landed),
         "sha256": hashlib.sha256(contents).hexdigest(),

@@ -51,6 +51,7 @@ def test_returns_the_run_that_it_waited_for(stripe_conn: StripeSandbox) -> None:
         "interval_end": 1714608000,
         "stripe_conn_id": "stripe_default",
         "stripe_account": None,
+        "stripe_context": None,
     }
 
 

@@ -17,6 +17,7 @@ from airflow_reportrun.operators import (
 )
 from airflow_reportrun.sandbox import AfterReads, AtOnce, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor
+from airflow_reportrun.tasks.results import GivenRun
 from tests.task_runner import START, TaskRunner, Try, in_dag
 
 ACCOUNTS = ["acct_berlin", "acct_oslo"]
@@ -139,7 +140,9 @@ def test_what_an_older_version_returned_lands(sandbox: StripeSandbox, tmp_path: 
         assert landed.state == "success", landed.error
 
 
-@pytest.mark.parametrize("given", [{"stripe_account": 1}, {"stripe_account": ["acct_1"]}, {"stripe_conn_id": 1}])
+@pytest.mark.parametrize(
+    "given", [{"stripe_account": 1}, {"stripe_account": ["acct_1"]}, {"stripe_conn_id": 1}, {"stripe_context": 1}]
+)
 def test_what_does_not_say_whose_it_is_is_refused(
     sandbox: StripeSandbox, tmp_path: Path, given: dict[str, Any]
 ) -> None:
@@ -148,7 +151,7 @@ def test_what_does_not_say_whose_it_is_is_refused(
     task = in_dag(StripeReportDownloadOperator, report_run_id=given, destination=f"{tmp_path}/x.csv")
     tried = TaskRunner().run(task)
     assert tried.state == "failed"
-    assert "stripe_conn_id and stripe_account that come with frr_1 are texts" in str(tried.error)
+    assert "stripe_account and stripe_context that come with frr_1 are texts" in str(tried.error)
     assert sandbox.requests == []
 
 
@@ -186,3 +189,12 @@ def test_an_operator_adopts_what_another_returned(sandbox: StripeSandbox) -> Non
     task = in_dag(StripeReportRunOperator, report_type="balance.summary.1", report_run_id=run, dag_id="other")
     assert TaskRunner().run(task).returned["report_run_id"] == run["report_run_id"]
     assert len(sandbox.report_runs) == 1
+
+
+def test_a_run_is_looked_for_by_the_path_that_it_was_created_by() -> None:
+    """The last account of the path alone is not the way there for a key of an organization."""
+    given = {"report_run_id": "frr_1", "stripe_account": "acct_oslo", "stripe_context": "acct_1/acct_oslo"}
+    seen = GivenRun.of(given).hook(None, None, None)
+    assert (seen.stripe_account, seen.stripe_context) == (None, "acct_1/acct_oslo")
+    said = GivenRun.of(given).hook(None, "acct_berlin", None)
+    assert (said.stripe_account, said.stripe_context) == ("acct_berlin", None)
