@@ -15,6 +15,7 @@ from airflow_reportrun.reporting.errors import DataMissingError
 if TYPE_CHECKING:
     from airflow_reportrun.question.question import Asked
     from airflow_reportrun.submission.memory import Memory
+    from airflow_reportrun.tasks.failures import Try
     from airflow_reportrun.waiting.events import ReportTypeEvent
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class AwaitingOperator(AskingOperator):
     settle: timedelta
     deferrable: bool
     poll_interval: float
+    _try: Try
 
     def when_available(
         self, asked: Asked, memory: Memory, refused_at: int | None, refusal: str | None
@@ -68,7 +70,7 @@ class AwaitingOperator(AskingOperator):
         from airflow_reportrun.waiting.pace import Watch
 
         now = time.time()
-        deadline = memory.first_try + (self.settle + self.data_timeout).total_seconds()
+        deadline = self._try.deadline(memory.first_try + (self.settle + self.data_timeout).total_seconds())
         poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
         if self.deferrable and now < deadline:
             log.info("Waiting in the triggerer for the data of %s.", report_type)
@@ -80,10 +82,11 @@ class AwaitingOperator(AskingOperator):
                 poll_interval=poll_interval,
                 stripe_conn_id=self.stripe_conn_id,
                 stripe_account=self.stripe_account,
-                resume={"refusal": refusal},
+                resume={"refusal": refusal, **self._try.resume},
             )
             self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
         event = wait(self.hook, DataReaches(report_type, until), Watch(now, deadline, poll_interval))
+        self._try.require_time(event)
         return require_available(event, refusal)
 
 
