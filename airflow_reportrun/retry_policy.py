@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import ceil
+from random import random
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException, conf
 
 from airflow_reportrun.reporting.errors import DataNotReadyError, NoReportTypesError, ReportingError
 
@@ -25,7 +27,7 @@ class StripeRetryPolicy(RetryPolicy):
     """Retry what may get better by itself, a 429 or a broken connection; fail at once on what won't, as a 401.
 
     Data that is not there yet is asked for half an hour later, and a ``Retry-After`` is kept to, where the task's
-    ``retry_delay`` is not longer.
+    ``retry_delay``, with its ``retry_exponential_backoff``, is not longer.
 
     The operators and sensors of this package have it unless they are given another. It is as good for tasks of
     one's own that call the hook: ``@task(retries=5, retry_policy=StripeRetryPolicy())``. Errors that are not of
@@ -47,7 +49,9 @@ class StripeRetryPolicy(RetryPolicy):
             return RetryDecision.default()
         if not error.is_transient:
             return RetryDecision.fail(f"{type(error).__name__}: a retry would end the same.")
-        return RetryDecision.retry(_delay(error, context), f"{type(error).__name__} may get better by itself.")
+        return RetryDecision.retry(
+            _delay(error, try_number, context), f"{type(error).__name__} may get better by itself."
+        )
 
     def serialize(self) -> dict[str, Any]:
         """Return nothing but the kind: there is nothing to set."""
@@ -59,11 +63,30 @@ class StripeRetryPolicy(RetryPolicy):
         return cls()
 
 
-def _delay(error: ReportingError, context: Context | None) -> timedelta | None:
+def _delay(error: ReportingError, try_number: int, context: Context | None) -> timedelta | None:
     """Return how long to wait, None for what the task's author chose: who is patient is not hurried."""
     if isinstance(error, (DataNotReadyError, NoReportTypesError)):
         least = DATA_NOT_READY_DELAY
     else:
         least = timedelta(seconds=getattr(error, "retry_after", None) or 0)
-    chosen = context["task"].retry_delay if context else timedelta(0)
-    return least if least > chosen else None
+    surely, drawn = _chosen(context["task"], try_number) if context else (timedelta(0), timedelta(0))
+    return None if surely >= least else max(least, drawn)
+
+
+def _chosen(task: Any, try_number: int) -> tuple[timedelta, timedelta]:
+    """Return the pause that a task's author chose, at least, and as drawn: a back-off is random up to its double.
+
+    Airflow computes it in ``TaskInstance.next_retry_datetime``, and not where a policy gives a delay.
+    """
+    backoff = task.retry_exponential_backoff
+    multiplier = 2.0 if backoff is True else float(backoff)  # as Airflow reads what Airflow 2 had
+    if multiplier <= 0 or multiplier == 1:
+        return task.retry_delay, task.retry_delay
+    longest = conf.getint("core", "max_task_retry_delay", fallback=24 * 60 * 60)
+    try:
+        first = max(1, ceil(task.retry_delay.total_seconds() * multiplier ** (try_number - 1)))
+    except OverflowError:
+        first = longest
+    surely, drawn = (timedelta(seconds=min(it, longest)) for it in (first, first * (1 + random())))  # noqa: S311
+    most: Any = task.max_retry_delay or timedelta.max
+    return min(surely, most), min(drawn, most)

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
-from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
+from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
 from airflow_reportrun.tasks.results import GivenRun, whose
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
@@ -119,23 +119,26 @@ class StripeSensor(BaseSensorOperator):
             raise
         if looked.is_done:
             return looked.xcom_value
-        now = time.time()
+        now, this_try = time.time(), Try.of(self, context)
         trigger = self.trigger(
             self._goal,
-            deadline=now + self.timeout,
+            deadline=this_try.deadline(now + self.timeout),
             since=now,
             poll_interval=max(self.poke_interval, SHORTEST_POKE_INTERVAL),
             growth=0.0,
             stripe_conn_id=self.hook.stripe_conn_id,
             stripe_account=self.hook.stripe_account,
             stripe_context=self.hook.stripe_context,
+            resume=this_try.resume,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has fired."""
         try:
-            return self._conclude(self.event_class.from_payload(event))
+            arrived = self.event_class.from_payload(event)
+            Try.of(self, context, arrived.resume).require_time(arrived)
+            return self._conclude(arrived)
         except Exception as error:
             if self.never_fail:  # of which Airflow 2 doesn't know when it resumes a sensor
                 raise AirflowSkipException(str(error)) from error

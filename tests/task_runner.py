@@ -18,7 +18,7 @@ from unittest import mock
 from urllib.parse import unquote
 
 import httpx
-from airflow.sdk import DAG, TaskInstanceState
+from airflow.sdk import DAG, Asset, TaskInstanceState
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import TaskInstance
@@ -55,6 +55,7 @@ class TaskRunner:
     """One DAG run, and what Airflow remembers of its task instances.
 
     ``store`` is the state store of Airflow 3.3, by task, map index and key; None is an Airflow without one.
+    ``assets`` are those that can be referred to.
     """
 
     run_id: str = "scheduled__2024-05-02"
@@ -62,6 +63,7 @@ class TaskRunner:
     xcoms: dict[str, Any] = field(default_factory=dict)
     store: dict[str, Any] | None = field(default_factory=dict)
     first_reschedule: datetime | None = None
+    assets: list[Asset] = field(default_factory=list)
 
     def run(
         self,
@@ -152,6 +154,10 @@ class TaskRunner:
             return httpx.Response(200, json=context)
         if path.startswith("task-reschedules/") and self.first_reschedule:
             return httpx.Response(200, json=self.first_reschedule.isoformat())
+        if path.startswith("assets/by-"):
+            for asset in self.assets:
+                if request.url.params.get("name") == asset.name or request.url.params.get("uri") == asset.uri:
+                    return httpx.Response(200, json={"name": asset.name, "uri": asset.uri, "group": asset.group})
         if path.startswith("xcoms/"):
             _, _, _, task_id, name = path.split("/", 4)
             key = f"{task_id}/{request.url.params.get('map_index', -1)}/{name}"
@@ -167,7 +173,7 @@ class TaskRunner:
                 return httpx.Response(204)
             if key in self.store:
                 return httpx.Response(200, json={"value": self.store[key]})
-        if path.startswith(("xcoms/", "connections/", "variables/", "store/")):
+        if path.startswith(("assets/", "xcoms/", "connections/", "variables/", "store/")):
             return httpx.Response(404, json={"detail": {"reason": "not_found", "message": path}})
         return httpx.Response(200, json={"ok": True})
 

@@ -22,7 +22,7 @@ from unittest import mock
 from airflow import models, settings
 from airflow.models.base import Base
 from airflow.providers.common.compat.module_loading import import_string
-from airflow.providers.common.compat.sdk import DAG, TaskInstanceState
+from airflow.providers.common.compat.sdk import DAG, AirflowTaskTimeout, TaskInstanceState
 from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
 
@@ -121,7 +121,7 @@ class TaskRunner:
             with _process():
                 try:
                     instance.run(ignore_all_deps=True, verbose=False, session=session)
-                except Exception as raised:
+                except (Exception, AirflowTaskTimeout) as raised:
                     error = raised
         with create_session() as session:
             instance = session.get(TaskInstance, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,11 +14,17 @@ from airflow.providers.common.compat.sdk import DAG, Asset
 from airflow_reportrun.landing import report
 from airflow_reportrun.landing.destination import is_compressed, resolve_destination
 from airflow_reportrun.landing.stores import place_of
-from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
+from airflow_reportrun.operators import (
+    StripeReportDownloadOperator,
+    StripeReportRunOperator,
+    StripeReportToSqlOperator,
+)
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportExpiredError
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import needs_airflow_3
+
+TAKES = [StripeReportDownloadOperator, StripeReportToSqlOperator]
 
 
 @pytest.fixture(autouse=True)
@@ -220,6 +227,28 @@ def test_an_asset_event_tells_what_landed(sandbox: StripeSandbox, tmp_path: Path
     }
     assert extra["file_sha256"] == tried.returned["sha256"]
     assert sandbox.api_key not in str(extra)
+
+
+@needs_airflow_3("Asset.ref")
+@pytest.mark.parametrize("task_class", [*TAKES, StripeReportRunOperator])
+def test_an_asset_that_is_referred_to_is_told_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task_class: type
+) -> None:
+    """By its name, by its address, beside other assets, and for whichever task lands."""
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/x.db"}))
+    known = [Asset(name=f"report {i}", uri=f"x-test://report/{i}") for i in range(3)]
+    outlets = [Asset.ref(name="report 0"), Asset.ref(uri="x-test://report/1"), known[2], "something else"]
+    options: dict[str, Any] = {"report_type": "balance.summary.1"}
+    if task_class in TAKES:
+        options = {"report_run_id": submitted()}
+    if task_class is StripeReportToSqlOperator:
+        options |= {"conn_id": "warehouse", "table": "books"}
+    else:
+        options["destination"] = f"{tmp_path}/x.csv"
+    tried = TaskRunner(assets=known).run(in_dag(task_class, outlets=outlets, **options))
+    assert tried.state == "success", tried.error
+    told = [(extra["report_run_id"], extra["rows"]) for extra in tried.asset_extras]
+    assert told == [(tried.returned["report_run_id"], tried.returned["rows"])] * 3
 
 
 @needs_airflow_3("AssetAlias")

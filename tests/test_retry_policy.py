@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowOptionalProviderFeatureException, task
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
@@ -20,6 +24,7 @@ from tests.task_runner import START, TaskRunner, in_dag
 from tests.versions import AIRFLOW_2, needs_airflow_3
 
 if not AIRFLOW_2:
+    from airflow.models.taskinstance import TaskInstance
     from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
     from airflow.serialization.serialized_objects import DagSerialization
 
@@ -99,6 +104,9 @@ def test_an_author_who_waits_longer_for_data_is_not_hurried(stripe_conn: StripeS
     stripe_conn.configure(data_available_end=1714607999)
     tried = TaskRunner().run(ours(retry_delay=timedelta(hours=2)))
     assert (tried.state, tried.retry_delay) == ("up_for_retry", None)
+    patient = {"retry_delay": timedelta(minutes=20), "retry_exponential_backoff": 2.0}
+    tried = TaskRunner().run(ours(**patient), try_number=2)
+    assert (tried.state, tried.retry_delay) == ("up_for_retry", None)
 
 
 @of_3_3
@@ -137,6 +145,66 @@ def test_stripes_wish_to_be_left_alone_is_heeded(
     mine = ours(retry_delay=timedelta(seconds=own_delay))
     decision = StripeRetryPolicy().evaluate(too_many(retry_after), 1, 5, {"task": mine})
     assert (decision.action, decision.retry_delay) == (RetryAction.RETRY, expected)
+
+
+def next_pause(task: Any, try_number: int, error: RateLimitError | None) -> timedelta:
+    """Return what Airflow's scheduler makes of a decision of the policy, and without one for no error."""
+    decision = RetryDecision.default()
+    if error:
+        decision = StripeRetryPolicy().evaluate(error, try_number, 99, {"task": task})
+    stored = DagSerialization.from_dict(DagSerialization.to_dict(task.dag)).get_task("report")
+    override = None if decision.retry_delay is None else decision.retry_delay.total_seconds()
+    row: Any = SimpleNamespace(
+        **{"task": stored, "try_number": try_number, "end_date": START, "retry_delay_override": override},
+        **{"dag_id": "stripe", "task_id": "report", "logical_date": START, "log": logging.getLogger(__name__)},
+    )
+    pause: timedelta = TaskInstance.next_retry_datetime(row) - START
+    return pause
+
+
+@of_3_3
+@pytest.mark.parametrize(
+    ("backoff", "try_number", "wish", "least", "most"),
+    [
+        (True, 1, 60, 60, 120),
+        (True, 4, 60, 480, 960),
+        (True, 4, 600, 600, 960),
+        (True, 4, 3600, 3600, 3600),
+        (2, 4, 60, 480, 960),
+        (2.0, 4, None, 480, 960),
+        (3.0, 4, 600, 1620, 3240),
+        (1.5, 3, 60, 135, 270),
+        (False, 4, 30, 60, 60),
+        (0, 4, 90, 90, 90),
+        (1.0, 4, 30, 60, 60),
+        (2.0, 5_000, 60, 24 * 3600, 24 * 3600),
+    ],
+)
+def test_the_authors_back_off_is_kept(
+    backoff: Any, try_number: int, wish: float | None, least: int, most: int
+) -> None:
+    """The policy has no say where the author waits longer; where its own wish is longer, that is the least."""
+    mine = ours(retry_delay=timedelta(minutes=1), retry_exponential_backoff=backoff)
+    assert timedelta(seconds=least) <= next_pause(mine, try_number, too_many(wish)) <= timedelta(seconds=most)
+
+
+@of_3_3
+@given(
+    delay=st.integers(0, 10_000),
+    backoff=st.sampled_from([True, False, 0, 1, 2, 0.5, 1.5, 10.0, -2]),
+    longest=st.none() | st.integers(1, 100_000),
+    try_number=st.integers(1, 400),
+    wish=st.none() | st.floats(0, 10_000),
+)
+def test_neither_stripe_nor_the_author_is_hurried(
+    delay: int, backoff: Any, longest: int | None, try_number: int, wish: float | None
+) -> None:
+    """Whatever the author chose, the pause is as long as Stripe wished, and as Airflow's own would be."""
+    options: dict[str, Any] = {"retry_exponential_backoff": backoff, "max_retry_delay": longest}
+    mine = ours(retry_delay=timedelta(seconds=delay), **options)
+    pause = next_pause(mine, try_number, too_many(wish))
+    assert pause >= timedelta(seconds=wish or 0) - timedelta(microseconds=1)
+    assert 2 * pause >= next_pause(mine, try_number, None)  # drawn between it and its double
 
 
 @of_3_3

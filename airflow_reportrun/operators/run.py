@@ -31,7 +31,7 @@ from airflow_reportrun.reporting.errors import (
     ReportRunFailedError,
 )
 from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
-from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
+from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import (
     given_options,
     is_template,
@@ -239,6 +239,10 @@ class StripeReportRunOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
+        return self._execute(context, Try.of(self, context))
+
+    def _execute(self, context: Context, this_try: Try) -> dict[str, Any]:
+        self._try = this_try
         with airflow_errors():
             require_rendered(self, {name: it for name, it in self._given.items() if name not in QUESTION})
             given = self.report_run_id
@@ -250,24 +254,32 @@ class StripeReportRunOperator(BaseOperator):
         if not self.wait_for_completion and not run.status.is_terminal:
             return result(run, self.hook, request_id=run.request_id)
         resume = {"destination": destination, "request_id": run.request_id, "adopted": bool(adopted)}
+        resume |= self._try.resume
         return self._conclude(context, self._wait(run, resume), resume)
 
     def execute_when_available(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has seen the data."""
         arrived = ReportTypeEvent.from_payload(event)
+        this_try = Try.of(self, context, arrived.resume)
+        this_try.require_time(arrived)
         _require_available(arrived, arrived.resume.get("refusal"))
-        return self.execute(context)
+        return self._execute(context, this_try)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has seen the end of the run."""
         arrived = ReportRunEvent.from_payload(event)
         self._waits_for = arrived.report_run_id
+        self._try = Try.of(self, context, arrived.resume)
         return self._conclude(context, arrived, arrived.resume)
 
     def on_kill(self) -> None:
         """Say what goes on without us: Stripe's API has no way to cancel a report run."""
         if self._waits_for:
-            log.info("Report run %s goes on at Stripe; a retry will attach to it.", self._waits_for)
+            log.info(
+                "Report run %s goes on at Stripe, which can't cancel it. A retry attaches to it, and a clear "
+                "asks for another.",
+                self._waits_for,
+            )
 
     @cached_property
     def hook(self) -> StripeReportingHook:
@@ -379,7 +391,7 @@ class StripeReportRunOperator(BaseOperator):
         from airflow_reportrun.waiting.pace import Watch
 
         now = time.time()
-        deadline = memory.first_try + (self.settle + self.data_timeout).total_seconds()
+        deadline = self._try.deadline(memory.first_try + (self.settle + self.data_timeout).total_seconds())
         poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
         if self.deferrable and now < deadline:
             log.info("Waiting in the triggerer for the data of %s.", report_type)
@@ -392,10 +404,11 @@ class StripeReportRunOperator(BaseOperator):
                 stripe_conn_id=self.stripe_conn_id,
                 stripe_account=self.stripe_account,
                 stripe_context=self.stripe_context,
-                resume={"refusal": refusal},
+                resume={"refusal": refusal, **self._try.resume},
             )
             self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
         event = wait(self.hook, DataReaches(report_type, until), Watch(now, deadline, poll_interval))
+        self._try.require_time(event)
         return _require_available(event, refusal)
 
     def _submit(self, context: Context) -> tuple[ReportRun, str | None]:
@@ -467,7 +480,7 @@ class StripeReportRunOperator(BaseOperator):
         if run.status.is_terminal:
             return ReportRunEvent.ended(run)
         # Counted from the submission, whichever try it was in.
-        deadline = run.created + self.timeout.total_seconds()
+        deadline = self._try.deadline(run.created + self.timeout.total_seconds())
         if not self.deferrable or time.time() >= deadline:
             return wait(self.hook, ReportRunEnds(run.id), Watch(run.created, deadline, self.poll_interval))
         event = look(self.hook, ReportRunEnds(run.id))
@@ -502,6 +515,7 @@ class StripeReportRunOperator(BaseOperator):
         """Return the task's result, or raise what the outcome means."""
         if event.outcome == "failed" and not resume.get("adopted"):
             raise AirflowException(f"{event.message} (a retry of this task creates another one)")
+        self._try.require_time(event)
         if event.outcome == "timeout":
             raise AirflowException(f"{event.message} A retry looks at it again; a longer timeout= waits for it.")
         if event.outcome != "succeeded":

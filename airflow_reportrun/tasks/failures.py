@@ -1,17 +1,21 @@
-"""Which failures of a task Airflow tries again: its errors for ours, and the retry policy of our tasks."""
+"""How a try of a task fails: Airflow's errors for ours, its execution_timeout, the retry policy of our tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from airflow_reportrun.reporting.errors import ReportingError
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
+
+    from airflow_reportrun.waiting.events import Event
 
 
 def set_retry_policy(task: BaseOperator) -> None:
@@ -29,3 +33,52 @@ def airflow_errors() -> Iterator[None]:
         yield
     except ReportingError as error:
         raise (AirflowException if error.is_transient else AirflowFailException)(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Try:
+    """A try of a task, over all of its deferrals.
+
+    While a task is deferred, nobody looks at its ``execution_timeout``, and afterwards it counts anew. So it is
+    part of each deadline.
+
+    :param began: epoch seconds; the first process of a try tells the next ones by ``resume``.
+    :param seconds: those that it may take, None for any number.
+    """
+
+    began: float
+    seconds: float | None
+
+    @classmethod
+    def of(cls, task: BaseOperator, context: Context, resume: Mapping[str, Any] | None = None) -> Try:
+        """Return the try that a task is in.
+
+        :param resume: what came back with a trigger's event.
+        """
+        began = (resume or {}).get("try_began")
+        if began is None:
+            start = context["ti"].start_date
+            began = start.timestamp() if start else time.time()
+        limit = task.execution_timeout
+        return cls(began, limit.total_seconds() if limit else None)
+
+    @property
+    def resume(self) -> dict[str, Any]:
+        """What a trigger has to bring back, JSON."""
+        return {} if self.seconds is None else {"try_began": self.began}
+
+    def deadline(self, wanted: float) -> float:
+        """Return until when to wait, in epoch seconds."""
+        from airflow_reportrun.reporting.models import LATEST
+
+        return min(wanted, LATEST - 1.0, *(() if self.seconds is None else (self.began + self.seconds,)))
+
+    def require_time(self, event: Event) -> None:
+        """Raise what Airflow raises in a worker, where the try had no time to wait any longer.
+
+        :raises AirflowTaskTimeout: which is tried again.
+        """
+        if event.outcome == "timeout" and self.seconds is not None and time.time() >= self.began + self.seconds:
+            raise AirflowTaskTimeout(
+                f"{event.message} The try has taken its execution_timeout, {self.seconds:.0f} s."
+            )

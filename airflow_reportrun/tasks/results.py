@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,14 @@ def record_landing(task: BaseOperator, context: Context, landed: Landed) -> None
     """Tell the consumers of the task's outlets what landed: it goes with the event of each asset."""
     from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
+    assets: Any = Asset
+    with suppress(ImportError):  # Airflow 2 has no Asset.ref(…)
+        from airflow.sdk.definitions.asset import AssetRef
+
+        assets = (Asset, AssetRef)
     essentials = landed.essentials()
     for outlet in task.outlets:
-        if isinstance(outlet, Asset):
+        if isinstance(outlet, assets):
             context["outlet_events"][outlet].extra.update(essentials)
         elif isinstance(outlet, AssetAlias):
             context["outlet_events"][outlet].add(Asset(landed.uri), extra=essentials)

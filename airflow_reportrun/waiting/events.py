@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from airflow_reportrun.reporting.models import ReportRun, ReportType
 
 
-RESUME: Mapping[str, type] = {"destination": str, "request_id": str, "adopted": bool, "refusal": str}
+RESUME: Mapping[str, Any] = {
+    "destination": str,
+    "request_id": str,
+    "adopted": bool,
+    "refusal": str,
+    "try_began": (int, float),
+}
 """What tasks of this package give their triggers to have it back; all of it may be missing."""
 
 
