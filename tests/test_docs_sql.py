@@ -74,9 +74,7 @@ def test_our_columns_are_explained(sqlite: Warehouse) -> None:
 def test_each_database_is_connected_from_nothing() -> None:
     """What the page says to install is what the error of its type would say, and Airflow reads the connection."""
     section = PAGE.partition("## Connections")[2].partition("\n## ")[0]
-    found = re.findall(
-        r"apache-airflow-providers-(\w+)\nexport AIRFLOW_CONN_WAREHOUSE='(.*?)'\n", section, re.DOTALL
-    )
-    types = {provider: Connection(**json.loads(text)).conn_type for provider, text in found}
+    found = re.findall(r"-providers-(\w+)\nexport AIRFLOW_CONN_WAREHOUSE='(.*?)'\n", section, re.DOTALL)
+    types = {provider: Connection(conn_id="warehouse", **json.loads(text)).conn_type for provider, text in found}
     assert types == {"sqlite": "sqlite", "postgres": "postgres", "mysql": "mysql"}
     assert all(f"pip install apache-airflow-providers-{name}" in what_to_install(it) for name, it in types.items())
