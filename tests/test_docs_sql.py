@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import closing
 from datetime import UTC, datetime
@@ -9,10 +10,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, Connection
 
 from airflow_reportrun.landing.sql.layout import LANDINGS, OURS
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
+from airflow_reportrun.operators.sql import what_to_install
 from tests.databases import Warehouse
 from tests.landings import day, land
 
@@ -67,3 +69,12 @@ def test_our_columns_are_explained(sqlite: Warehouse) -> None:
     land(sqlite.hook, ["net"], [["0.10"]])
     columns = [row[1] for row in sqlite.query(f"PRAGMA table_info({LANDINGS})")]
     assert all(f"`{name}`" in PAGE for name in (*OURS, *columns))
+
+
+def test_each_database_is_connected_from_nothing() -> None:
+    """What the page says to install is what the error of its type would say, and Airflow reads the connection."""
+    section = PAGE.partition("## Connections")[2].partition("\n## ")[0]
+    found = re.findall(r"-providers-(\w+)\nexport AIRFLOW_CONN_WAREHOUSE='(.*?)'\n", section, re.DOTALL)
+    types = {provider: Connection(conn_id="warehouse", **json.loads(text)).conn_type for provider, text in found}
+    assert types == {"sqlite": "sqlite", "postgres": "postgres", "mysql": "mysql"}
+    assert all(f"pip install apache-airflow-providers-{name}" in what_to_install(it) for name, it in types.items())

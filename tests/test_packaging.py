@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -18,12 +19,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from airflow_reportrun import __version__
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, StripeSandbox
 from demo.proof import Landings
-from tests.versions import AIRFLOW_2
+from tests.versions import AIRFLOW_2, needs_airflow_3
 
 ROOT = Path(__file__).parent.parent
 
@@ -205,6 +207,40 @@ def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbo
     (file, _), table = landings.files()[1714521600], landings.tables()[1714521600]
     assert landings.lake_totals(file) == landings.warehouse_totals()
     assert table.rows == len(rows_of_may_first)
+
+
+@needs_airflow_3("the commands of the page")
+def test_the_first_report_is_to_be_pasted(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> None:
+    """CSV, Parquet, table and backfill, line by line: what the page shows is what is run here."""
+    stripe_conn.configure(transition=AtOnce())
+    page = (ROOT / "docs" / "first-report.md").read_text()
+    page = page.replace("/tmp/", f"{tmp_path}/").replace("~/reportrun", str(tmp_path))  # noqa: S108
+    names = re.findall(r"[Ss]ave this as `(\w+\.py)`", page)
+    for name, program in zip(names, re.findall(r"```python\n(.*?)```", page, re.DOTALL), strict=True):
+        path = tmp_path / "airflow" / "dags" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(program)
+    *steps, backfill = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    commands = f'airflow() {{ {installed} -m airflow "$@"; }}\npython() {{ {installed} "$@"; }}\nset -e\n'
+    # The last ones are about a running Airflow, which has read the files.
+    script = "\n".join([commands, *steps, "airflow dags reserialize", backfill])
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    connection = {"AIRFLOW_CONN_STRIPE_DEFAULT": os.environ["AIRFLOW_CONN_STRIPE_DEFAULT"]}
+    command, environment = ["/bin/bash", "-c", script], {**mine, **connection}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    rows = read(tmp_path / "stripe" / "activity" / "2026-03-01.csv")
+    assert {row["created"][:10] for row in rows} == {"2026-03-01"}
+    table = pyarrow.parquet.read_table(tmp_path / "stripe" / "activity" / "2026-03-01.parquet")
+    landed = sqlite3.connect(tmp_path / "stripe" / "warehouse.db").execute("SELECT count(*) FROM stripe_activity")
+    assert table.num_rows == landed.fetchone()[0] == len(rows)
+    assert re.search(r"^charge usd \d+$", done.stdout, re.MULTILINE)
+    assert len(stripe_conn.report_runs) == 3
+    planned = sqlite3.connect(tmp_path / "airflow" / "airflow.db").execute(
+        "SELECT substr(logical_date, 1, 16) FROM backfill_dag_run ORDER BY 1"
+    )
+    assert planned.fetchall() == [(f"2026-03-0{day} 13:00",) for day in range(2, 9)]
 
 
 def read(path: Path) -> list[dict[str, Any]]:

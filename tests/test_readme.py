@@ -23,6 +23,7 @@ def test_the_first_program_is_the_example_that_the_tests_run() -> None:
     assert region
     assert program
     assert program[1] == region[1]
+    assert program[1] in (ROOT / "docs" / "first-report.md").read_text()
 
 
 def test_the_answers_are_programs() -> None:

@@ -25,7 +25,8 @@ _PROVIDERS = {
 """What Airflow's packages are called, by types of connections."""
 
 
-def _what_to_install(conn_type: str | None) -> str:
+def what_to_install(conn_type: str | None) -> str:
+    """Say why a connection has no hook, and what brings one."""
     if conn_type in _PROVIDERS:
         return (
             f"the provider of its type {conn_type} is not installed, or can't be imported: "
@@ -126,7 +127,7 @@ class StripeReportToSqlOperator(LandingOperator):
             # Airflow has no class for these: no type, one without a provider, and one (generic) without a hook.
             if not isinstance(error, ImportError) and not re.search("Unknown hook type|'rsplit'", str(error)):
                 raise
-            advice = _what_to_install(connection.conn_type)
+            advice = what_to_install(connection.conn_type)
             raise ConfigurationError(f"conn_id {self.conn_id!r}: {advice}") from None
         if not isinstance(hook, DbApiHook):
             raise ConfigurationError(
