@@ -69,10 +69,10 @@ class AskingOperator(BaseOperator):
 
         return StripeReportingHook(self.stripe_conn_id, stripe_account=self.stripe_account)
 
-    def asked_now(self, context: Context, report_type: str) -> Asked:
-        """Return what the options ask for, checked."""
+    def asked_now(self, context: Context, report_type: str, *, quiet: bool = False) -> Asked:
+        """Return what the options ask for, checked; quietly, where it is only compared."""
         require_rendered(self, self._given)
-        return self.asking(report_type, self._bounds(context, self._shape(report_type)))
+        return self.asking(report_type, self._bounds(context, self._shape(report_type), quiet=quiet))
 
     def asked_before(self, context: Context, report_type: str, parameters: Mapping[str, Any]) -> Asked:
         """Return what a report run was asked for with, whatever the options say now."""
@@ -91,7 +91,8 @@ class AskingOperator(BaseOperator):
     def differences(self, context: Context, before: Asked) -> str:
         """Return in words how a report run differs from what the options ask for now, empty where it doesn't."""
         given = preferences(self.report_type)
-        now = self.asked_now(context, before.report_type if before.report_type in given else given[0])
+        report_type = before.report_type if before.report_type in given else given[0]
+        now = self.asked_now(context, report_type, quiet=True)
         clipped = (
             self.on_missing_data == "clip"
             and before.shape is now.shape is ParameterShape.INTERVAL
@@ -135,12 +136,11 @@ class AskingOperator(BaseOperator):
 
     def require_free(self, asked: Asked) -> None:
         """Refuse a destination that is another report's, while none is created for it."""
-        from airflow_reportrun.landing.destination import LATER
         from airflow_reportrun.landing.manifest import Subject
         from airflow_reportrun.landing.report import require_free
         from airflow_reportrun.landing.stores import place_of
 
-        if asked.destination is None or LATER in asked.destination or self.on_missing_data == "clip":
+        if asked.destination is None:
             return
         settings = self.hook.settings
         subject = Subject.of(
@@ -154,13 +154,13 @@ class AskingOperator(BaseOperator):
     def _shape(self, report_type: str) -> ParameterShape:
         return self.parameter_shape or shape_of(report_type)
 
-    def _bounds(self, context: Context, shape: ParameterShape) -> dict[str, DateTime]:
+    def _bounds(self, context: Context, shape: ParameterShape, *, quiet: bool = False) -> dict[str, DateTime]:
         """Return what the report type takes of the interval, by Stripe's names, in the schedule's time zone."""
         from airflow_reportrun.question.intervals import instant, resolve, timezone
 
         given = {"interval_start": self.interval_start, "interval_end": self.interval_end}
         if shape is ParameterShape.INTERVAL:
-            found = resolve(context, **given, interval=self.interval)
+            found = resolve(context, **given, interval=self.interval, quiet=quiet)
             return {"interval_start": found.start, "interval_end": found.end}
         if shape is ParameterShape.PAYOUT and self.interval is not None:
             raise ConfigurationError("This report type takes payout; leave out interval.")
@@ -169,7 +169,7 @@ class AskingOperator(BaseOperator):
             name: instant(name, value).in_timezone(zone) for name, value in given.items() if value is not None
         }
         if shape is ParameterShape.INTERVAL_END and not bounds:
-            return {"interval_end": resolve(context, interval=self.interval).end}
+            return {"interval_end": resolve(context, interval=self.interval, quiet=quiet).end}
         return bounds
 
     def _destination(

@@ -37,15 +37,19 @@ class AwaitingOperator(AskingOperator):
     ) -> tuple[Asked, int | None]:
         """Return what to ask for, and how far the data reaches, once it reaches far enough.
 
-        A deferrable task comes back in ``execute_when_available`` instead.
+        A destination that is another report's is refused before anything is waited for or created. A deferrable
+        task comes back in ``execute_when_available`` instead.
 
         :param refused_at: how far the data reached when Stripe said that it was not there.
         :param refusal: Stripe's words.
         """
         from airflow_reportrun.question.readiness import covered, data_wanted
 
-        looks = self.wait_for_data or self.on_missing_data != "fail"
-        if not looks or "interval_end" not in asked.bounds:
+        looks = "interval_end" in asked.bounds and (self.wait_for_data or self.on_missing_data != "fail")
+        clips = looks and self.on_missing_data == "clip"
+        if not clips:
+            self.require_free(asked)
+        if not looks:
             return asked, None
         report_type = self.hook.retrieve_report_type(asked.report_type)
         try:
@@ -54,12 +58,16 @@ class AwaitingOperator(AskingOperator):
             if self.on_missing_data == "fail":
                 raise
             raise AirflowSkipException(str(error)) from error
+        if bounds != asked.bounds:
+            asked = self.asking(asked.report_type, bounds)
+        if clips:
+            self.require_free(asked)
         reaches, wanted = report_type.data_available_end, data_wanted(bounds, self.settle)
         if refused_at is not None:
             wanted = max(wanted, refused_at + 1)
         if self.wait_for_data and reaches < wanted:
             reaches = self._wait_for_data(asked.report_type, wanted, memory, refusal)
-        return asked if bounds == asked.bounds else self.asking(asked.report_type, bounds), reaches
+        return asked, reaches
 
     def _wait_for_data(self, report_type: str, until: int, memory: Memory, refusal: str | None) -> int:
         """Return how far the data reaches when it reaches far enough."""

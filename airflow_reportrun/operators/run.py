@@ -240,11 +240,11 @@ class StripeReportRunOperator(AwaitingOperator):
             if memory.submission is not None:
                 asked = self.asked_before(context, memory.submission.report_type, memory.submission.parameters)
                 self.warn_of_differences(context, asked)
+                self.require_free(asked)  # the report run may have failed, and be followed by another
             else:
                 asked = self.asked_now(context, preferred(self.hook, preferences(self.report_type)))
             self._check_livemode(asked.report_type)
             if memory.submission is None:
-                self.require_free(asked)
                 asked, seen = self.when_available(asked, memory, refused_at, refusal)
             identity = self._identity(context, asked, memory.began if fresh else None)
             try:
