@@ -92,6 +92,51 @@ def test_a_retry_whose_templates_render_differently_attaches_and_says_so(
 
 @needs_store
 @pytest.mark.parametrize(
+    "now",
+    [
+        {},
+        {"interval_start": "2024-04-01T00:00:00Z", "interval_end": "2024-04-02T00:00:00Z"},
+        {"interval": "month"},
+    ],
+)
+@pytest.mark.parametrize("report_type", ["balance.summary.1", "ending_balance_reconciliation.summary.1"])
+def test_a_retry_that_attaches_logs_no_interval_that_it_does_not_use(
+    stripe_conn: StripeSandbox, now: dict[str, Any], report_type: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one that counts is that of the report run; who reads the log would take the other for it."""
+    if report_type.startswith("ending"):
+        now = {name: value for name, value in now.items() if name != "interval_start"}
+    runner = TaskRunner()
+    complete(run_operator(report_type=report_type), runner)
+    assert "Interval [" in caplog.text or report_type.startswith("ending")
+    caplog.clear()
+    tried = complete(run_operator(report_type=report_type, **now), runner, try_number=2)
+    assert tried.state == "success", tried.error
+    assert "Attached to report run" in caplog.text
+    assert "Interval [" not in caplog.text
+    assert not now or "interval_end is 1714608000 and not" in caplog.text
+
+
+@needs_store
+def test_a_destination_that_was_taken_meanwhile_is_refused_before_another_run_is_created(
+    stripe_conn: StripeSandbox, tmp_path: Any
+) -> None:
+    """The first one failed, so the retry would create one."""
+    destination = str(tmp_path / "x.csv")
+    runner = TaskRunner()
+    stripe_conn.inject(RunFails("No."))
+    assert complete(run_operator(destination=destination), runner).state == "up_for_retry"
+    other = run_operator(destination=destination, currency="eur")
+    assert complete(other, TaskRunner(run_id="somebody_else")).state == "success"
+    created = len(stripe_conn.report_runs)
+    tried = complete(run_operator(destination=destination), runner, try_number=2)
+    assert tried.state == "failed"
+    assert "another report is landed there" in str(tried.error)
+    assert len(stripe_conn.report_runs) == created
+
+
+@needs_store
+@pytest.mark.parametrize(
     "broken",
     [
         {"currency": "nope"},

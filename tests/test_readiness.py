@@ -23,6 +23,7 @@ from airflow_reportrun.reporting.models import ReportType
 from airflow_reportrun.sandbox import DataLate, StripeSandbox, errors
 from airflow_reportrun.sandbox.errors import ApiError
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
+from tests.until import until
 from tests.versions import needs_airflow_3
 
 FROM, UNTIL = int(START.timestamp()), int(END.timestamp())
@@ -106,7 +107,13 @@ def test_a_refusal_is_not_yet_and_asked_again_only_when_the_data_has_moved_on(
     """Stripe's two answers may disagree; a loop of creates would spend an attempt on each."""
     stripe_conn.configure(data_available_end=UNTIL)
     stripe_conn.inject(DataLate())
-    arrive(stripe_conn, UNTIL + 43_200, after=0.4)
+
+    def arrive_after_the_refusal() -> None:
+        until(lambda: asked(stripe_conn))
+        time.sleep(0.4)
+        stripe_conn.configure(data_available_end=UNTIL + 43_200)
+
+    threading.Thread(target=arrive_after_the_refusal, daemon=True).start()
     tried = complete(run_operator(deferrable=deferrable), begun_now())
     assert tried.state == "success", tried.error
     first, *others = stripe_conn.requests_to("create")
@@ -272,6 +279,34 @@ def test_an_interval_that_begins_before_the_data(
     if choice == "clip":
         assert tried.returned["interval_start"] == FROM + 3600
         assert (tmp_path / "01.csv").exists()
+
+
+@pytest.mark.parametrize("begins", [FROM - DAY, FROM + 3600], ids=["covered", "clipped"])
+@pytest.mark.parametrize("ends", [UNTIL - 1, UNTIL], ids=["waiting", "there"])
+def test_a_taken_destination_is_found_before_anything_is_waited_for_or_created(
+    stripe_conn: StripeSandbox, tmp_path: Path, deferrable: bool, begins: int, ends: int
+) -> None:
+    """Also where the interval may be clipped, so that only the look at the data says what is landed."""
+    destination = str(tmp_path / "x.csv")
+    assert complete(run_operator(destination=destination, currency="eur"), begun_now()).state == "success"
+    stripe_conn.configure(data_available_start=begins, data_available_end=ends)
+    created = len(asked(stripe_conn))
+    task = run_operator(destination=destination, on_missing_data="clip", deferrable=deferrable)
+    tried = begun_now().run(task)
+    assert tried.state == "failed"
+    assert "another report is landed there" in str(tried.error)
+    assert len(asked(stripe_conn)) == created
+
+
+def test_what_clips_lands_again_where_it_landed(stripe_conn: StripeSandbox, tmp_path: Path) -> None:
+    """It is compared by what is left of the interval."""
+    stripe_conn.configure(data_available_start=FROM + 3600)
+    task = run_operator(destination=str(tmp_path / "x.csv"), on_missing_data="clip")
+    runner = begun_now()
+    assert complete(task, runner).state == "success"
+    cleared = complete(task, runner, try_number=2, max_tries=9)
+    assert cleared.state == "success", cleared.error
+    assert len(stripe_conn.report_runs) == 2
 
 
 def test_a_clipped_interval_is_the_same_in_a_retry(

@@ -292,8 +292,8 @@ class StripeReportRunOperator(BaseOperator):
 
     # The steps, in their order: a question, its data, the report run, the wait, the landing.
 
-    def _ask(self, context: Context, report_type: str) -> Question:
-        """Return what the options ask for, checked."""
+    def _ask(self, context: Context, report_type: str, *, quiet: bool = False) -> Question:
+        """Return what the options ask for, checked; quietly, where it is only compared."""
         require_rendered(self, self._given)
         shape = self.parameter_shape or shape_of(report_type)
         bounds = bounds_of(
@@ -302,6 +302,7 @@ class StripeReportRunOperator(BaseOperator):
             interval_start=self.interval_start,
             interval_end=self.interval_end,
             interval=self.interval,
+            quiet=quiet,
         )
         return self._about(report_type, shape, bounds)
 
@@ -331,7 +332,8 @@ class StripeReportRunOperator(BaseOperator):
     def _differences(self, context: Context, before: Question) -> str:
         """Return in words how a report run differs from what the options ask for now, empty where it doesn't."""
         given = preferences(self.report_type)
-        now = self._ask(context, before.report_type if before.report_type in given else given[0])
+        report_type = before.report_type if before.report_type in given else given[0]
+        now = self._ask(context, report_type, quiet=True)
         clipped = (
             self.on_missing_data == "clip"
             and before.shape is now.shape is ParameterShape.INTERVAL
@@ -358,15 +360,19 @@ class StripeReportRunOperator(BaseOperator):
     ) -> tuple[Question, int | None]:
         """Return what to ask for, and how far the data reaches, once it reaches far enough.
 
-        A deferrable task comes back in ``execute_when_available`` instead.
+        A destination that is another report's is refused before anything is waited for or created. A deferrable
+        task comes back in ``execute_when_available`` instead.
 
         :param refused_at: how far the data reached when Stripe said that it was not there.
         :param refusal: Stripe's words.
         """
         from airflow_reportrun.question.readiness import covered, data_wanted
 
-        looks = self.wait_for_data or self.on_missing_data != "fail"
-        if not looks or "interval_end" not in question.bounds:
+        looks = "interval_end" in question.bounds and (self.wait_for_data or self.on_missing_data != "fail")
+        clips = looks and self.on_missing_data == "clip"
+        if not clips:
+            question.require_free(self.hook.settings)
+        if not looks:
             return question, None
         report_type = self.hook.retrieve_report_type(question.report_type)
         try:
@@ -375,13 +381,15 @@ class StripeReportRunOperator(BaseOperator):
             if self.on_missing_data == "fail":
                 raise
             raise AirflowSkipException(str(error)) from error
+        if bounds != question.bounds:
+            question = self._about(question.report_type, question.shape, bounds)
+        if clips:
+            question.require_free(self.hook.settings)
         reaches, wanted = report_type.data_available_end, data_wanted(bounds, self.settle)
         if refused_at is not None:
             wanted = max(wanted, refused_at + 1)
         if self.wait_for_data and reaches < wanted:
             reaches = self._wait_for_data(question.report_type, wanted, memory, refusal)
-        if bounds != question.bounds:
-            question = self._about(question.report_type, question.shape, bounds)
         return question, reaches
 
     def _wait_for_data(self, report_type: str, until: int, memory: Memory, refusal: str | None) -> int:
@@ -426,12 +434,12 @@ class StripeReportRunOperator(BaseOperator):
             if memory.submission is not None:
                 question = self._asked_before(context, memory.submission.report_type, memory.submission.parameters)
                 self._warn_of_differences(context, question)
+                # Its report run may have failed, and be followed by another.
+                question.require_free(self.hook.settings)
             else:
                 question = self._ask(context, preferred(self.hook, preferences(self.report_type)))
             require_livemode(self.hook, question.report_type, self.expect_livemode)
             if memory.submission is None:
-                if self.on_missing_data != "clip":
-                    question.require_free(self.hook.settings)
                 question, seen = self._when_available(question, memory, refused_at, refusal)
             identity = Identity.of(context, self.hook.settings, question, memory.began if fresh else None)
             try:

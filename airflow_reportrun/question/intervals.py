@@ -42,6 +42,7 @@ def resolve(
     interval_start: object = None,
     interval_end: object = None,
     interval: IntervalUnit | None = None,
+    quiet: bool = False,
 ) -> Interval:
     """Return the interval that a task reports on, and log which rule gave it.
 
@@ -54,6 +55,7 @@ def resolve(
     :param interval_end: exclusive; as ``interval_start``.
     :param interval: report on the last complete unit in the timetable's zone instead of the schedule's period;
         for a partition, on the unit that holds its date. Weeks start on Monday.
+    :param quiet: for an interval that is only compared: leave out the line in the log.
     :raises IntervalError: when no rule applies, or what was given or what the DAG run says can't be meant.
     """
     if interval is not None and interval not in INTERVAL_UNITS:
@@ -67,7 +69,8 @@ def resolve(
             found = _of_partition(run, schedule, interval)
         else:
             found = _of_run(run, schedule, interval)
-    log.info("Interval %s", found)
+    if not quiet:
+        log.info("Interval %s", found)
     return found
 
 

@@ -101,12 +101,11 @@ class Question:
 
         :raises LandingConflictError: see above.
         """
-        from airflow_reportrun.landing.destination import LATER
         from airflow_reportrun.landing.manifest import Subject
         from airflow_reportrun.landing.report import require_free
         from airflow_reportrun.landing.stores import place_of
 
-        if self.destination is None or LATER in self.destination:
+        if self.destination is None:
             return
         subject = Subject.of(
             self.report_type,
@@ -124,21 +123,22 @@ def bounds_of(
     interval_start: object,
     interval_end: object,
     interval: IntervalUnit | None,
+    quiet: bool = False,
 ) -> dict[str, DateTime]:
     """Return what a report type takes of the interval, by Stripe's names, in the schedule's time zone.
 
-    :param interval_start: see :func:`~airflow_reportrun.question.intervals.resolve`, as the other two.
+    :param interval_start: see :func:`~airflow_reportrun.question.intervals.resolve`, as the others.
     """
     from airflow_reportrun.question.intervals import instant, resolve, timezone
 
     given = {"interval_start": interval_start, "interval_end": interval_end}
     if shape is ParameterShape.INTERVAL:
-        found = resolve(context, **given, interval=interval)
+        found = resolve(context, **given, interval=interval, quiet=quiet)
         return {"interval_start": found.start, "interval_end": found.end}
     if shape is ParameterShape.PAYOUT and interval is not None:
         raise ConfigurationError(f"This report type takes payout; leave out interval. {OTHER_SHAPE}")
     zone = timezone(context)
     bounds = {name: instant(name, value).in_timezone(zone) for name, value in given.items() if value is not None}
     if shape is ParameterShape.INTERVAL_END and not bounds:
-        return {"interval_end": resolve(context, interval=interval).end}
+        return {"interval_end": resolve(context, interval=interval, quiet=quiet).end}
     return bounds
