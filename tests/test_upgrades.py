@@ -148,7 +148,7 @@ def test_an_event_of_0_1_0_ends_a_sensor(stripe_conn: StripeSandbox) -> None:
     """With the run that it brings, and whose it is."""
     payload = event("frr_1", resume={})
     task = in_dag(StripeReportRunSensor, report_run_id="frr_1", deferrable=True)
-    whose = {"stripe_conn_id": "stripe_default", "stripe_account": None}
+    whose = {"stripe_conn_id": "stripe_default", "stripe_account": None, "request_id": None}
     assert resumed(task, payload).returned == {**payload["report_run"], **whose}
 
 

@@ -61,11 +61,15 @@ class GivenRun:
     :param report_run_id: ``frr_…``.
     :param stripe_conn_id: the connection that it was created through, None where that is not said.
     :param stripe_account: the account that it was created for, None for that of the connection.
+    :param request_id: the request that created it, None where that is not said.
+    :param livemode: of that request; False where that is not said.
     """
 
     report_run_id: str
     stripe_conn_id: str | None = None
     stripe_account: str | None = None
+    request_id: str | None = None
+    livemode: bool = False
 
     @classmethod
     def of(cls, given: object) -> GivenRun:
@@ -82,7 +86,9 @@ class GivenRun:
             )
         if not isinstance(conn_id, str | None) or not isinstance(account, str | None):
             raise ConfigurationError(f"stripe_conn_id and stripe_account that come with {run_id:.100} are texts.")
-        return cls(run_id, conn_id, account)
+        request_id = it.get("request_id")
+        link = {"request_id": request_id if isinstance(request_id, str) else None}
+        return cls(run_id, conn_id, account, **link, livemode=it.get("livemode") is True)
 
     def hook(self, stripe_conn_id: str | None, stripe_account: str | None) -> StripeReportingHook:
         """Return the hook that sees the run.
