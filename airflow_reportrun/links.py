@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
+    from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
+
+    from airflow_reportrun.tasks.results import GivenRun
 
 REQUEST_XCOM_KEY = "stripe_request"
 
@@ -15,6 +17,13 @@ REQUEST_XCOM_KEY = "stripe_request"
 def request_xcom(request_id: str | None, *, livemode: bool) -> dict[str, Any]:
     """Return what the link needs, to be pushed when a report run is submitted."""
     return {"request_id": request_id, "livemode": livemode}
+
+
+def push_request(context: Context, given: GivenRun) -> None:
+    """Let the link of a task lead to the request that created the report run it was given, where that is known."""
+    if given.request_id:
+        request = request_xcom(given.request_id, livemode=given.livemode)
+        context["ti"].xcom_push(key=REQUEST_XCOM_KEY, value=request)
 
 
 class StripeRequestLink(BaseOperatorLink):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_reportrun.links import StripeRequestLink, push_request
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from airflow_reportrun.question.intervals import IntervalUnit
     from airflow_reportrun.triggers import StripeTrigger
     from airflow_reportrun.waiting.loop import Goal
+
+log = logging.getLogger(__name__)
 
 SHORTEST_POKE_INTERVAL = 1.0
 """Seconds, when deferred: a triggerer serves many tasks, and Stripe counts requests."""
@@ -94,10 +98,11 @@ class StripeSensor(BaseSensorOperator):
         with airflow_errors():
             if self._goal is None:
                 self._goal = self.goal(context)
+                log.info("Waiting for %s.", self._goal)
             looked = look(self.hook, self._goal)
         if isinstance(looked, StillWaiting):
             if looked.words:
-                self.log.warning("%s", looked.words)
+                log.warning("%s", looked.words)
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._conclude(looked))
 
@@ -145,6 +150,7 @@ class StripeSensor(BaseSensorOperator):
             raise
 
     def _conclude(self, event: Event) -> dict[str, Any]:
+        log.info("%s", event)
         if event.outcome == "timeout":
             raise AirflowSensorTimeout(event.message)
         if (found := self.found(event)) is None:
@@ -160,7 +166,8 @@ class StripeReportRunSensor(StripeSensor):
     """Wait until a report run has ended: green when it succeeded, never when it failed.
 
     A failed run stays failed, so the sensor fails without retries and with Stripe's words. Returns the run as
-    :func:`airflow_reportrun.waiting.events.describe` shows it. Options as in :class:`StripeSensor`.
+    :func:`airflow_reportrun.waiting.events.describe` shows it, ``stripe_conn_id``, ``stripe_account`` and, where
+    what it was given has it, ``request_id``. Options as in :class:`StripeSensor`.
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
     :param stripe_conn_id: by default the connection that the run was created through, where what the task was
@@ -168,6 +175,7 @@ class StripeReportRunSensor(StripeSensor):
     """
 
     template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account", "stripe_context")
+    operator_extra_links = (StripeRequestLink(),)
     event_class = ReportRunEvent
 
     def __init__(
@@ -178,16 +186,25 @@ class StripeReportRunSensor(StripeSensor):
         self._given = given_options(self)
 
     @cached_property
+    def given_run(self) -> GivenRun:
+        """The report run that the task was given.
+
+        :raises ConfigurationError: when it was given none.
+        """
+        return GivenRun.of(self.report_run_id)
+
+    @cached_property
     def hook(self) -> StripeReportingHook:
         """The hook that sees the run that this task was given."""
-        return GivenRun.of(self.report_run_id).hook(self.stripe_conn_id, self.stripe_account, self.stripe_context)
+        return self.given_run.hook(self.stripe_conn_id, self.stripe_account, self.stripe_context)
 
     def goal(self, context: Context) -> Goal[Any, Any]:
         """Return the end of the run."""
         from airflow_reportrun.waiting.loop import ReportRunEnds
 
         require_rendered(self, self._given)
-        return ReportRunEnds(GivenRun.of(self.report_run_id).report_run_id)
+        push_request(context, self.given_run)
+        return ReportRunEnds(self.given_run.report_run_id)
 
     def trigger(self, goal: Any, **kwargs: Any) -> StripeTrigger:
         """Return the trigger that waits for it."""
@@ -197,7 +214,9 @@ class StripeReportRunSensor(StripeSensor):
 
     def found(self, event: ReportRunEvent) -> Mapping[str, Any] | None:
         """Return the run and whose it is, if it succeeded."""
-        return {**(event.report_run or {}), **whose(self.hook)} if event.outcome == "succeeded" else None
+        if event.report_run is None or event.outcome != "succeeded":
+            return None
+        return {**event.report_run, **whose(self.hook), "request_id": self.given_run.request_id}
 
 
 class StripeReportTypeSensor(StripeSensor):

@@ -229,6 +229,27 @@ def test_an_asset_event_tells_what_landed(sandbox: StripeSandbox, tmp_path: Path
     assert sandbox.api_key not in str(extra)
 
 
+@pytest.mark.parametrize("task_class", TAKES)
+@pytest.mark.parametrize("given", ["dict", "id"])
+def test_the_link_leads_to_the_request_where_it_is_known(
+    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task_class: type, given: str
+) -> None:
+    """The dict of the run operator says which created the run; of a bare id nobody knows it."""
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/x.db"}))
+    run = submitted()
+    options: dict[str, Any] = {"conn_id": "warehouse", "table": "books"}
+    if task_class is StripeReportDownloadOperator:
+        options = {"destination": f"{tmp_path}/x.csv"}
+    tried = TaskRunner().run(
+        in_dag(task_class, report_run_id=run if given == "dict" else run["report_run_id"], **options)
+    )
+    (created,) = sandbox.requests_to("create")
+    known = given == "dict"
+    assert tried.returned["request_id"] == (created.request_id if known else None)
+    link = tried.xcoms.get("_link_StripeRequestLink") or ""
+    assert link == (f"https://dashboard.stripe.com/test/logs/{created.request_id}" if known else "")
+
+
 @needs_airflow_3("Asset.ref")
 @pytest.mark.parametrize("task_class", [*TAKES, StripeReportRunOperator])
 def test_an_asset_that_is_referred_to_is_told_as_well(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from airflow_reportrun import triggers
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.sandbox import AfterReads, StripeSandbox
+from airflow_reportrun.sandbox import AfterReads, RunFails, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import needs_airflow_3
@@ -52,6 +55,7 @@ def test_returns_the_run_that_it_waited_for(stripe_conn: StripeSandbox) -> None:
         "stripe_conn_id": "stripe_default",
         "stripe_account": None,
         "stripe_context": None,
+        "request_id": None,
     }
 
 
@@ -184,3 +188,53 @@ def test_settling_backwards_is_found_when_the_dag_is_parsed() -> None:
     """It is no template, so it need not wait for a run."""
     with pytest.raises(ValueError, match="settle is not negative"):
         in_dag(StripeReportTypeSensor, report_type="balance.summary.1", settle=-1)
+
+
+@pytest.mark.parametrize("ends", ["succeeded", "failed"])
+def test_the_log_names_the_run_and_its_outcome(
+    stripe_conn: StripeSandbox,
+    mode: dict[str, Any],
+    ends: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In each mode, from the first look on."""
+    monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
+    if ends == "failed":
+        stripe_conn.inject(RunFails())
+    run_id = create(stripe_conn)
+    with caplog.at_level(logging.INFO):
+        to_its_end(in_dag(StripeReportRunSensor, report_run_id=run_id, poke_interval=0.01, **mode))
+    assert f"Waiting for the end of report run {run_id}." in caplog.text
+    assert f"Report run {run_id}: {ends}." in caplog.text
+
+
+def test_the_log_names_the_data_that_is_waited_for(
+    stripe_conn: StripeSandbox, mode: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And that it is there."""
+    with caplog.at_level(logging.INFO):
+        TaskRunner().run(in_dag(StripeReportTypeSensor, report_type="balance.summary.1", **mode))
+    assert "Waiting for Stripe's data for balance.summary.1 to reach 2024-05-02 00:00:00 UTC." in caplog.text
+    assert "Data of balance.summary.1: available." in caplog.text
+
+
+def test_its_link_leads_to_the_request_of_the_run(
+    stripe_conn: StripeSandbox, mode: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was given what the run operator returned, and the tasks after it have it from the sensor."""
+    monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
+    stripe_conn.configure(transition=AfterReads(2))
+    submit = in_dag(StripeReportRunOperator, report_type="balance.summary.1", wait_for_completion=False)
+    run = TaskRunner().run(submit).returned
+    tried = to_its_end(in_dag(StripeReportRunSensor, report_run_id=run, poke_interval=0.01, **mode))
+    assert tried.returned["request_id"] == run["request_id"]
+    assert tried.xcoms["_link_StripeRequestLink"] == f"https://dashboard.stripe.com/test/logs/{run['request_id']}"
+
+
+def to_its_end(task: Any) -> Try:
+    runner = TaskRunner()
+    tried = runner.run(task)
+    while tried.state in ("up_for_reschedule", "deferred"):
+        tried = runner.resume(task, tried) if tried.state == "deferred" else runner.run(task)
+    return tried

@@ -24,7 +24,7 @@ class StripeReportDownloadOperator(LandingOperator):
 
     The file is streamed and checked on its way, and appears in its place at once and complete; then a manifest
     beside it says what it is (``docs/landing.md``). What is there already is not transferred again. Creates no
-    report run. Returns what :class:`StripeReportRunOperator` returns, ``request_id`` aside.
+    report run. Returns what :class:`StripeReportRunOperator` returns.
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
     :param destination: absolute path on the worker, or a URL such as ``s3://conn_id@bucket/key``, whose

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_reportrun.links import StripeRequestLink, push_request
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import is_template, require_rendered
 from airflow_reportrun.tasks.results import GivenRun, record_landing, result
@@ -43,6 +44,7 @@ class LandingOperator(BaseOperator):
     :param stripe_context: the same as a path of accounts, for keys of an organization.
     """
 
+    operator_extra_links = (StripeRequestLink(),)
     _given: Given
 
     def __init__(
@@ -69,9 +71,10 @@ class LandingOperator(BaseOperator):
         """Land the file, and tell the task's outlets; see the class."""
         with airflow_errors():
             require_rendered(self, self._given)
+            push_request(context, self.given_run)
             run, landed = self.land(context)
         record_landing(self, context, landed)
-        return result(run, self.hook, landed=landed)
+        return result(run, self.hook, request_id=self.given_run.request_id, landed=landed)
 
     @cached_property
     def given_run(self) -> GivenRun:

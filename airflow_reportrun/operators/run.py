@@ -99,7 +99,8 @@ class StripeReportRunOperator(BaseOperator):
 
     Pushes ``report_run_id`` to XCom before it waits, and returns a small dict: ``report_run_id``,
     ``report_type``, ``status``, ``livemode``, ``interval_start`` and ``interval_end`` (epoch seconds, UTC),
-    ``file_id``, ``size`` (bytes), ``request_id``, ``path``, ``sha256`` and ``rows``; what is not there is None.
+    ``file_id``, ``size`` (bytes), ``stripe_conn_id``, ``stripe_account``, ``request_id``, ``path``, ``sha256`` and
+    ``rows``; what is not there is None.
 
     :param report_type: such as ``balance.summary.1``; or several in order of preference, of which the first that
         the account has is taken, and kept for the retries (Airflow ≥ 3.3). (templated)
@@ -521,6 +522,7 @@ class StripeReportRunOperator(BaseOperator):
 
     def _conclude(self, context: Context, event: ReportRunEvent, resume: Mapping[str, Any]) -> dict[str, Any]:
         """Return the task's result, or raise what the outcome means."""
+        log.info("%s", event)
         if event.outcome == "failed" and not resume.get("adopted"):
             raise AirflowException(f"{event.message} (a retry of this task creates another one)")
         self._try.require_time(event)

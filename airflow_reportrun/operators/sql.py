@@ -44,7 +44,7 @@ class StripeReportToSqlOperator(LandingOperator):
     One transaction replaces exactly the rows of the interval and records a manifest of it, so that a retry, a
     clear and a backfill over what is landed neither duplicate nor lose a row. The table is created, and gets the
     columns that it lacks; ``docs/sql.md`` describes it. What is there already is not transferred again. Creates no
-    report run. Returns what :class:`StripeReportRunOperator` returns, ``request_id`` aside; ``path`` is the table.
+    report run. Returns what :class:`StripeReportRunOperator` returns; ``path`` is the table.
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
     :param table: ``table`` or ``schema.table``; the schema has to exist. (templated)

@@ -56,11 +56,10 @@ class Interval:
             )
 
     def __str__(self) -> str:
-        utc = self.start.in_timezone("UTC"), self.end.in_timezone("UTC")
         first, last = self.start.int_timestamp, self.end.int_timestamp
         return (
-            f"[{self.start}, {self.end}) {self.start.timezone_name}, in UTC [{utc[0]}, {utc[1]}), epoch seconds"
-            f" [{first}, {last}), {timedelta(seconds=last - first)} long: {self.rule}"
+            f"[{self.start}, {self.end}) {self.start.timezone_name}, {timedelta(seconds=last - first)} long, epoch"
+            f" seconds [{first}, {last}): {self.rule}"
         )
 
     @classmethod

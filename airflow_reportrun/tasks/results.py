@@ -70,12 +70,16 @@ class GivenRun:
     :param stripe_conn_id: the connection that it was created through, None where that is not said.
     :param stripe_account: the account that it was created for, None for that of the connection.
     :param stripe_context: the same as a path of accounts, where it was created with one.
+    :param request_id: the request that created it, None where that is not said.
+    :param livemode: of that request; False where that is not said.
     """
 
     report_run_id: str
     stripe_conn_id: str | None = None
     stripe_account: str | None = None
     stripe_context: str | None = None
+    request_id: str | None = None
+    livemode: bool = False
 
     @classmethod
     def of(cls, given: object) -> GivenRun:
@@ -94,7 +98,9 @@ class GivenRun:
             raise ConfigurationError(
                 f"stripe_conn_id, stripe_account and stripe_context that come with {run_id:.100} are texts."
             )
-        return cls(run_id, *whose)
+        request_id = it.get("request_id")
+        link = {"request_id": request_id if isinstance(request_id, str) else None}
+        return cls(run_id, *whose, **link, livemode=it.get("livemode") is True)
 
     def hook(
         self, stripe_conn_id: str | None, stripe_account: str | None, stripe_context: str | None

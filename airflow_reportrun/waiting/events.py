@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -24,7 +25,7 @@ RESUME: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class Event(ABC):
     """How a wait ended.
 
     :param outcome: one of ``outcomes``.
@@ -37,6 +38,10 @@ class Event:
     outcome: str
     message: str | None = None
     resume: Mapping[str, Any] = field(default_factory=dict)
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Return the outcome in a line, for a log."""
 
     def as_payload(self) -> dict[str, Any]:
         """Return the event as JSON, as Airflow stores it."""
@@ -102,6 +107,9 @@ class ReportRunEvent(Event):
             ),
         )
 
+    def __str__(self) -> str:
+        return f"Report run {self.report_run_id}: {self.outcome}."
+
     @classmethod
     def ended(cls, run: ReportRun) -> ReportRunEvent:
         """Return the event of a run that has succeeded or failed."""
@@ -155,6 +163,9 @@ class ReportTypeEvent(Event):
                 else self.availability is None and self.outcome != "available"
             ),
         )
+
+    def __str__(self) -> str:
+        return f"Data of {self.report_type}: {self.outcome}."
 
     @classmethod
     def available(cls, report_type: ReportType) -> ReportTypeEvent:

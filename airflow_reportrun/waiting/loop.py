@@ -50,6 +50,10 @@ class Goal(ABC, Generic[T, E]):
     """Something at Stripe that is waited for."""
 
     @abstractmethod
+    def __str__(self) -> str:
+        """Return what is waited for, for a log."""
+
+    @abstractmethod
     def request(self) -> Request[T]:
         """Return the question."""
 
@@ -80,6 +84,9 @@ class ReportRunEnds(Goal["ReportRun", ReportRunEvent]):
     """
 
     report_run_id: str
+
+    def __str__(self) -> str:
+        return f"the end of report run {self.report_run_id}"
 
     def request(self) -> Request[ReportRun]:
         """Ask for the run."""
@@ -114,6 +121,9 @@ class DataReaches(Goal["ReportType", ReportTypeEvent]):
 
     report_type: str
     until: int
+
+    def __str__(self) -> str:
+        return f"Stripe's data for {self.report_type} to reach {_utc(self.until)}"
 
     def request(self) -> Request[ReportType]:
         """Ask for the report type."""
