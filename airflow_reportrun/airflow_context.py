@@ -160,7 +160,7 @@ def inferred_interval(timetable: Any, moment: pendulum.DateTime) -> Span | None:
     """Return the data interval of a run that is triggered for a moment, None where the timetable infers none."""
     try:
         found = as_scheduled(timetable).infer_manual_data_interval(run_after=moment)
-    except (NotImplementedError, AttributeError, ValueError):
+    except (NotImplementedError, AttributeError, LookupError, ValueError):
         return None
     return None if found is None else (utc(found.start), utc(found.end))
 

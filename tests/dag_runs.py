@@ -153,18 +153,29 @@ def stored(schedule: Any, *, zone: str = "UTC") -> Any:
     return DagSerialization.from_dict(DagSerialization.to_dict(dag_of(schedule, zone)))
 
 
-def backfilled(schedule: Any, *, zone: str = "UTC", earliest: Any, latest: Any) -> list[dict[str, Any]]:
+def backfilled(
+    schedule: Any, *, zone: str = "UTC", earliest: Any, latest: Any, ends: int | None = None
+) -> list[dict[str, Any]]:
     """Return the contexts of the runs that ``airflow backfill create`` makes between two dates.
 
     They are those of its dry run, whose function this is. Dates are texts as on the command line, or instants.
+
+    :param ends: at most so many from the beginning, and as many from the end.
     """
+    infos = backfill_infos(schedule, zone=zone, earliest=earliest, latest=latest)
+    if ends is not None and len(infos) > 2 * ends:
+        infos = infos[:ends] + infos[-ends:]
+    return [_of_info(info, schedule, zone=zone, run_type=DagRunType.BACKFILL_JOB) for info in infos]
+
+
+def backfill_infos(schedule: Any, *, zone: str = "UTC", earliest: Any, latest: Any) -> list[Any]:
+    """Return what Airflow knows of these runs before they are made."""
     from airflow.cli import cli_config
     from airflow.models.backfill import _get_info_list
 
     parse = cli_config.ARG_BACKFILL_FROM_DATE.kwargs["type"]
     begin, end = (parse(date) if isinstance(date, str) else date for date in (earliest, latest))
-    infos = _get_info_list(dag=stored(schedule, zone=zone), from_date=begin, to_date=end, reverse=False)
-    return [_of_info(info, schedule, zone=zone, run_type=DagRunType.BACKFILL_JOB) for info in infos]
+    return _get_info_list(dag=stored(schedule, zone=zone), from_date=begin, to_date=end, reverse=False)
 
 
 RUN_FIELDS = "run_after", "logical_date", "data_interval", "partition_key", "partition_date"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from zoneinfo import ZoneInfo
 
 import pendulum
@@ -26,13 +27,24 @@ from airflow.sdk import (
     PartitionedAssetTimetable,
     StartOfDayMapper,
 )
-from airflow.timetables.base import TimeRestriction
+from airflow.timetables.base import Timetable
 from airflow.utils.types import DagRunType
 
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.question.intervals import Interval, IntervalError, IntervalUnit, resolve
 from airflow_reportrun.sandbox import StripeSandbox
-from tests.dag_runs import backfilled, epochs, make_context, stored, triggered
+from tests.dag_runs import (
+    BY_HAND,
+    backfill_infos,
+    backfilled,
+    by_assets,
+    by_the_operator,
+    epochs,
+    make_context,
+    on_the_command_line,
+    scheduled,
+    triggered,
+)
 from tests.docs_tables import hold, table
 from tests.task_runner import TaskRunner, in_dag
 
@@ -68,9 +80,15 @@ SCHEDULES: dict[str, Any] = {
         "@daily", timezone=ZONE, key_format="%Y-%m"
     ),
     "None": None,
+    '"@once"': "@once",
+    '"@continuous"': "@continuous",
     "[asset]": [Asset("orders")],
-    "PartitionedAssetTimetable(…)": PartitionedAssetTimetable(
+    "PartitionedAssetTimetable(…)": PartitionedAssetTimetable(assets=Asset("orders")),
+    "StartOfDayMapper(timezone=…)": PartitionedAssetTimetable(
         assets=Asset("orders"), default_partition_mapper=StartOfDayMapper(timezone=ZONE, input_format="%Y-%m-%d")
+    ),
+    "StartOfDayMapper()": PartitionedAssetTimetable(
+        assets=Asset("orders"), default_partition_mapper=StartOfDayMapper(input_format="%Y-%m-%d")
     ),
 }
 
@@ -80,21 +98,9 @@ SCHEDULES: dict[str, Any] = {
 
 def near_ticks(schedule: Any, moment: pendulum.DateTime) -> Iterator[dict[str, Any]]:
     """Yield the runs of the scheduler within some days of a moment, of a DAG that started on 1 January."""
-    timetable = stored(schedule, zone=ZONE).timetable
-    restriction = TimeRestriction(earliest=START, latest=moment.add(days=9), catchup=True)
-    info = None
-    while info := timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction):
-        if info.run_after > moment.subtract(days=9):
-            yield make_context(
-                schedule,
-                zone=ZONE,
-                run_type=DagRunType.SCHEDULED,
-                run_after=info.run_after,
-                logical_date=info.logical_date,
-                data_interval=info.data_interval,
-                partition_key=info.partition_key,
-                partition_date=info.partition_date,
-            )
+    for context in scheduled(schedule, zone=ZONE, earliest=START, until=moment.add(days=9), start=START):
+        if context["dag_run"].run_after > moment.subtract(days=9):
+            yield context
 
 
 def at_its_tick(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
@@ -102,8 +108,17 @@ def at_its_tick(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
     return context
 
 
+def at_once(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
+    """Return the first run of a DAG that the scheduler finds at a moment, which began on the day before."""
+    start = when.subtract(days=1)
+    with mock.patch("airflow._shared.timezones.timezone.utcnow", return_value=when.in_timezone("UTC")):
+        return next(scheduled(schedule, zone=ZONE, earliest=start, start=start))
+
+
 def by_backfill(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
-    (context,) = backfilled(schedule, zone=ZONE, earliest=when, latest=when)
+    now = "airflow.models.backfill.timezone.utcnow"
+    with mock.patch(now, return_value=MUCH_LATER):  # Airflow makes no runs whose interval has not ended
+        (context,) = backfilled(schedule, zone=ZONE, earliest=when, latest=when)
     return context
 
 
@@ -115,46 +130,41 @@ def without_a_logical_date(schedule: Any, when: pendulum.DateTime) -> dict[str, 
     return triggered(schedule, zone=ZONE, run_after=when)
 
 
-def on_the_command_line(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
-    """``airflow dags trigger --logical-date``, which infers the data interval from the time of the call."""
-    inferred = stored(schedule, zone=ZONE).timetable.infer_manual_data_interval(run_after=MUCH_LATER)
-    return make_context(schedule, zone=ZONE, run_after=MUCH_LATER, logical_date=when, data_interval=inferred)
+def for_a_date(trigger: Callable[..., dict[str, Any]]) -> Callable[[Any, pendulum.DateTime], dict[str, Any]]:
+    return lambda schedule, when: trigger(schedule, zone=ZONE, now=MUCH_LATER, logical_date=when)
 
 
-def by_its_key(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
-    key_format = getattr(schedule, "key_format", "%Y-%m-%d")
-    return triggered(schedule, zone=ZONE, run_after=MUCH_LATER, partition_key=when.strftime(key_format))
+def by_its_key(ask: Callable[..., dict[str, Any]]) -> Callable[[Any, pendulum.DateTime], dict[str, Any]]:
+    def by_key(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
+        key = when.strftime(getattr(schedule, "key_format", "%Y-%m-%d"))
+        return ask(schedule, zone=ZONE, run_after=MUCH_LATER, partition_key=key)
+
+    return by_key
 
 
-def by_assets(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
+def by_an_asset(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
     return make_context(schedule, zone=ZONE, run_type=DagRunType.ASSET_TRIGGERED, run_after=when)
 
 
-def by_partitioned_assets(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
-    """The scheduler dates the run by the mapper of the asset."""
-    key = when.strftime("%Y-%m-%d")
-    date = stored(schedule, zone=ZONE).timetable.get_partition_mapper(name="orders").to_partition_date(key)
-    return make_context(
-        schedule,
-        zone=ZONE,
-        run_type=DagRunType.ASSET_TRIGGERED,
-        run_after=MUCH_LATER,
-        partition_key=key,
-        partition_date=date,
-    )
+def by_a_partition(schedule: Any, when: pendulum.DateTime) -> dict[str, Any]:
+    """The producer's partitions are days of New York."""
+    return by_assets(schedule, zone=ZONE, key=when.strftime("%Y-%m-%d"), carried=when)
 
 
 KINDS: dict[str, Callable[[Any, pendulum.DateTime], dict[str, Any]]] = {
     "scheduled": at_its_tick,
+    "scheduled, first run": at_once,
     "backfill": by_backfill,
     "triggered, with a logical date": with_a_logical_date,
-    "`airflow dags trigger --logical-date`": on_the_command_line,
+    "`airflow dags trigger --logical-date`": for_a_date(on_the_command_line),
+    "`TriggerDagRunOperator(logical_date=…)`": for_a_date(by_the_operator),
     "triggered, without a logical date": without_a_logical_date,
     "partition, scheduled": at_its_tick,
     "partition, backfill": by_backfill,
-    "partition, triggered by its key": by_its_key,
-    "triggered by assets": by_assets,
-    "triggered by partitioned assets": by_partitioned_assets,
+    "partition, triggered by its key": by_its_key(BY_HAND["manual"]),
+    "partition, an asset materialized by its key": by_its_key(BY_HAND["asset_materialization"]),
+    "triggered by assets": by_an_asset,
+    "triggered by partitioned assets": by_a_partition,
 }
 
 
@@ -228,7 +238,11 @@ ROWS = [
         (24, 24),
     ),
     Row("triggered, with a logical date", "None", "D+1 09:30", interval="day"),
+    Row("scheduled, first run", '"@continuous"', "D 09:30"),
+    Row("scheduled, first run", '"@once"', "D 09:30", refused="has no period"),
+    Row("scheduled, first run", '"@once"', "D+2 09:30", interval="day"),
     Row("`airflow dags trigger --logical-date`", '"@daily"', "D+1 00:00", refused="was triggered for"),
+    Row("`TriggerDagRunOperator(logical_date=…)`", '"@daily"', "D+1 00:00", refused="was triggered for"),
     Row("triggered, without a logical date", '"@daily"', "D+1 09:30"),
     Row("triggered, without a logical date", "timedelta(days=1)", "D 09:30", (24, 24)),
     Row("triggered, without a logical date", "None", "D+1 09:30", interval="day"),
@@ -252,9 +266,28 @@ ROWS = [
         "the key of D",
         refused="does not say which is meant",
     ),
+    Row(
+        "partition, an asset materialized by its key",
+        'CronPartitionTimetable("@daily", key_format="%Y-%m-%d")',
+        "the key of D",
+    ),
+    Row(
+        "partition, an asset materialized by its key",
+        'CronPartitionTimetable("@daily", key_format="%Y-%m")',
+        "the key of D",
+        refused="does not say which is meant",
+    ),
     Row("triggered by assets", "[asset]", "D+1 09:30", interval="day"),
     Row("triggered by assets", "[asset]", "D+1 09:30", refused="has no period"),
     Row("triggered by partitioned assets", "PartitionedAssetTimetable(…)", "the key of D", interval="day"),
+    Row("triggered by partitioned assets", "StartOfDayMapper(timezone=…)", "the key of D", interval="day"),
+    Row(
+        "triggered by partitioned assets",
+        "StartOfDayMapper()",
+        "the key of D",
+        interval="day",
+        refused="by other clocks",
+    ),
     Row(
         "triggered by partitioned assets",
         "PartitionedAssetTimetable(…)",
@@ -306,7 +339,7 @@ def test_each_cell_is_as_long_as_the_clocks_make_it_and_holds_their_change(row: 
 
 @pytest.mark.parametrize("season", DAYS)
 @pytest.mark.parametrize(
-    "row", [row for row in ROWS if "scheduled" in row.run], ids=lambda row: f"{row.schedule} {row.interval}"
+    "row", [row for row in ROWS if KINDS[row.run] is at_its_tick], ids=lambda row: f"{row.schedule} {row.interval}"
 )
 def test_scheduled_runs_around_the_change_tile_time(row: Row, season: str) -> None:
     """But those that look back a fixed length, which the page says."""
@@ -323,6 +356,137 @@ def test_the_table_of_the_page_is_this_one() -> None:
     hold(PAGE, "intervals", table(header, [row.cells() for row in ROWS]))
 
 
+# --- The dates of backfills --------------------------------------------------------------------------------
+
+COMMAND = re.compile(r"--from-date (\S+?)`? (?:`)?--to-date ([^\s`]+)")
+README = PAGE.parent.parent / "README.md"
+BERLIN = "Europe/Berlin"
+
+
+@dataclass(frozen=True)
+class Year:
+    """A backfill of all of 2025, of a DAG that starts on a day of this zone."""
+
+    schedule: str
+    given: Any
+    begin: str
+    end: str
+    runs: int
+    interval: IntervalUnit | None = None
+    zone: str = "UTC"
+
+    def cells(self) -> list[str]:
+        """Return the line of the table."""
+        option = f', `interval="{self.interval}"`' if self.interval else ""
+        zone = "" if self.zone == "UTC" else f", {self.zone}"
+        begin, *_, end = self.intervals(1)
+        dates = f"`--from-date {self.begin}` `--to-date {self.end}`"
+        span = " to ".join(moment.format("D MMM YYYY HH:mm") for moment in (begin.start, end.end))
+        return [f"`{self.schedule}`{option}{zone}", dates, str(self.count()), span]
+
+    def count(self) -> int:
+        """Return how many runs there are."""
+        return len(backfill_infos(self.given, zone=self.zone, earliest=self.begin, latest=self.end))
+
+    def intervals(self, ends: int) -> list[Interval]:
+        """Return what the first and the last of them report on."""
+        runs = backfilled(self.given, zone=self.zone, earliest=self.begin, latest=self.end, ends=ends)
+        return [resolve(context, interval=self.interval) for context in runs]
+
+
+YEARS = [
+    Year('"0 13 * * *"', "0 13 * * *", "2025-01-02", "2026-01-01T23:59:59", 365, "day"),
+    Year('"@daily"', "@daily", "2025-01-02", "2026-01-01T23:59:59", 365),
+    Year('"@monthly"', "@monthly", "2025-01-02", "2026-01-01T23:59:59", 12),
+    Year('"0 6 3 * *"', "0 6 3 * *", "2025-02-01", "2026-01-31T23:59:59", 12, "month"),
+    Year('"@hourly"', "@hourly", "2025-01-01T01:00", "2026-01-01T00:00", 8760),
+    Year('"@daily"', "@daily", "2025-01-02T00:00+01:00", "2026-01-01T23:59:59+01:00", 365, zone=BERLIN),
+    Year(
+        'CronDataIntervalTimetable("@daily")',
+        CronDataIntervalTimetable("@daily", timezone=BERLIN),
+        "2025-01-01T00:00+01:00",
+        "2025-12-31T23:59:59+01:00",
+        365,
+        zone=BERLIN,
+    ),
+    Year(
+        'CronDataIntervalTimetable("@monthly")',
+        CronDataIntervalTimetable("@monthly", timezone="UTC"),
+        "2025-01-01",
+        "2025-12-31T23:59:59",
+        12,
+    ),
+    Year(
+        'CronPartitionTimetable("@daily")',
+        CronPartitionTimetable("@daily", timezone=BERLIN, run_offset=-1, key_format="%Y-%m-%d"),
+        "2025-01-01",
+        "2025-12-31T23:59:59",
+        365,
+        zone=BERLIN,
+    ),
+]
+
+
+@pytest.mark.parametrize("year", YEARS, ids=lambda year: f"{year.schedule} {year.zone}")
+def test_the_dates_of_a_backfill_report_on_all_of_the_year_and_nothing_else(year: Year) -> None:
+    """By the function behind Airflow's own dry run, from the texts of the command."""
+    spans = sorted(map(epochs, year.intervals(200)))  # hours are too many: their beginnings and their count
+    begin, end = (datetime(each, 1, 1, tzinfo=ZoneInfo(year.zone)).timestamp() for each in (2025, 2026))
+    assert year.count() == year.runs
+    assert (spans[0][0], spans[-1][1]) == (begin, end)
+    gaps = [after[0] - before[1] for before, after in pairwise(spans)]
+    assert sum(gap != 0 for gap in gaps) == (year.runs > 400)
+    assert sum(gaps) == (year.runs - len(spans)) * 3600
+
+
+def test_the_table_of_backfills_is_this_one() -> None:
+    """``WRITE_DOCS=1`` writes it."""
+    header = ["schedule and option", "dates for the year 2025", "runs", "report on"]
+    hold(PAGE, "backfills", table(header, [year.cells() for year in YEARS]))
+
+
+def test_the_backfill_of_the_readme_is_one_of_them() -> None:
+    """Of the DAG that the README begins with."""
+    text = README.read_text()
+    (command,) = re.findall(r"^airflow backfill create --dag-id stripe_daily_activity (.*)$", text, re.MULTILINE)
+    assert COMMAND.search(command)
+    assert f"--from-date {YEARS[0].begin} --to-date {YEARS[0].end}" == command
+    assert f"schedule={YEARS[0].schedule}" in text
+    assert f'interval="{YEARS[0].interval}"' in text
+    (naive,) = re.findall(r"With `(--from-date .*?)` it would be", text)
+    dates = COMMAND.search(naive)
+    assert dates
+    runs = backfilled("0 13 * * *", earliest=dates[1], latest=dates[2], ends=1)
+    found = [resolve(context, interval="day") for context in runs]
+    ends = [found[0].start.format("D MMMM YYYY"), found[-1].start.format("D MMMM YYYY")]
+    assert f"it would be {ends[0]} to {ends[1]}." in " ".join(text.split())
+
+
+def test_each_command_of_the_docs_is_tried() -> None:
+    """A date that nobody has computed is wrong by a day."""
+    tried = {(year.begin, year.end) for year in YEARS} | {
+        ("2026-03-08", "2026-03-09"),
+        ("2025-01-01", "2025-12-31"),
+    }
+    tried.add(("2024-04-24T23:59:59", "2024-04-30"))
+    for page in (README, *PAGE.parent.glob("*.md")):
+        for command in COMMAND.findall(" ".join(page.read_text().split())):
+            assert command in tried, page.name
+    six = CronPartitionTimetable("0 6 * * *", timezone=ZONE)
+    (context,) = backfilled(six, zone=ZONE, earliest="2026-03-08", latest="2026-03-09")
+    assert shown(resolve(context).start) == "8 Mar 06:00"
+
+
+def test_a_backfill_that_begins_with_the_day_before_a_skipped_midnight_passes_over_it() -> None:
+    """As the page says, and what to write instead; for ticks and for partitions."""
+    cairo = "Africa/Cairo"
+    partitions = CronPartitionTimetable("@daily", timezone=cairo)
+    for schedule, offset in ("@daily", "+02:00"), (partitions, ""):
+        for second, days in (f"2024-04-25T00:00:00{offset}", 5), (f"2024-04-24T23:59:59{offset}", 6):
+            runs = backfilled(schedule, zone=cairo, earliest=second, latest="2024-04-30T12:00+03:00")
+            assert len(runs) == days
+
+
 # --- The advice of the page --------------------------------------------------------------------------------
 
 
@@ -332,6 +496,8 @@ def test_the_messages_that_the_page_explains_are_those_that_a_task_ends_with() -
     explained = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
     context = make_context("@daily", logical_date="2026-03-09T00:00Z")
     by_hour = CronPartitionTimetable("0 6 * * *", timezone=ZONE, key_format="%Y-%m-%dT%H")
+    consumer, mended = SCHEDULES["PartitionedAssetTimetable(…)"], SCHEDULES["StartOfDayMapper(timezone=…)"]
+    by_day = {"interval": "day"}
     errors = [row.cell("spring") for row in ROWS if row.refused]
     for refused, options in (
         (context, {"interval_start": "2026-03-09T00:00Z", "interval_end": "2026-03-09T00:00Z"}),
@@ -339,7 +505,11 @@ def test_the_messages_that_the_page_explains_are_those_that_a_task_ends_with() -
         (context, {"interval_start": "2026-03-09T00:00", "interval_end": "2026-03-09T00:00Z"}),
         (triggered(by_hour, partition_key="2026-03-08T05"), {}),
         (make_context(by_hour, run_type=DagRunType.SCHEDULED), {}),
-        (make_context(SCHEDULES["PartitionedAssetTimetable(…)"], partition_key="eu"), {}),
+        (triggered(SCHEDULES["PartitionedAssetTimetable(…)"], partition_key="eu"), {}),
+        (by_assets(consumer, key="2026-03-08", carried=pendulum.datetime(2026, 3, 8, tz="Asia/Tokyo")), by_day),
+        (make_context(mended, zone=ZONE, partition_key="2026-03-08", partition_date=DAYS["autumn"]), by_day),
+        (make_context(mended, zone=ZONE, partition_key="2026-03", partition_date=DAYS["autumn"]), by_day),
+        (make_context(Untold(), run_type=DagRunType.SCHEDULED, logical_date="2026-03-09T00:00Z"), {}),
     ):
         with pytest.raises(IntervalError) as caught:
             resolve(refused, **options)  # type: ignore[arg-type]
@@ -347,6 +517,13 @@ def test_the_messages_that_the_page_explains_are_those_that_a_task_ends_with() -
     errors.append("'data_interval_start' is undefined")  # Jinja's own; a template of the page gives it below
     assert [words for words in explained if not any(words in error for error in errors)] == []
     assert [error for error in errors if not any(words in error for words in explained)] == []
+
+
+class Untold(Timetable):
+    """A timetable of somebody's own, of which nothing is known."""
+
+    next_dagrun_info = Timetable.next_dagrun_info
+    infer_manual_data_interval = Timetable.infer_manual_data_interval
 
 
 def from_the_page(containing: str, **options: Any) -> Any:
@@ -404,15 +581,3 @@ def test_an_interval_given_to_the_rest_api_is_taken(schedule: str) -> None:
     assert body
     found = resolve(triggered(SCHEDULES[schedule], zone=ZONE, **ast.literal_eval(body[1])))
     assert (epochs(found), found.rule) == (OF_OCTOBER, "data interval")
-
-
-def test_a_partition_that_the_scheduler_leaves_out_can_be_backfilled() -> None:
-    """Where the clocks skip a tick, Airflow steps back from it to itself."""
-    schedule = CronPartitionTimetable("30 2 * * *", timezone=ZONE, run_offset=-1, key_format="%Y-%m-%d")
-    keys = [context["partition_key"] for context in near_ticks(schedule, DAYS["spring"])]
-    assert keys.count("2026-03-08") == 2
-    assert "2026-03-07" not in keys
-    (context,) = backfilled(schedule, earliest=pendulum.datetime(2026, 3, 7), latest=pendulum.datetime(2026, 3, 8))
-    assert context["partition_key"] == "2026-03-07"
-    found: Interval = resolve(context)
-    assert [shown(found.start), shown(found.end)] == ["7 Mar 02:30", "8 Mar 03:30"]

@@ -6,14 +6,17 @@ import datetime as dt
 import logging
 import subprocess
 import sys
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 from zoneinfo import ZoneInfo
 
 import lazy_object_proxy  # type: ignore[import-untyped]  # published without types
 import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import Asset
+from airflow.timetables.base import TimeRestriction
+from airflow.timetables.events import EventsTimetable as CoreEventsTimetable
 from airflow.timetables.trigger import CronTriggerTimetable as CoreCronTriggerTimetable
 from dateutil.relativedelta import relativedelta
 from hypothesis import example, given, settings
@@ -22,6 +25,7 @@ from hypothesis import strategies as st
 from airflow_reportrun.question.intervals import IntervalError, IntervalUnit, resolve, timezone
 from tests.dag_runs import (
     by_the_operator,
+    dag_of,
     epochs,
     hours,
     make_context,
@@ -865,18 +869,57 @@ def test_a_run_that_nobody_dated_is_not_refused(
 # --- All runs ----------------------------------------------------------------------------------------------
 
 
+# The server can't read EventsTimetable of airflow.sdk 3.3: it looks for a field that nobody writes.
+EVENTS = CoreEventsTimetable(event_dates=[utc(f"2024-05-0{day}T00:00Z") for day in (1, 2)])
+
+
 @pytest.mark.parametrize("logical_date", [None, "2024-05-02T00:00Z"])
 @pytest.mark.parametrize(
     "schedule",
-    [None, "@once", "@continuous", [Asset("orders")], EventsTimetable(event_dates=[utc("2024-05-02T00:00Z")])],
-    ids=["None", "@once", "@continuous", "assets", "events"],
+    [None, "@once", "@continuous", [Asset("orders")], EVENTS, EventsTimetable(event_dates=EVENTS.event_dates)],
+    ids=["None", "@once", "@continuous", "assets", "events", "events of a DAG file"],
 )
 def test_a_run_without_any_period_is_refused_with_the_ways_out(schedule: Any, logical_date: str | None) -> None:
     """The calendar unit is one of them, and works for the same run."""
-    context = make_context(schedule, run_type=DagRunType.SCHEDULED, logical_date=logical_date)
+    context = make_context(schedule, logical_date=logical_date)
+    assert_has_no_period(context)
+
+
+@pytest.mark.parametrize("schedule", ["@once", EVENTS], ids=["@once", "events"])
+def test_a_run_that_is_scheduled_without_a_period_is_refused_too(schedule: Any) -> None:
+    """Airflow gives it an empty data interval."""
+    (*_, context) = scheduled(schedule, earliest=utc("2024-05-02T00:00Z"))
+    assert_has_no_period(context)
+
+
+def assert_has_no_period(context: dict[str, Any]) -> None:
     with pytest.raises(IntervalError, match=r"no period.*interval_start= and interval_end=, or interval="):
         resolve(context)
     assert span(resolve(context, interval="day")) == ("2024-05-01T00:00:00+00:00", "2024-05-02T00:00:00+00:00")
+
+
+def test_continuous_runs_tile_time_from_the_start_of_the_dag() -> None:
+    """Each has what has passed since the one before, to the second."""
+    start = utc("2024-05-01T00:00Z")
+    timetable: Any = coerce_to_core_timetable(dag_of("@continuous", start=start).timetable)
+    restriction = TimeRestriction(earliest=start, latest=None, catchup=True)
+    last, found = None, []
+    for now in ("2024-05-03T07:08:09.300Z", "2024-05-03T07:09:01.200Z", "2024-05-04T12:00:00.900Z"):
+        with mock.patch("airflow.timetables.simple.timezone.utcnow", return_value=utc(now)):
+            info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+        last = info.data_interval
+        context = make_context(
+            "@continuous",
+            start=start,
+            run_type=DagRunType.SCHEDULED,
+            run_after=info.run_after,
+            logical_date=info.logical_date,
+            data_interval=last,
+        )
+        found.append(resolve(context))
+    assert [it.rule for it in found] == ["data interval"] * 3
+    ends = ["2024-05-01T00:00:00Z", "2024-05-03T07:08:09Z", "2024-05-03T07:09:01Z", "2024-05-04T12:00:00Z"]
+    assert [epochs(it) for it in found] == list(pairwise(utc(end).int_timestamp for end in ends))
 
 
 def test_the_clock_is_never_read(monkeypatch: pytest.MonkeyPatch) -> None:

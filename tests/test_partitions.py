@@ -417,3 +417,6 @@ def test_a_run_that_was_dated_by_a_mapper_that_has_changed_since_is_refused() ->
     with pytest.raises(IntervalError, match="Trigger the DAG with this key again"):
         resolve(context, interval="day")
     assert resolve(mended, interval="day").start == pendulum.datetime(2026, 3, 8, tz="Asia/Tokyo")
+    context["dag"] = by_assets(consumer(mappers()["month"][0]), key="2026-03")["dag"]
+    with pytest.raises(IntervalError, match="can't date partition '2026-03-08': unconverted data remains"):
+        resolve(context, interval="day")

@@ -148,10 +148,8 @@ def test_an_event_of_0_1_0_ends_a_sensor(stripe_conn: StripeSandbox) -> None:
     """With the run that it brings, and whose it is."""
     payload = event("frr_1", resume={})
     task = in_dag(StripeReportRunSensor, report_run_id="frr_1", deferrable=True)
-    whose = dict.fromkeys(("stripe_account", "stripe_context", "request_id")) | {
-        "stripe_conn_id": "stripe_default"
-    }
-    assert resumed(task, payload).returned == {**payload["report_run"], **whose}
+    whose = {"stripe_conn_id": "stripe_default", "stripe_account": None, "stripe_context": None}
+    assert resumed(task, payload).returned == {**payload["report_run"], **whose, "request_id": None}
 
 
 def test_events_may_be_those_of_a_later_version() -> None:

@@ -177,7 +177,13 @@ def _refuse_the_date_of_another_zone(run: Run, schedule: Schedule, date: pendulu
     :raises IntervalError: saying which zone it is, and what to do.
     """
     key, zone = run.partition_key or "", schedule.zone
-    for mapped in mapped_dates(schedule.timetable, key):
+    try:
+        dates = mapped_dates(schedule.timetable, key)
+    except ValueError as error:
+        raise IntervalError(
+            f"The mapper of this DAG's asset can't date {_named(run)}: {error}. {WAYS_OUT}"
+        ) from error
+    for mapped in dates:
         if not _same_clocks(mapped, zone):
             raise IntervalError(
                 f"The mapper of this DAG's asset dates {_named(run)} {mapped}, by other clocks than those of the"

@@ -88,19 +88,25 @@ class GivenRun:
         :raises ConfigurationError: for anything else.
         """
         it: Mapping[str, Any] = given if isinstance(given, Mapping) else {"report_run_id": given}
-        run_id, *whose = (it.get(name) for name in _OF_A_RUN)
+        run_id, conn_id, account, context = (it.get(name) for name in _OF_A_RUN)
         if not isinstance(run_id, str) or not run_id.startswith("frr_"):
             raise ConfigurationError(
                 "report_run_id is the id of a report run, or what StripeReportRunOperator returned, not "
                 f"{given!r:.100}. In a template: {{{{ ti.xcom_pull('the_task', key='report_run_id') }}}}"
             )
-        if not all(isinstance(text, str | None) for text in whose):
+        if not all(isinstance(text, str | None) for text in (conn_id, account, context)):
             raise ConfigurationError(
                 f"stripe_conn_id, stripe_account and stripe_context that come with {run_id:.100} are texts."
             )
         request_id = it.get("request_id")
-        link = {"request_id": request_id if isinstance(request_id, str) else None}
-        return cls(run_id, *whose, **link, livemode=it.get("livemode") is True)
+        return cls(
+            run_id,
+            conn_id,
+            account,
+            context,
+            request_id=request_id if isinstance(request_id, str) else None,
+            livemode=it.get("livemode") is True,
+        )
 
     def hook(
         self, stripe_conn_id: str | None, stripe_account: str | None, stripe_context: str | None
