@@ -18,7 +18,7 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterReads, RunFails, StripeSandbox
-from airflow_reportrun.sensors import StripeReportRunSensor
+from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from airflow_reportrun.submission.idempotency import Identity
 from airflow_reportrun.waiting.events import ReportRunEvent
 from tests.task_runner import TaskRunner, in_dag
@@ -261,3 +261,162 @@ def test_what_is_kept_is_what_another_version_reads(stripe_conn: StripeSandbox) 
     pattern = stored(None)
     assert kept.keys() == pattern.keys() - {"novelty"}
     assert kept["submission"].keys() == pattern["submission"].keys() - {"novelty"}
+
+
+# What the code of commit 607ea23 stored, as it was read out of Airflow then; instants and ids apart.
+
+RUN_TRIGGER = TRIGGER, "execute_complete"
+DATA_TRIGGER = "airflow_reportrun.triggers.StripeReportTypeTrigger", "execute_when_available"
+SENSOR_OF_DATA = "airflow_reportrun.triggers.StripeReportTypeTrigger", "execute_complete"
+POLICY = {"__type": "airflow_reportrun.retry_policy.StripeRetryPolicy"}
+
+
+def data_trigger_kwargs(**others: Any) -> dict[str, Any]:
+    now = time.time()
+    return {
+        "report_type": "balance.summary.1",
+        "until": 1714608000,
+        "deadline": now + 259200.0,
+        "since": now,
+        "not_before": now + 0.1,
+        "poll_interval": 60.0,
+        "growth": 0.25,
+        "stripe_conn_id": "stripe_default",
+        "stripe_account": None,
+        "resume": {"refusal": None},
+        **others,
+    }
+
+
+def data_event(**others: Any) -> dict[str, Any]:
+    return {
+        "outcome": "available",
+        "message": None,
+        "resume": {"refusal": None},
+        "report_type": "balance.summary.1",
+        "availability": {
+            "report_type": "balance.summary.1",
+            "livemode": False,
+            "data_available_start": 1640995200,
+            "data_available_end": 1714608000,
+        },
+        **others,
+    }
+
+
+def entry(report_run_id: str | None, **others: Any) -> dict[str, Any]:
+    """What was kept of a submission that was sent."""
+    return {
+        "max_tries": 3,
+        "first_try": time.time() - 60,
+        "earliest": time.time() - 360,
+        "submission": {
+            "scope": "",
+            "stripe_account": None,
+            "livemode": False,
+            "report_type": "balance.summary.1",
+            "parameters": {"interval_end": 1714608000, "interval_start": 1714521600},
+            "attempt": 1,
+            "idempotency_key": KEY,
+            "report_run_id": report_run_id,
+            "request_id": None if report_run_id is None else "req_asWMcRQujuqOjn",
+            **others,
+        },
+    }
+
+
+def goes_on(task: Any, path: tuple[str, str], kwargs: dict[str, Any]) -> Any:
+    """Run a stored trigger to its event, and the task with it."""
+    trigger, method = path
+    runner = TaskRunner()
+    tried = runner.run(task, next_method=method, next_kwargs={"event": fired(trigger, kwargs)})
+    return runner.resume(task, tried) if tried.state == "deferred" else tried
+
+
+def test_a_task_that_was_deferred_for_its_report_goes_on(stripe_conn: StripeSandbox, tmp_path: Path) -> None:
+    """From the trigger to the file."""
+    run_id, destination = created(stripe_conn, reads=1), tmp_path / "x.csv"
+    resume = {"destination": str(destination), "request_id": "req_asWMcRQujuqOjn", "adopted": False}
+    tried = goes_on(run_operator(deferrable=True), RUN_TRIGGER, trigger_kwargs(run_id, resume=resume))
+    assert tried.state == "success", tried.error
+    assert (tried.returned["report_run_id"], tried.returned["request_id"]) == (run_id, "req_asWMcRQujuqOjn")
+    assert destination.stat().st_size == tried.returned["size"]
+
+
+def test_an_adopted_run_that_failed_meanwhile_is_still_final(stripe_conn: StripeSandbox) -> None:
+    """What the trigger was given to have back says so."""
+    stripe_conn.inject(RunFails("No."))
+    run_id = created(stripe_conn, reads=1)
+    resume = {"destination": None, "request_id": None, "adopted": True}
+    tried = goes_on(run_operator(deferrable=True), RUN_TRIGGER, trigger_kwargs(run_id, resume=resume))
+    assert tried.state == "failed"
+
+
+def test_a_task_that_was_deferred_for_its_data_goes_on(stripe_conn: StripeSandbox) -> None:
+    """It asks once when the data is there, and waits for what it asked for."""
+    stripe_conn.configure(transition=AfterReads(0))
+    tried = goes_on(run_operator(deferrable=True), DATA_TRIGGER, data_trigger_kwargs())
+    assert tried.state == "success", tried.error
+    assert len(stripe_conn.report_runs) == 1
+
+
+def test_an_event_about_data_goes_on(stripe_conn: StripeSandbox) -> None:
+    """The trigger fired before the upgrade; what Stripe had refused is told where the time is over."""
+    stripe_conn.configure(transition=AfterReads(0))
+    task, method = run_operator(), DATA_TRIGGER[1]
+    assert TaskRunner().run(task, next_method=method, next_kwargs={"event": data_event()}).state == "success"
+    late = data_event(outcome="timeout", message="Too late.", availability=None, resume={"refusal": "Not yet."})
+    tried = TaskRunner().run(task, next_method=method, next_kwargs={"event": late})
+    assert tried.state == "failed"
+    assert "Too late." in str(tried.error)
+    assert "Stripe had said: Not yet." in str(tried.error)
+
+
+def test_a_sensor_that_was_deferred_goes_on(stripe_conn: StripeSandbox) -> None:
+    """Each of the two, from its trigger to what it returns."""
+    run_id = created(stripe_conn, reads=1)
+    options = {"poll_interval": 1.0, "growth": 0.0, "resume": {}}
+    sensor = in_dag(StripeReportRunSensor, report_run_id=run_id, deferrable=True)
+    tried = goes_on(sensor, RUN_TRIGGER, trigger_kwargs(run_id, **options))
+    assert tried.returned["report_run_id"] == run_id
+    sensor = in_dag(StripeReportTypeSensor, report_type="balance.summary.1", deferrable=True)
+    tried = goes_on(sensor, SENSOR_OF_DATA, data_trigger_kwargs(**options))
+    assert tried.returned["report_type"] == "balance.summary.1"
+
+
+@needs_airflow_3("state store")
+@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize(
+    "key", [KEY, "airflow-reportrun-7516a830bc3ca597bf5ef270c07deaa7dec663ce146f5d5b574d6cedd45deca0"]
+)
+@pytest.mark.parametrize("ahead", [-600, 0, 600])
+def test_a_retry_goes_on_from_what_was_kept(
+    stripe_conn: StripeSandbox, answered: bool, key: str, ahead: int
+) -> None:
+    """The report run is found by its id, or by the key that was sent, also one of a ``fresh`` run."""
+    stripe_conn.configure(clock=lambda: time.time() - ahead)
+    run_id = created(stripe_conn, key=key)
+    kept = entry(run_id if answered else None, idempotency_key=key)
+    tried = TaskRunner(store={"report/-1/stripe_report_run": kept}).run(run_operator(), try_number=2)
+    assert tried.returned["report_run_id"] == run_id, tried.error
+    assert len(stripe_conn.report_runs) == 1
+
+
+@needs_airflow_3("state store")
+def test_a_retry_goes_on_from_a_try_that_asked_for_nothing(stripe_conn: StripeSandbox) -> None:
+    """As one that waited for its data: the time counts from its first try."""
+    stripe_conn.configure(data_available_end=1714521600)
+    kept = {**entry(None), "submission": None}
+    runner = TaskRunner(store={"report/-1/stripe_report_run": kept})
+    tried = runner.run(run_operator(deferrable=True), try_number=2)
+    assert tried.state == "deferred"
+    assert tried.deferral.next_method == DATA_TRIGGER[1]
+    assert runner.trigger(tried).serialize()[0] == DATA_TRIGGER[0]
+    assert runner.trigger(tried).kwargs["deadline"] == kept["first_try"] + 259200.0
+
+
+@needs_airflow_3("retry policy")
+def test_the_retry_policy_is_found_where_it_was() -> None:
+    """A DAG that was stored names it by its path."""
+    policy = import_string(POLICY["__type"])
+    assert policy.deserialize(POLICY).serialize() == POLICY
