@@ -412,7 +412,7 @@ def test_a_retry_goes_on_from_a_try_that_asked_for_nothing(stripe_conn: StripeSa
     assert tried.state == "deferred"
     assert tried.deferral.next_method == DATA_TRIGGER[1]
     assert runner.trigger(tried).serialize()[0] == DATA_TRIGGER[0]
-    assert runner.trigger(tried).kwargs["deadline"] == kept["first_try"] + 259200.0
+    assert runner.trigger(tried).deadline == kept["first_try"] + 259200.0
 
 
 @needs_airflow_3("retry policy")

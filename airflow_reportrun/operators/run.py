@@ -287,9 +287,10 @@ class StripeReportRunOperator(BaseOperator):
         """The hook of this task."""
         from airflow_reportrun.hooks import StripeReportingHook
 
-        return StripeReportingHook(
-            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
-        )
+        return StripeReportingHook(**self._whose())
+
+    def _whose(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("stripe_conn_id", "stripe_account", "stripe_context")}
 
     # The steps, in their order: a question, its data, the report run, the wait, the landing.
 
@@ -410,9 +411,7 @@ class StripeReportRunOperator(BaseOperator):
                 deadline=deadline,
                 since=now,
                 poll_interval=poll_interval,
-                stripe_conn_id=self.stripe_conn_id,
-                stripe_account=self.stripe_account,
-                stripe_context=self.stripe_context,
+                **self._whose(),
                 resume={"refusal": refusal, **self._try.resume},
             )
             self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
@@ -501,9 +500,7 @@ class StripeReportRunOperator(BaseOperator):
             deadline=deadline,
             since=run.created,
             poll_interval=self.poll_interval,
-            stripe_conn_id=self.stripe_conn_id,
-            stripe_account=self.stripe_account,
-            stripe_context=self.stripe_context,
+            **self._whose(),
             resume=resume,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from airflow_reportrun.submission.idempotency import Wanted
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -24,30 +26,26 @@ CLOCK_SKEW = 300.0
 """Seconds by which the clocks of Airflow's machines may differ; Stripe's is never compared with them."""
 
 
-@dataclass(frozen=True)
-class Submission:
+@dataclass(frozen=True, kw_only=True)
+class Submission(Wanted):
     """What a task instance asked Stripe for; kept from before the request on.
 
-    :param scope: see :class:`~airflow_reportrun.submission.idempotency.Identity`.
-    :param stripe_account: the account that was acted as, or the context that leads to it.
-    :param livemode: whether the key was one for live data, None where that isn't known.
-    :param report_type: what was asked for.
-    :param parameters: by Stripe's names, as JSON.
     :param attempt: see :meth:`~airflow_reportrun.submission.idempotency.Identity.idempotency_key`.
     :param idempotency_key: as it was sent.
     :param report_run_id: ``frr_…``; None while no answer has arrived.
     :param request_id: ``req_…``, the request that created the run.
     """
 
-    scope: str
-    stripe_account: str | None
-    livemode: bool | None
-    report_type: str
-    parameters: Mapping[str, Any]
     attempt: int
     idempotency_key: str
     report_run_id: str | None = None
     request_id: str | None = None
+
+    @classmethod
+    def of(cls, wanted: Wanted, attempt: int, idempotency_key: str) -> Submission:
+        """Return what is about to be sent."""
+        named = {it.name: getattr(wanted, it.name) for it in fields(Wanted)}
+        return cls(**named, attempt=attempt, idempotency_key=idempotency_key)
 
 
 @dataclass(kw_only=True)

@@ -78,21 +78,12 @@ def submit_or_attach(
     for attempt in range(first, MAX_ATTEMPTS + 1):
         # A key that was sent is sent again as it was, also by a version that makes others.
         again = kept is not None and kept.attempt == attempt
-        asked = Submission(
-            identity.scope,
-            identity.stripe_account,
-            identity.livemode,
-            identity.report_type,
-            parameters.as_dict(),
-            attempt,
-            kept.idempotency_key if kept and again else identity.idempotency_key(attempt),
-        )
-        if asked != memory.submission:
-            memory.keep(asked)
+        key = kept.idempotency_key if kept and again else identity.idempotency_key(attempt)
+        submission = Submission.of(identity, attempt, key)
+        if submission != memory.submission:
+            memory.keep(submission)
         try:
-            run = client.create_report_run(
-                identity.report_type, parameters, idempotency_key=asked.idempotency_key, shape=shape
-            )
+            run = client.create_report_run(identity.report_type, parameters, idempotency_key=key, shape=shape)
         except APIError as error:
             if not _is_spent(error):
                 if not error.is_transient or isinstance(error, DataNotReadyError):
@@ -105,16 +96,17 @@ def submit_or_attach(
                 client.sleep(min(client.retry_policy.pause(error, server_errors), client.retry_policy.max_wait))
             log.warning("Attempt %d: Stripe keeps an error for it, so a new one follows. %s", attempt, error)
             continue
-        if run.replayed:
+        attached = run.replayed
+        if attached:
             # The replay shows the run as it was on the day it was created.
             run = _now(client, run.id, run.request_id)
             # Whatever the clocks say, what this try sent is no namesake's.
             if reason := unusable(run, clock(), min(memory.earliest, began - CLOCK_SKEW)):
                 log.warning("Attempt %d: report run %s %s, so a new one follows.", attempt, run.id, reason)
                 continue
-        verb = "Attached to" if run.replayed else "Created"
+        verb = "Attached to" if attached else "Created"
         log.info("%s report run %s (attempt %d, request %s)", verb, run.id, attempt, run.request_id)
-        memory.keep(replace(asked, report_run_id=run.id, request_id=run.request_id))
+        memory.keep(replace(submission, report_run_id=run.id, request_id=run.request_id))
         return run
     raise ReportingError(
         f"{MAX_ATTEMPTS} attempts of this task instance led to no usable report run; clear it to begin anew."
@@ -141,7 +133,7 @@ def _kept(client: ReportingClient, report_run_id: str, request_id: str | None) -
 
 
 def _now(client: ReportingClient, report_run_id: str, request_id: str | None) -> ReportRun:
-    return replace(client.retrieve_report_run(report_run_id), request_id=request_id, replayed=True)
+    return replace(client.retrieve_report_run(report_run_id), request_id=request_id)
 
 
 def unusable(run: ReportRun, now: float, earliest: float = 0.0) -> str | None:
