@@ -23,7 +23,7 @@ from airflow_reportrun.sandbox import ServerError as StoredServerError
 from airflow_reportrun.submission.memory import Memory
 from airflow_reportrun.submission.submit import MAX_ATTEMPTS, submit_or_attach
 from tests.docs_tables import hold, table
-from tests.test_identity import IDENTITY as SOMEBODY
+from tests.test_idempotency import IDENTITY as SOMEBODY
 
 PAGE = Path(__file__).parent.parent / "docs" / "exactly-once.md"
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
