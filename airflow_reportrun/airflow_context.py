@@ -87,6 +87,60 @@ def start_of(context: Mapping[str, Any]) -> pendulum.DateTime | None:
     return min((utc(date) for date in dates if date is not None), default=None)
 
 
+# --- The task instance -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TaskInstance:
+    """What a task's context says of its task instance, read when it is asked for.
+
+    :param context: Airflow's template context.
+    """
+
+    context: Mapping[str, Any]
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        """``dag_id``, ``run_id``, ``task_id``, and ``map_index``, -1 where it is not mapped."""
+        ti = self.context["ti"]
+        index = -1 if ti.map_index is None else ti.map_index
+        return {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": index}
+
+    @property
+    def max_tries(self) -> int:
+        """Stays over retries and moves on when a user clears a finished or deferred task."""
+        return int(self.context["ti"].max_tries)
+
+    @property
+    def try_number(self) -> int:
+        """1 for the first try."""
+        return int(self.context["ti"].try_number)
+
+    @property
+    def began(self) -> float | None:
+        """Epoch seconds at which this process of the try began, None where that is not said."""
+        return _seconds(self.context["ti"].start_date)
+
+    @property
+    def run_began(self) -> float | None:
+        """Epoch seconds at which the DAG run began; clearing any task of it moves them."""
+        return _seconds(self.context["dag_run"].start_date)
+
+    @property
+    def run_was_cleared(self) -> bool:
+        """Whether any task of the DAG run was cleared; Airflow 2 does not know."""
+        return bool(getattr(self.context["dag_run"], "clear_number", 0))
+
+    @property
+    def store(self) -> Any:
+        """What outlives a try, None before Airflow 3.3."""
+        return self.context.get("task_state_store")
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
 # --- The schedule ------------------------------------------------------------------------------------------
 
 

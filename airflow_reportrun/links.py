@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
 
-    from airflow_reportrun.tasks.results import GivenRun
-
 REQUEST_XCOM_KEY = "stripe_request"
 
 
-def request_xcom(request_id: str | None, *, livemode: bool) -> dict[str, Any]:
-    """Return what the link needs, to be pushed when a report run is submitted."""
-    return {"request_id": request_id, "livemode": livemode}
-
-
-def push_request(context: Context, given: GivenRun) -> None:
-    """Let the link of a task lead to the request that created the report run it was given, where that is known."""
-    if given.request_id:
-        request = request_xcom(given.request_id, livemode=given.livemode)
-        context["ti"].xcom_push(key=REQUEST_XCOM_KEY, value=request)
+def push_request(context: Context, request_id: str | None, *, livemode: bool) -> None:
+    """Let the link of a task lead to the request that created its report run, where that is known."""
+    if request_id:
+        context["ti"].xcom_push(key=REQUEST_XCOM_KEY, value={"request_id": request_id, "livemode": livemode})
 
 
 class StripeRequestLink(BaseOperatorLink):

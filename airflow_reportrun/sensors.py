@@ -203,7 +203,7 @@ class StripeReportRunSensor(StripeSensor):
         from airflow_reportrun.waiting.loop import ReportRunEnds
 
         require_rendered(self, self._given)
-        push_request(context, self.given_run)
+        push_request(context, self.given_run.request_id, livemode=self.given_run.livemode)
         return ReportRunEnds(self.given_run.report_run_id)
 
     def trigger(self, goal: Any, **kwargs: Any) -> StripeTrigger:

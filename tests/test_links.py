@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import XCom
 
-from airflow_reportrun.links import StripeRequestLink, request_xcom
+from airflow_reportrun.links import StripeRequestLink
 
 
 @pytest.mark.parametrize(
     ("pushed", "address"),
     [
-        (request_xcom("req_1", livemode=True), "https://dashboard.stripe.com/logs/req_1"),
-        (request_xcom("req_1", livemode=False), "https://dashboard.stripe.com/test/logs/req_1"),
-        (request_xcom(None, livemode=False), ""),
+        ({"request_id": "req_1", "livemode": True}, "https://dashboard.stripe.com/logs/req_1"),
+        ({"request_id": "req_1", "livemode": False}, "https://dashboard.stripe.com/test/logs/req_1"),
+        ({"request_id": None, "livemode": False}, ""),
         (None, ""),
     ],
 )

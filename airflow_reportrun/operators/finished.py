@@ -71,7 +71,7 @@ class LandingOperator(BaseOperator):
         """Land the file, and tell the task's outlets; see the class."""
         with airflow_errors():
             require_rendered(self, self._given)
-            push_request(context, self.given_run)
+            push_request(context, self.given_run.request_id, livemode=self.given_run.livemode)
             run, landed = self.land(context)
         record_landing(self, context, landed)
         return result(run, self.hook, request_id=self.given_run.request_id, landed=landed)

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
+from airflow_reportrun.links import StripeRequestLink, push_request
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.question.question import Question, bounds_of
 from airflow_reportrun.question.report_types import preferences, preferred
@@ -251,7 +251,7 @@ class StripeReportRunOperator(BaseOperator):
             run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
         self._waits_for = run.id
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
-        context["ti"].xcom_push(key=REQUEST_XCOM_KEY, value=request_xcom(run.request_id, livemode=run.livemode))
+        push_request(context, run.request_id, livemode=run.livemode)
         if not self.wait_for_completion and not run.status.is_terminal:
             return result(run, self.hook, request_id=run.request_id)
         resume = {"destination": destination, "request_id": run.request_id, "adopted": bool(adopted)}

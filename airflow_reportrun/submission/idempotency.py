@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_reportrun.airflow_context import TaskInstance
 from airflow_reportrun.reporting.parameters import form_encode
 
 if TYPE_CHECKING:
@@ -64,13 +65,10 @@ class Identity(Wanted):
         cls, context: Context, settings: ConnectionSettings, question: Question, fresh: float | None
     ) -> Identity:
         """Return who asks, by Airflow's context and the connection, and what."""
-        ti = context["ti"]
+        ti = TaskInstance(context)
         return cls(
             scope=settings.idempotency_scope,
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-            map_index=-1 if ti.map_index is None else ti.map_index,
+            **ti.ids,
             max_tries=ti.max_tries,
             stripe_account=settings.acting_as,
             livemode=settings.livemode,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from airflow_reportrun.airflow_context import TaskInstance
 from airflow_reportrun.submission.idempotency import Wanted
 
 if TYPE_CHECKING:
@@ -73,10 +74,10 @@ class Memory:
         :param context: Airflow's template context.
         :param clock: epoch seconds.
         """
-        ti, dag_run, store = context["ti"], context["dag_run"], context.get("task_state_store")
-        began = dag_run.start_date.timestamp() if dag_run.start_date else clock()
+        ti = TaskInstance(context)
+        store, began = ti.store, clock() if ti.run_began is None else ti.run_began
         # Clearing a task moves the start of its DAG run, under the feet of the tasks that were not cleared.
-        cleared = getattr(dag_run, "clear_number", 0)
+        cleared = ti.run_was_cleared
         if store is None:
             return cls(first_try=began, earliest=0.0 if cleared else began - CLOCK_SKEW, began=began)
         kept = store.get(STORE_KEY)

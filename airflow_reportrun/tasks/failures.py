@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 
+from airflow_reportrun.airflow_context import TaskInstance
 from airflow_reportrun.reporting.errors import ReportingError
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ class Try:
         """
         began = (resume or {}).get("try_began")
         if began is None:
-            start = context["ti"].start_date
-            began = start.timestamp() if start else time.time()
+            began = TaskInstance(context).began or time.time()
         limit = task.execution_timeout
         return cls(began, limit.total_seconds() if limit else None)
 
