@@ -31,7 +31,7 @@ from airflow_reportrun.reporting.errors import (
     ReportRunFailedError,
 )
 from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
-from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
+from airflow_reportrun.tasks.failures import Try, airflow_errors, require_available, set_retry_policy
 from airflow_reportrun.tasks.options import (
     given_options,
     is_template,
@@ -263,7 +263,7 @@ class StripeReportRunOperator(BaseOperator):
         arrived = ReportTypeEvent.from_payload(event)
         this_try = Try.of(self, context, arrived.resume)
         this_try.require_time(arrived)
-        _require_available(arrived, arrived.resume.get("refusal"))
+        require_available(arrived, arrived.resume.get("refusal"))
         return self._execute(context, this_try)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -336,13 +336,7 @@ class StripeReportRunOperator(BaseOperator):
         given = preferences(self.report_type)
         report_type = before.report_type if before.report_type in given else given[0]
         now = self._ask(context, report_type, quiet=True)
-        clipped = (
-            self.on_missing_data == "clip"
-            and before.shape is now.shape is ParameterShape.INTERVAL
-            and before.bounds["interval_start"] > now.bounds["interval_start"]
-        )
-        ignored = {"interval_start"} if clipped else set[str]()
-        return now.differences(before.report_type, before.parameters.as_dict(), ignored=ignored)
+        return now.differences(before, may_be_clipped=self.on_missing_data == "clip")
 
     def _warn_of_differences(self, context: Context, before: Question) -> None:
         """Say how what was asked for before differs from what the options ask for now."""
@@ -417,7 +411,7 @@ class StripeReportRunOperator(BaseOperator):
             self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
         event = wait(self.hook, DataReaches(report_type, until), Watch(now, deadline, poll_interval))
         self._try.require_time(event)
-        return _require_available(event, refusal)
+        return require_available(event, refusal)
 
     def _submit(self, context: Context) -> tuple[ReportRun, str | None]:
         """Return the report run and where its file goes; whatever can be wrong is found before it is created."""
@@ -536,15 +530,3 @@ class StripeReportRunOperator(BaseOperator):
         if landed:
             record_landing(self, context, landed)
         return result(run, self.hook, request_id=resume.get("request_id"), landed=landed)
-
-
-def _require_available(event: ReportTypeEvent, refusal: str | None) -> int:
-    """Return how far the data reaches, or fail: the deadline counts over all tries, so a retry would not help."""
-    if event.availability is None:
-        advice = (
-            " A longer data_timeout= waits for it; it counts from the first try of the task, before Airflow 3.3"
-            " from the start of the DAG run."
-        )
-        said = f" Stripe had said: {refusal}" if refusal else ""
-        raise AirflowFailException(f"{event.message}{advice if event.outcome == 'timeout' else ''}{said}")
-    return int(event.availability["data_available_end"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,20 +79,17 @@ class Question:
         shape = {0: ParameterShape.PAYOUT, 1: ParameterShape.INTERVAL_END, 2: ParameterShape.INTERVAL}[len(bounds)]
         return cls.of(report_type, shape, bounds, ReportParameters.from_dict(parameters), **where)
 
-    def differences(
-        self, report_type: str, parameters: Mapping[str, Any], *, ignored: AbstractSet[str] = frozenset()
-    ) -> str:
-        """Return in words how another report differs from this one, empty where it doesn't.
+    def differences(self, before: Question, *, may_be_clipped: bool) -> str:
+        """Return in words how what was asked before differs from this, empty where it doesn't.
 
-        :param report_type: what the other is about.
-        :param parameters: those of the other, by Stripe's names.
-        :param ignored: parameters that may differ.
+        :param may_be_clipped: it may begin later.
         """
-        other = {"report_type": report_type, **dict(form_encode(parameters))}
-        wanted = {"report_type": self.report_type, **dict(form_encode(self.parameters.as_dict()))}
-        different = (
-            name for name in sorted(other | wanted) if other.get(name) != wanted.get(name) and name not in ignored
+        other, wanted = (
+            {"report_type": it.report_type, **dict(form_encode(it.parameters.as_dict()))} for it in (before, self)
         )
+        if may_be_clipped and before.shape is self.shape is ParameterShape.INTERVAL:
+            wanted["interval_start"] = max(wanted["interval_start"], other["interval_start"], key=int)
+        different = (name for name in sorted(other | wanted) if other.get(name) != wanted.get(name))
         return ", ".join(f"{name} is {other.get(name)} and not {wanted.get(name)}" for name in different)
 
     def require_free(self, settings: ConnectionSettings) -> None:

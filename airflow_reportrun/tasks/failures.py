@@ -16,7 +16,7 @@ from airflow_reportrun.reporting.errors import ReportingError
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
-    from airflow_reportrun.waiting.events import Event
+    from airflow_reportrun.waiting.events import Event, ReportTypeEvent
 
 
 def set_retry_policy(task: BaseOperator) -> None:
@@ -34,6 +34,18 @@ def airflow_errors() -> Iterator[None]:
         yield
     except ReportingError as error:
         raise (AirflowException if error.is_transient else AirflowFailException)(str(error)) from error
+
+
+def require_available(event: ReportTypeEvent, refusal: str | None) -> int:
+    """Return how far the data reaches, or fail: the deadline counts over all tries, so a retry would not help."""
+    if event.availability is None:
+        advice = (
+            " A longer data_timeout= waits for it; it counts from the first try of the task, before Airflow 3.3"
+            " from the start of the DAG run."
+        )
+        said = f" Stripe had said: {refusal}" if refusal else ""
+        raise AirflowFailException(f"{event.message}{advice if event.outcome == 'timeout' else ''}{said}")
+    return int(event.availability["data_available_end"])
 
 
 @dataclass(frozen=True)
