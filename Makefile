@@ -18,7 +18,7 @@ demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEE
 	.venv/bin/python -m demo
 
 test: .venv/ready  ## run the tests, a file at a time on each core
-	.venv/bin/python -m pytest --numprocesses=logical --dist=loadfile --cov --cov-report=term:skip-covered
+	.venv/bin/python -m pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")
 	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)

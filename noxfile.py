@@ -43,7 +43,15 @@ OVER_STORES = (
 def tests(session: nox.Session, airflow: str) -> None:
     """Run pytest in an environment with a version of Airflow."""
     _make(session, airflow)
-    session.run("python", "-m", "pytest", "--numprocesses=logical", "--dist=loadfile", *session.posargs)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "--numprocesses=logical",
+        "--dist=loadfile",
+        "--no-loadscope-reorder",
+        *session.posargs,
+    )
 
 
 @nox.session(python="3.11", reuse_venv=True)

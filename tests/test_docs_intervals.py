@@ -469,9 +469,13 @@ def test_each_command_of_the_docs_is_tried() -> None:
         ("2025-01-01", "2025-12-31"),
     }
     tried.add(("2024-04-24T23:59:59", "2024-04-30"))
+    week = "2026-03-02", "2026-03-09"
+    tried.add(week)
+    days = [resolve(context).start for context in backfilled("0 13 * * *", earliest=week[0], latest=week[1])]
     for page in (README, *PAGE.parent.glob("*.md")):
         for command in COMMAND.findall(" ".join(page.read_text().split())):
             assert command in tried, page.name
+    assert [day.date().isoformat() for day in days] == [f"2026-03-0{day}" for day in range(1, 8)]
     six = CronPartitionTimetable("0 6 * * *", timezone=ZONE)
     (context,) = backfilled(six, zone=ZONE, earliest="2026-03-08", latest="2026-03-09")
     assert shown(resolve(context).start) == "8 Mar 06:00"
