@@ -18,8 +18,8 @@ from airflow.providers.http.hooks.http import AsyncHttpSession, HttpAsyncHook, H
 from requests.auth import AuthBase
 
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
+from airflow_reportrun.reporting.answers import Response, require_short
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
-from airflow_reportrun.reporting.endpoints import Request, Response, require_short
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.reporting.resending import Tries
 from airflow_reportrun.wire.connection import ConnectionSettings
@@ -33,6 +33,7 @@ from airflow_reportrun.wire.transport import FAILURES, BoundedSession, answer_of
 if TYPE_CHECKING:
     import requests
 
+    from airflow_reportrun.reporting.endpoints import Request
     from airflow_reportrun.reporting.models import File
 
 T = TypeVar("T")
@@ -159,7 +160,7 @@ class StripeReportingHook(ReportingClient, HttpHook):
             what,
             file.size,
             ask=lambda headers: self._request(what, "GET", url, headers=headers),
-            tries=Tries(self.retry_policy, self.sleep),
+            tries=Tries(self.resend_policy, self.sleep),
             timeout=self.settings.timeout,
         )
         return download.into(consume)

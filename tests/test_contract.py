@@ -29,7 +29,8 @@ from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHoo
 from airflow_reportrun.reporting import endpoints
 from airflow_reportrun.reporting.errors import InvalidParametersError, InvalidRequestError
 from airflow_reportrun.reporting.models import File
-from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters
+from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.reporting.report_type_ids import ParameterShape
 from airflow_reportrun.sandbox import OPERATIONS as IN_THE_SANDBOX
 from airflow_reportrun.sandbox import (
     AfterReads,

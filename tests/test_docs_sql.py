@@ -13,8 +13,8 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, Connection
 
 from airflow_reportrun.landing.sql.layout import LANDINGS, OURS
+from airflow_reportrun.landing.sql.warehouse import what_to_install
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
-from airflow_reportrun.operators.sql import what_to_install
 from tests.databases import Warehouse
 from tests.landings import day, land
 

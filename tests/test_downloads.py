@@ -19,7 +19,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import File
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import (
     AtOnce,
     CutBody,
@@ -86,7 +86,7 @@ class Consumer:
 
 def download(file: File, consume: Consumer | None = None, *, tries: int = 2) -> bytes:
     hook = StripeReportingHook()
-    hook.retry_policy = RetryPolicy(max_tries=tries, first_pause=0)
+    hook.resend_policy = ResendPolicy(max_tries=tries, first_pause=0)
     return hook.read_file(file, consume or Consumer())
 
 
@@ -231,7 +231,7 @@ def test_an_error_of_the_consumer_begins_anew(stripe_conn: StripeSandbox, file: 
         raise DownloadError("no report")
 
     hook = StripeReportingHook()
-    hook.retry_policy = RetryPolicy(max_tries=3, first_pause=0)
+    hook.resend_policy = ResendPolicy(max_tries=3, first_pause=0)
     with pytest.raises(DownloadError, match="no report"):
         hook.read_file(file, consume)
     assert passes == [CHUNK] * 3
@@ -246,7 +246,7 @@ def test_a_whole_file_that_is_refused_twice_is_not_asked_for_again(stripe_conn: 
         raise DownloadError("breaks off in its last row")
 
     hook = StripeReportingHook()
-    hook.retry_policy = RetryPolicy(max_tries=9, first_pause=0)
+    hook.resend_policy = ResendPolicy(max_tries=9, first_pause=0)
     with pytest.raises(DownloadError, match="breaks off"):
         hook.read_file(file, consume)
     assert passes.passes == len(asked(stripe_conn)) == 2

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_reportrun.reporting import endpoints
+from airflow_reportrun.reporting.answers import Response
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
-from airflow_reportrun.reporting.endpoints import Request, Response
+from airflow_reportrun.reporting.endpoints import Request
 from airflow_reportrun.reporting.errors import (
     APIError,
     ConflictError,

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHook
-from airflow_reportrun.reporting.endpoints import LONGEST_BODY
+from airflow_reportrun.reporting.answers import LONGEST_BODY
 from airflow_reportrun.reporting.errors import (
     APIConnectionError,
     ConfigurationError,
@@ -34,7 +34,7 @@ from airflow_reportrun.reporting.errors import (
     UnexpectedResponseError,
 )
 from airflow_reportrun.reporting.models import File
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.wire import downloads
 from tests.wire import Script, Wire, drips, says
 
@@ -61,7 +61,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, host: str, **extra: Any) -> None:
 
 def client(tries: int = 1) -> StripeReportingHook:
     hook = StripeReportingHook()
-    hook.retry_policy = RetryPolicy(max_tries=tries, first_pause=0.01)
+    hook.resend_policy = ResendPolicy(max_tries=tries, first_pause=0.01)
     return hook
 
 
@@ -72,7 +72,7 @@ def ask_sync(tries: int = 1) -> Any:
 def ask_async(tries: int = 1) -> Any:
     async def go() -> Any:
         async with StripeReportingAsyncHook() as hook:
-            hook.retry_policy = RetryPolicy(max_tries=tries, first_pause=0.01)
+            hook.resend_policy = ResendPolicy(max_tries=tries, first_pause=0.01)
             return await hook.list_report_types_async()
 
     return asyncio.run(go())

@@ -26,7 +26,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import File
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import (
     OPERATIONS,
     AtOnce,
@@ -138,9 +138,9 @@ CASES = (
 class Caller:
     """A hook in one colour, with a policy about tries; given a number of them alone, it does not pause."""
 
-    def __init__(self, colour: str, policy: RetryPolicy | int) -> None:
+    def __init__(self, colour: str, policy: ResendPolicy | int) -> None:
         self._colour = colour
-        self._policy = RetryPolicy(max_tries=policy, first_pause=0) if isinstance(policy, int) else policy
+        self._policy = ResendPolicy(max_tries=policy, first_pause=0) if isinstance(policy, int) else policy
 
     def __call__(self, verb: str, *args: Any) -> Any:
         """Call a verb."""
@@ -148,13 +148,13 @@ class Caller:
 
     def _sync(self, verb: str, *args: Any) -> Any:
         hook = StripeReportingHook()
-        hook.retry_policy = self._policy
+        hook.resend_policy = self._policy
         result = getattr(hook, verb)(*args)
         return list(result) if verb == "list_report_runs" else result
 
     async def _async(self, verb: str, *args: Any) -> Any:
         async with StripeReportingAsyncHook() as hook:
-            hook.retry_policy = self._policy
+            hook.resend_policy = self._policy
             result = getattr(hook, f"{verb}_async")(*args)
             return [run async for run in result] if verb == "list_report_runs" else await result
 
@@ -271,7 +271,7 @@ def test_a_create_that_was_given_up_is_found_by_its_key(
     monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps({**connection, "extra": {"timeout": TIMEOUT}}))
     stripe.inject(Slow(0.8))
     before = time.monotonic()
-    run = Caller(colour, RetryPolicy(first_pause=0.2))("create_report_run", TYPE, PARAMETERS)
+    run = Caller(colour, ResendPolicy(first_pause=0.2))("create_report_run", TYPE, PARAMETERS)
     assert time.monotonic() - before >= TIMEOUT
     assert [it.id for it in stripe.report_runs] == [run.id]
     assert 409 in [record.status for record in stripe.requests_to("create")]
@@ -280,7 +280,7 @@ def test_a_create_that_was_given_up_is_found_by_its_key(
 def test_a_refused_connection_is_tried_again(stripe: StripeSandbox, colour: str) -> None:
     """With the pauses of the policy, for as long as those last."""
     stripe.inject(Refused(seconds=0.3), on="list_types")
-    assert Caller(colour, RetryPolicy())("list_report_types")
+    assert Caller(colour, ResendPolicy())("list_report_types")
     assert len(stripe.requests_to("list_types")) == 2
 
 
@@ -291,7 +291,7 @@ DOWNLOADS = [case for case in CASES if case.applies("contents")]
 
 def download(file: File) -> bytes:
     hook = StripeReportingHook()
-    hook.retry_policy = RetryPolicy(max_tries=TRIES, first_pause=0)
+    hook.resend_policy = ResendPolicy(max_tries=TRIES, first_pause=0)
     return hook.read_file(file, b"".join)
 
 

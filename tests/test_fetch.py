@@ -16,7 +16,7 @@ from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import DownloadError, ReportColumnsError, ReportingError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import AtOnce, CutBody, Fault, StripeSandbox, WrongSize
 from airflow_reportrun.wire import downloads
 from tests.test_downloads import ALL
@@ -39,7 +39,7 @@ def finished(**options: object) -> ReportRun:
 
 def hook(tries: int = 2) -> StripeReportingHook:
     it = StripeReportingHook()
-    it.retry_policy = RetryPolicy(max_tries=tries, first_pause=0)
+    it.resend_policy = ResendPolicy(max_tries=tries, first_pause=0)
     return it
 
 

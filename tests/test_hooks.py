@@ -29,7 +29,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import AfterReads, Dropped, RateLimited, Redirected, StripeSandbox, Unavailable
 
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
@@ -118,7 +118,7 @@ def test_gives_up_with_the_last_error(
     with pytest.raises(error):
         call("list_report_types")
     # On a connection that was kept alive, aiohttp itself sends a GET once more when it breaks.
-    assert RetryPolicy().max_tries <= len(stripe_conn.requests) <= 2 * RetryPolicy().max_tries
+    assert ResendPolicy().max_tries <= len(stripe_conn.requests) <= 2 * ResendPolicy().max_tries
 
 
 def test_an_error_carries_what_stripe_said(call: Callable[..., Any], stripe_conn: StripeSandbox) -> None:
@@ -359,7 +359,7 @@ def test_proxies_and_tls_are_the_same_in_both_colours(
         raise requests.ConnectionError
 
     monkeypatch.setattr(hook.get_conn(), "send", send)
-    hook.retry_policy = RetryPolicy(max_tries=1)
+    hook.resend_policy = ResendPolicy(max_tries=1)
     with pytest.raises(APIConnectionError):
         hook.list_report_types()
     assert sent["proxies"].get("https") == proxy

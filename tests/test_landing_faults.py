@@ -23,7 +23,7 @@ from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import DownloadError, ReportingError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import (
     AtOnce,
     CutBody,
@@ -98,7 +98,7 @@ class Landing:
 
 def hook(tries: int = TRIES) -> StripeReportingHook:
     it = StripeReportingHook()
-    it.retry_policy = RetryPolicy(max_tries=tries, first_pause=0)
+    it.resend_policy = ResendPolicy(max_tries=tries, first_pause=0)
     return it
 
 

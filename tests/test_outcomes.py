@@ -18,7 +18,7 @@ from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.operators import run as run_module
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import (
     AfterReads,
     AtOnce,
@@ -332,7 +332,7 @@ def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensors, "SHORTEST_POKE_INTERVAL", 0.0)
     monkeypatch.setattr(run_module, "DATA_POLL_INTERVAL", 0.0)
     for client in (ReportingClient, AsyncReportingClient):
-        monkeypatch.setattr(client, "retry_policy", RetryPolicy(max_tries=1))
+        monkeypatch.setattr(client, "resend_policy", ResendPolicy(max_tries=1))
 
 
 def to_its_end(task: Any) -> tuple[Try, set[str]]:

@@ -13,13 +13,8 @@ from hypothesis import strategies as st
 from stripe.params.reporting import ReportRunCreateParamsParameters
 
 from airflow_reportrun.reporting.errors import InvalidParametersError
-from airflow_reportrun.reporting.parameters import (
-    ParameterShape,
-    ReportParameters,
-    family_of,
-    form_encode,
-    shape_of,
-)
+from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
+from airflow_reportrun.reporting.report_type_ids import ParameterShape, family_of, shape_of
 from airflow_reportrun.sandbox.catalogue import CATALOGUE, ReportType
 
 DAY: dict[str, Any] = {"interval_start": 1680000000, "interval_end": 1680100000}

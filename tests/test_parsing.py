@@ -13,7 +13,7 @@ from airflow_reportrun.operators import (
     StripeReportToSqlOperator,
 )
 from airflow_reportrun.reporting.errors import ConfigurationError
-from airflow_reportrun.reporting.parameters import ParameterShape
+from airflow_reportrun.reporting.report_type_ids import ParameterShape
 from airflow_reportrun.sensors import StripeReportTypeSensor
 from tests.task_runner import START, in_dag
 

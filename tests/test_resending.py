@@ -15,7 +15,7 @@ from airflow_reportrun.reporting.errors import (
     UnexpectedResponseError,
     error_class,
 )
-from airflow_reportrun.reporting.resending import RetryPolicy, is_worth_another_try
+from airflow_reportrun.reporting.resending import ResendPolicy, is_worth_another_try
 
 
 def error(status: int, **facts: Any) -> APIError:
@@ -70,7 +70,7 @@ def test_retries_end(max_tries: int, max_wait: float, retry_after: float | None)
         calls += 1
         raise error(503, retry_after=retry_after)
 
-    policy = RetryPolicy(max_tries=max_tries, max_wait=max_wait)
+    policy = ResendPolicy(max_tries=max_tries, max_wait=max_wait)
     with pytest.raises(ReportingError, match="What Stripe said"):
         Retrying(sleep=slept.append, **policy.options())(fails)
     assert calls <= max_tries
@@ -82,6 +82,6 @@ def test_retries_end(max_tries: int, max_wait: float, retry_after: float | None)
 @given(tries=st.integers(1, 10_000))
 def test_a_pause_has_bounds_and_jitter(tries: int) -> None:
     """It never grows past the longest, and is never less than half of what the doubling says."""
-    policy = RetryPolicy(first_pause=0.5, longest_pause=20)
+    policy = ResendPolicy(first_pause=0.5, longest_pause=20)
     doubled = min(20.0, 0.5 * 2 ** min(tries - 1, 32))
     assert doubled / 2 <= policy.pause(None, tries) <= doubled

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_reportrun.reporting import endpoints
-from airflow_reportrun.reporting.endpoints import Request, Response
+from airflow_reportrun.reporting.answers import Response
+from airflow_reportrun.reporting.endpoints import Request
 from airflow_reportrun.reporting.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -29,7 +30,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportType
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import RetryPolicy, is_worth_another_try
+from airflow_reportrun.reporting.resending import ResendPolicy, is_worth_another_try
 from tests.contract import SCHEMAS
 
 LONGEST_MESSAGE = 6_000
@@ -360,7 +361,7 @@ def test_any_bytes_with_any_status_are_an_error_of_ours(
     if status >= 400:
         assert type(error) is class_of(status, None)
         assert getattr(error, "retry_after", None) is None or error.retry_after >= 0
-        assert RetryPolicy().pause(error, 1) >= 0
+        assert ResendPolicy().pause(error, 1) >= 0
         assert is_worth_another_try(error) in (True, False)
     else:
         assert type(error) is UnexpectedResponseError

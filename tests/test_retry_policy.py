@@ -17,7 +17,7 @@ from airflow_reportrun.operators import StripeReportDownloadOperator, StripeRepo
 from airflow_reportrun.reporting.client import ReportingClient
 from airflow_reportrun.reporting.errors import DownloadError, RateLimitError
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import RetryPolicy as RetriesOfOneRequest
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import KeyExpired, RateLimited, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.task_runner import START, TaskRunner, in_dag
@@ -49,7 +49,7 @@ of_3_3 = needs_airflow_3("retry policies")
 
 @pytest.fixture(autouse=True)
 def _nothing_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReportingClient, "retry_policy", RetriesOfOneRequest(max_tries=1))
+    monkeypatch.setattr(ReportingClient, "retry_policy", ResendPolicy(max_tries=1))
 
 
 def in_own_task(**options: Any) -> Any:

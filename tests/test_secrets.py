@@ -14,7 +14,7 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.reporting.errors import ReportingError
 from airflow_reportrun.reporting.models import File
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sensors import StripeReportRunSensor
 from airflow_reportrun.wire.secrets import redacted
 from tests.task_runner import TaskRunner, in_dag
@@ -46,7 +46,7 @@ RUN = {
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     """A server that says anything, behind the Airflow connection ``stripe_default``."""
-    monkeypatch.setattr(RetryPolicy, "pause", lambda *args: 0.01)
+    monkeypatch.setattr(ResendPolicy, "pause", lambda *args: 0.01)
     with Wire() as wire:
         connection = {"conn_type": "stripe", "host": wire.url, "password": KEY, "extra": {"timeout": 5}}
         monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))

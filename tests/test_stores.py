@@ -22,7 +22,7 @@ from airflow_reportrun.operators import StripeReportDownloadOperator, StripeRepo
 from airflow_reportrun.reporting.errors import DownloadError, StoreError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.azure import KEY
 from tests.killable import gs_step
@@ -62,7 +62,7 @@ class WatchingHook(StripeReportingHook):
 
     def __init__(self, look: Callable[[int], None]) -> None:
         super().__init__()
-        self.retry_policy = RetryPolicy(max_tries=1)
+        self.resend_policy = ResendPolicy(max_tries=1)
         self._look = look
 
     def read_file(self, file: Any, consume: Callable[[Iterator[bytes]], T]) -> T:

@@ -17,7 +17,7 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import AfterReads, AtOnce, Dropped, RunFails, Slow, StripeSandbox
 from airflow_reportrun.sandbox import ServerError as StoredServerError
 from airflow_reportrun.submission.memory import Memory
@@ -35,7 +35,7 @@ def hook(stripe_conn: StripeSandbox) -> StripeReportingHook:
     """A hook that doesn't sleep and doesn't send again, so that each crash stays visible."""
     hook = StripeReportingHook()
     hook.sleep = lambda seconds: None
-    hook.retry_policy = RetryPolicy(max_tries=1)
+    hook.resend_policy = ResendPolicy(max_tries=1)
     return hook
 
 

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from airflow_reportrun import triggers
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator
-from airflow_reportrun.reporting.endpoints import Request, Response
+from airflow_reportrun.reporting.answers import Response
+from airflow_reportrun.reporting.endpoints import Request
 from airflow_reportrun.sandbox import AtOnce, RunFails, ServerError, StripeSandbox
 from tests.task_runner import TaskRunner, in_dag
 from tests.versions import AIRFLOW_2

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_reportrun import __version__
 from airflow_reportrun.reporting.errors import ManifestError
 from airflow_reportrun.reporting.models import LARGEST_NUMBER, is_printable, odd_parameter
-from airflow_reportrun.reporting.parameters import family_of
+from airflow_reportrun.reporting.report_type_ids import family_of
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.models import File, ReportRun

@@ -30,7 +30,8 @@ from airflow_reportrun.reporting.errors import (
     ReportingError,
     ReportRunFailedError,
 )
-from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode, shape_of
+from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
+from airflow_reportrun.reporting.report_type_ids import ParameterShape, shape_of
 from airflow_reportrun.tasks.failures import Try, airflow_errors, require_available, set_retry_policy
 from airflow_reportrun.tasks.options import (
     given_options,
@@ -488,7 +489,7 @@ class StripeReportRunOperator(BaseOperator):
         event = look(self.hook, ReportRunEnds(run.id))
         if not isinstance(event, StillWaiting):
             return event
-        log.info("Report run %s is pending; waiting for it in the triggerer. %s", run.id, event.words)
+        log.info("%s", f"Report run {run.id} is pending; waiting for it in the triggerer. {event.words}".rstrip())
         trigger = StripeReportRunTrigger.waiting_from_now(
             report_run_id=run.id,
             deadline=deadline,

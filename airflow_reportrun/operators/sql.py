@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,30 +11,9 @@ from airflow_reportrun.tasks.options import given_options, require_known
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
-
-_PROVIDERS = {
-    **{name: name for name in ("databricks", "mysql", "oracle", "postgres", "snowflake", "sqlite", "trino")},
-    **dict.fromkeys(("gcpbigquery", "google_cloud_platform"), "google"),
-    **{"mssql": "microsoft-mssql", "redshift": "amazon"},
-}
-"""What Airflow's packages are called, by types of connections."""
-
-
-def what_to_install(conn_type: str | None) -> str:
-    """Say why a connection has no hook, and what brings one."""
-    if conn_type in _PROVIDERS:
-        return (
-            f"the provider of its type {conn_type} is not installed, or can't be imported: "
-            f"pip install apache-airflow-providers-{_PROVIDERS[conn_type]}"
-        )
-    return (
-        f"its type {conn_type!r} has no hook here. A database's type is its provider's, such as postgres, of "
-        "apache-airflow-providers-postgres."
-    )
 
 
 class StripeReportToSqlOperator(LandingOperator):
@@ -97,10 +75,11 @@ class StripeReportToSqlOperator(LandingOperator):
     def land(self, context: Context) -> tuple[ReportRun, Landed]:
         """Land the file in the table."""
         from airflow_reportrun.landing.sql.report import land_in_table
+        from airflow_reportrun.landing.sql.warehouse import warehouse_of
 
         if self.on_overlap not in ("fail", "replace"):
             raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
-        warehouse = self._warehouse()
+        warehouse = warehouse_of(self.conn_id, self.hook_params)
         run = self.report_run()
         return run, land_in_table(
             self.hook,
@@ -110,27 +89,3 @@ class StripeReportToSqlOperator(LandingOperator):
             column_types=self.column_types,
             on_overlap=self.on_overlap,
         )
-
-    def _warehouse(self) -> DbApiHook:
-        from airflow_reportrun.wire.lookup import look_up
-
-        try:
-            from airflow.providers.common.sql.hooks.sql import DbApiHook
-        except ImportError as error:
-            raise ConfigurationError(
-                f"A table needs the provider common.sql ({error}): pip install apache-airflow-providers-common-sql"
-            ) from None
-        connection = look_up(self.conn_id, option="conn_id")
-        try:
-            hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
-        except Exception as error:
-            # Airflow has no class for these: no type, one without a provider, and one (generic) without a hook.
-            if not isinstance(error, ImportError) and not re.search("Unknown hook type|'rsplit'", str(error)):
-                raise
-            advice = what_to_install(connection.conn_type)
-            raise ConfigurationError(f"conn_id {self.conn_id!r}: {advice}") from None
-        if not isinstance(hook, DbApiHook):
-            raise ConfigurationError(
-                f"conn_id {self.conn_id!r} is of type {connection.conn_type}, whose hook is no DbApiHook."
-            )
-        return hook

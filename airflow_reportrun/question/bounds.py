@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -56,11 +56,8 @@ class Interval:
             )
 
     def __str__(self) -> str:
-        first, last = self.start.int_timestamp, self.end.int_timestamp
-        return (
-            f"[{self.start}, {self.end}) {self.start.timezone_name}, {timedelta(seconds=last - first)} long, epoch"
-            f" seconds [{first}, {last}): {self.rule}"
-        )
+        hours = (self.end.int_timestamp - self.start.int_timestamp) / 3600
+        return f"[{self.start}, {self.end}) {self.start.timezone_name}, {hours:g} h: {self.rule}"
 
     @classmethod
     def floored(cls, span: Span, zone: Zone, rule: str) -> Self:

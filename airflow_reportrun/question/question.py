@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.reporting.errors import OTHER_SHAPE, ConfigurationError
-from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters, form_encode
+from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
+from airflow_reportrun.reporting.report_type_ids import ParameterShape
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

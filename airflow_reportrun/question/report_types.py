@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.reporting.errors import ConfigurationError, NoReportTypesError
-from airflow_reportrun.reporting.parameters import like_named
+from airflow_reportrun.reporting.report_type_ids import like_named
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.client import ReportingClient

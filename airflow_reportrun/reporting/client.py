@@ -19,11 +19,13 @@ from tenacity import AsyncRetrying, Retrying
 from airflow_reportrun.reporting import endpoints
 from airflow_reportrun.reporting.errors import InvalidRequestError, ReportingError, UnexpectedResponseError
 from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportType
-from airflow_reportrun.reporting.resending import RetryPolicy
+from airflow_reportrun.reporting.resending import ResendPolicy
 
 if TYPE_CHECKING:
-    from airflow_reportrun.reporting.endpoints import Request, Response
-    from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters
+    from airflow_reportrun.reporting.answers import Response
+    from airflow_reportrun.reporting.endpoints import Request
+    from airflow_reportrun.reporting.parameters import ReportParameters
+    from airflow_reportrun.reporting.report_type_ids import ParameterShape
 
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ class ReportingClient(ABC):
     Each verb raises a :class:`~airflow_reportrun.reporting.errors.ReportingError`.
     """
 
-    retry_policy = RetryPolicy()
+    resend_policy = ResendPolicy()
     sleep: Callable[[float], None] = staticmethod(time.sleep)
 
     @abstractmethod
@@ -57,7 +59,7 @@ class ReportingClient(ABC):
 
     def retry(self, function: Callable[[], T]) -> T:
         """Call a function, again where that helps, and return what it returns."""
-        result: T = Retrying(sleep=self.sleep, **self.retry_policy.options())(function)
+        result: T = Retrying(sleep=self.sleep, **self.resend_policy.options())(function)
         return result
 
     def create_report_run(
@@ -108,7 +110,7 @@ class ReportingClient(ABC):
 class AsyncReportingClient(ABC):
     """Stripe's Reporting API on an event loop: the verbs of :class:`ReportingClient` with ``_async``."""
 
-    retry_policy = RetryPolicy()
+    resend_policy = ResendPolicy()
     sleep_async: Callable[[float], Awaitable[None]] = staticmethod(asyncio.sleep)
 
     @abstractmethod
@@ -126,7 +128,7 @@ class AsyncReportingClient(ABC):
             return request.result(await self.exchange_async(request))
 
         try:
-            return await AsyncRetrying(sleep=self.sleep_async, **self.retry_policy.options())(once)
+            return await AsyncRetrying(sleep=self.sleep_async, **self.resend_policy.options())(once)
         except InvalidRequestError as error:
             if request.lacks_type(error):
                 with suppress(ReportingError):  # which would hide the first

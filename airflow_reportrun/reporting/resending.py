@@ -45,7 +45,7 @@ def is_worth_another_try(error: BaseException) -> bool:
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
+class ResendPolicy:
     """How often and how long to try one request.
 
     The pause doubles with each try, is shortened by up to a half at random so that a thousand tasks don't
@@ -97,7 +97,7 @@ class Tries:
     :param sleep: waits for so many seconds.
     """
 
-    def __init__(self, policy: RetryPolicy, sleep: Callable[[float], None]) -> None:
+    def __init__(self, policy: ResendPolicy, sleep: Callable[[float], None]) -> None:
         self._policy = policy
         self._sleep = sleep
         self.begin_anew()

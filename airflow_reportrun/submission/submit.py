@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from airflow_reportrun.reporting.client import ReportingClient
     from airflow_reportrun.reporting.models import ReportRun
-    from airflow_reportrun.reporting.parameters import ParameterShape, ReportParameters
+    from airflow_reportrun.reporting.parameters import ReportParameters
+    from airflow_reportrun.reporting.report_type_ids import ParameterShape
     from airflow_reportrun.submission.idempotency import Identity
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def submit_or_attach(
                 server_errors += 1
                 if server_errors > MAX_SERVER_ERRORS:
                     raise
-                client.sleep(min(client.retry_policy.pause(error, server_errors), client.retry_policy.max_wait))
+                client.sleep(min(client.resend_policy.pause(error, server_errors), client.resend_policy.max_wait))
             log.warning("Attempt %d: Stripe keeps an error for it, so a new one follows. %s", attempt, error)
             continue
         attached = run.replayed

@@ -1,4 +1,4 @@
-"""How a try of a task fails: Airflow's errors for ours, its execution_timeout, the retry policy of our tasks."""
+"""How a try of a task fails: Airflow's errors for ours, its execution_timeout, what can't be retried."""
 
 from __future__ import annotations
 

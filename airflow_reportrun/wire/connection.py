@@ -1,4 +1,4 @@
-"""What an Airflow connection of type ``stripe`` says, checked once."""
+"""What an Airflow connection of type ``stripe`` says, checked once, and the headers that come of it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
-from airflow_reportrun.reporting.endpoints import Response, require_success
+from airflow_reportrun.reporting.answers import Response, require_success
 from airflow_reportrun.reporting.errors import DownloadError, ReportingError
 from airflow_reportrun.wire.transport import answer_of, head_of, pieces, reader_of
 

@@ -14,7 +14,7 @@ import aiohttp
 import requests
 import urllib3
 
-from airflow_reportrun.reporting.endpoints import proxy_wants_credentials
+from airflow_reportrun.reporting.answers import proxy_wants_credentials
 from airflow_reportrun.reporting.errors import APIConnectionError, ConfigurationError
 from airflow_reportrun.wire.route import peer
 

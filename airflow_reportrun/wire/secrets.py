@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_reportrun.reporting.endpoints import Response
+    from airflow_reportrun.reporting.answers import Response
 
 REDACTED = "***"
 

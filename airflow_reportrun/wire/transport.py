@@ -19,7 +19,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
-from airflow_reportrun.reporting.endpoints import Response, require_short
+from airflow_reportrun.reporting.answers import Response, require_short
 from airflow_reportrun.wire.reasons import no_answer
 from airflow_reportrun.wire.secrets import without_secrets
 

@@ -1,0 +1,63 @@
+"""The database of an Airflow connection: its hook, and what to install where its provider is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.wire.lookup import look_up
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+_PROVIDERS = {
+    **{name: name for name in ("databricks", "mysql", "oracle", "postgres", "snowflake", "sqlite", "trino")},
+    **dict.fromkeys(("gcpbigquery", "google_cloud_platform"), "google"),
+    **{"mssql": "microsoft-mssql", "redshift": "amazon"},
+}
+"""What Airflow's packages are called, by types of connections."""
+
+
+def what_to_install(conn_type: str | None) -> str:
+    """Say why a connection has no hook, and what brings one."""
+    if conn_type in _PROVIDERS:
+        return (
+            f"the provider of its type {conn_type} is not installed, or can't be imported: "
+            f"pip install apache-airflow-providers-{_PROVIDERS[conn_type]}"
+        )
+    return (
+        f"its type {conn_type!r} has no hook here. A database's type is its provider's, such as postgres, of "
+        "apache-airflow-providers-postgres."
+    )
+
+
+def warehouse_of(conn_id: str, hook_params: Mapping[str, Any] | None) -> DbApiHook:
+    """Return the hook of a database.
+
+    :param conn_id: an Airflow connection.
+    :param hook_params: what its hook is made with.
+    :raises ConfigurationError: when it is no database's, or a package is missing.
+    :raises ConnectionLookUpError: when Airflow does not give the connection.
+    """
+    try:
+        from airflow.providers.common.sql.hooks.sql import DbApiHook
+    except ImportError as error:
+        raise ConfigurationError(
+            f"A table needs the provider common.sql ({error}): pip install apache-airflow-providers-common-sql"
+        ) from None
+    connection = look_up(conn_id, option="conn_id")
+    try:
+        hook = connection.get_hook(hook_params=dict(hook_params or {}))
+    except Exception as error:
+        # Airflow has no class for these: no type, one without a provider, and one (generic) without a hook.
+        if not isinstance(error, ImportError) and not re.search("Unknown hook type|'rsplit'", str(error)):
+            raise
+        advice = what_to_install(connection.conn_type)
+        raise ConfigurationError(f"conn_id {conn_id!r}: {advice}") from None
+    if not isinstance(hook, DbApiHook):
+        raise ConfigurationError(
+            f"conn_id {conn_id!r} is of type {connection.conn_type}, whose hook is no DbApiHook."
+        )
+    return hook
