@@ -22,12 +22,12 @@ from airflow_reportrun.reporting.answers import Response, require_short
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.reporting.resending import Tries
+from airflow_reportrun.reporting.secrets import without_secrets
 from airflow_reportrun.wire.connection import ConnectionSettings
 from airflow_reportrun.wire.downloads import Download
 from airflow_reportrun.wire.lookup import look_up, look_up_async
 from airflow_reportrun.wire.reasons import no_answer
 from airflow_reportrun.wire.route import route_to
-from airflow_reportrun.wire.secrets import without_secrets
 from airflow_reportrun.wire.transport import FAILURES, BoundedSession, answer_of, lower
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath
 from airflow.providers.common.compat.sdk import task as task_decorator
 
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.destination import text_of
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
+from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.s3 import S3
@@ -179,3 +181,10 @@ def test_what_is_no_path_is_one_clear_error(stripe_conn: StripeSandbox, of: str,
     tried = landing(of, given)
     require_refused(tried, f"destination is a path or a URL, not {type(given).__name__}")
     assert len(stripe_conn.report_runs) == (of == "download")
+
+
+@pytest.mark.parametrize("path", [Path("/data/reports"), ObjectStoragePath("file:///data/reports/")])
+def test_a_path_object_is_no_root(path: object) -> None:
+    """Its / at the end is gone, so that all days would be one file."""
+    with pytest.raises(ConfigurationError, match="a text that ends in /"):
+        text_of(path)

@@ -155,6 +155,7 @@ def test_a_connection_that_says_something_wrong_is_final(
 EXTRAS = {
     "a comma too many": '{"stripe_account": "acct_1",}',
     "single quotes": "{'stripe_account': 'acct_1'}",
+    "a name twice": '{"stripe_account": "acct_1", "stripe_account": "acct_2"}',
     "a list": '["acct_1"]',
     "encoded twice": json.dumps('{"stripe_account": "acct_1"}'),
 }

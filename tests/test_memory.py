@@ -485,3 +485,38 @@ def test_a_first_try_that_left_nothing_began_with_the_dag_run() -> None:
 def test_a_dag_run_that_has_not_started_is_no_trouble() -> None:
     """As in a test of one task by itself."""
     assert recall(None, start_date=None).first_try == 9000.0
+
+
+@needs_store
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"first_try": "x"},
+        {"first_try": None},
+        {"earliest": None},
+        {"max_tries": "3"},
+        {"submission": []},
+        {"submission": {"parameters": "x"}},
+        {"submission": {"parameters": None}},
+        {"submission": {"parameters": {"interval_end": "soon"}}},
+        {"submission": {"attempt": 0}},
+        {"submission": {"idempotency_key": None, "report_run_id": None}},
+        {"submission": {"idempotency_key": "", "report_run_id": None}},
+    ],
+)
+def test_a_damaged_memory_leads_to_the_same_report_run(
+    stripe_conn: StripeSandbox, damage: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The key is derived from the task instance, so that what was kept can be passed over."""
+    runner = TaskRunner()
+    first = complete(run_operator(), runner)
+    assert runner.store is not None
+    (entry,) = runner.store.values()
+    if isinstance(damage.get("submission"), dict):
+        damage = {"submission": {**entry["submission"], **damage["submission"]}}
+    runner.store = {name: {**entry, **damage} for name in runner.store}
+    again = complete(run_operator(), runner, try_number=2)
+    assert again.state == "success", again.error
+    assert again.returned["report_run_id"] == first.returned["report_run_id"]
+    assert len(stripe_conn.report_runs) == 1
+    assert "passed over" in caplog.text or damage.get("max_tries")

@@ -575,3 +575,32 @@ def test_columns_that_are_mapped_over_and_empty_are_refused(stripe_conn: StripeS
     tried = TaskRunner().run(mapped.unmap({"columns": []}), map_index=1)
     assert "columns: the template or the upstream task gave nothing" in str(tried.error)
     assert stripe_conn.requests_to("create") == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"payout": "po_1"}, {"interval_end": "2024-05-02T00:00:00Z"}, {"payout": "po_1", "interval": "day"}],
+)
+def test_a_guessed_shape_is_said_to_be_one(stripe_conn: StripeSandbox, options: dict[str, Any]) -> None:
+    """Who knows better what a new report type takes is told how to say so."""
+    task = in_dag(StripeReportRunOperator, report_type="brand_new.thing.1", schedule=None, **options)
+    runner = TaskRunner(dag_run=dict.fromkeys(("logical_date", "data_interval_start", "data_interval_end")))
+    tried = runner.run(task)
+    assert "parameter_shape=" in str(tried.error)
+    assert stripe_conn.requests_to("create") == []
+
+
+def test_an_event_with_a_destination_that_is_none_lands_nothing(
+    stripe_conn: StripeSandbox, tmp_path: Path
+) -> None:
+    """A damaged one must not end in the worker's folder."""
+    stripe_conn.configure(transition=AfterReads(2))
+    runner, task = TaskRunner(), run_operator(deferrable=True, destination=str(tmp_path / "x.csv"))
+    deferred = runner.run(task)
+    trigger = deferred.deferral.trigger_kwargs
+    stored = json.loads(json.dumps(trigger).replace(str(tmp_path / "x.csv"), "relative.csv"))
+    deferred.deferral.trigger_kwargs = stored
+    tried = runner.resume(task, deferred)
+    assert tried.state == "failed"
+    assert "relative" in str(tried.error)
+    assert not Path("relative.csv").exists()

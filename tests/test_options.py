@@ -131,3 +131,21 @@ def test_a_result_may_have_fields_that_are_none(stripe_conn: StripeSandbox, tmp_
     destination = str(tmp_path / "x.csv")
     tried = run_after(returned, StripeReportDownloadOperator, "report_run_id", destination=destination)
     assert tried.state == "success", tried.error
+
+
+@pytest.mark.parametrize("option", ["stripe_account", "currency", "interval_start", "columns"])
+def test_none_that_is_mapped_over_is_refused_where_it_comes_from_upstream(
+    stripe_conn: StripeSandbox, option: str
+) -> None:
+    """It would be the connection's own account, all currencies; in a list of the author's own it is meant."""
+    options = {"task_id": "report", "report_type": "balance.summary.1", "poll_interval": 0.01}
+    with DAG("stripe", schedule=None, start_date=START):
+        upstream = Upstream(task_id="upstream", returns=[None])
+        from_upstream = StripeReportRunOperator.partial(**options).expand(**{option: upstream.output})
+    tried = TaskRunner().run(from_upstream.unmap({option: None}), map_index=0)
+    assert f"{option}: the template or the upstream task gave nothing" in str(tried.error)
+    assert stripe_conn.report_runs == []
+    with DAG("stripe", schedule=None, start_date=START):
+        of_the_author = StripeReportRunOperator.partial(**options).expand(**{option: [None]})
+    tried = TaskRunner().run(of_the_author.unmap({option: None}), map_index=0)
+    assert "gave nothing" not in str(tried.error)

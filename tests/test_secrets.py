@@ -15,8 +15,9 @@ from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.reporting.errors import ReportingError
 from airflow_reportrun.reporting.models import File
 from airflow_reportrun.reporting.resending import ResendPolicy
+from airflow_reportrun.reporting.secrets import redacted
+from airflow_reportrun.sandbox import StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor
-from airflow_reportrun.wire.secrets import redacted
 from tests.task_runner import TaskRunner, in_dag
 from tests.test_exchange_limits import answer, ask_async, ask_sync
 from tests.wire import Wire
@@ -85,6 +86,40 @@ def test_a_key_that_is_echoed_is_in_no_error_and_no_log(
     assert OTHER not in told
     if body == {"error": ERROR}:
         assert "No: *** and ***, 'sk_test_****tkey'" in told  # what Stripe shows of a key stays
+
+
+SPELT: dict[str, bytes] = {
+    "escaped": json.dumps({"error": ERROR}).replace("_", "\\u005f").encode(),
+    "UTF-16": json.dumps({"error": ERROR}).encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELT)
+@pytest.mark.parametrize("ask", [ask_sync, ask_async], ids=["sync", "async"])
+def test_a_key_that_is_echoed_in_other_characters_is_in_no_error(
+    ask: Callable[..., Any], wire: Wire, spelling: str
+) -> None:
+    """As JSON reads them, and not as they came."""
+    wire.script = lambda request: iter([answer(SPELT[spelling], status=b"401 Unauthorized")])
+    with pytest.raises(ReportingError, match=r"No: \*\*\* and \*\*\*") as caught:
+        ask(2)
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__dict__)
+    assert KEY not in told
+    assert OTHER not in told
+
+
+@pytest.mark.parametrize(
+    "option", ["connected_account", "payout", "currency", "timezone", "interval_start", "fresh"]
+)
+def test_a_key_in_an_option_of_a_task_is_in_no_error(stripe_conn: StripeSandbox, option: str) -> None:
+    """It was pasted into the wrong field, and is a secret there, too."""
+    options = {"report_type": "balance.summary.1", option: "{{ '" + OTHER + "' }}"}
+    if option == "interval_start":
+        options["interval_end"] = "2024-05-01T00:00:00Z"
+    tried = TaskRunner().run(in_dag(StripeReportRunOperator, **options))
+    assert tried.state == "failed"
+    assert "***" in str(tried.error)
+    assert OTHER not in str(tried.error)
 
 
 def test_a_key_that_is_echoed_to_a_download_is_in_no_error(wire: Wire) -> None:

@@ -62,8 +62,15 @@ def text_of(path: object) -> object:
                 f"destination: {', '.join(options)} of the ObjectStoragePath can't be kept; put what the store "
                 "needs into its Airflow connection, whose id stands before the @."
             )
-        return str(path)
-    return fspath(path) if isinstance(path, PathLike) else path
+        text: object = str(path)
+    else:
+        text = fspath(path) if isinstance(path, PathLike) else path
+    if isinstance(text, str) and "." not in text.rpartition("/")[2]:
+        raise ConfigurationError(
+            f"destination {text!r} has no ending. A path object loses the / of a root: for the default layout "
+            "below it, give a text that ends in /."
+        )
+    return text
 
 
 def resolve_destination(
@@ -101,9 +108,15 @@ def resolve_destination(
     if any(ord(sign) < 32 for sign in text) or ".." in text.split("/"):
         raise ConfigurationError(f"destination {text!r}: no '..' and no control characters, please.")
     _refuse_anothers_suffix(text, format, compressed=compressed)
-    if "://" in text:
-        return _checked_url(text)
-    return str(_checked_path(text))
+    return checked(text)
+
+
+def checked(text: str) -> str:
+    """Return a path or URL that a file can have.
+
+    :raises ConfigurationError: when it can't be one, such as a relative path.
+    """
+    return _checked_url(text) if "://" in text else str(_checked_path(text))
 
 
 def _refuse_credentials(url: str) -> None:

@@ -18,10 +18,12 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_reportrun.links import StripeRequestLink, push_request
+from airflow_reportrun.question.bounds import IntervalError
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.question.question import Question, bounds_of
 from airflow_reportrun.question.report_types import preferences, preferred
 from airflow_reportrun.reporting.errors import (
+    OTHER_SHAPE,
     ConfigurationError,
     DataBeginsLaterError,
     DataMissingError,
@@ -299,14 +301,20 @@ class StripeReportRunOperator(BaseOperator):
         """Return what the options ask for, checked; quietly, where it is only compared."""
         require_rendered(self, self._given)
         shape = self.parameter_shape or shape_of(report_type)
-        bounds = bounds_of(
-            context,
-            shape,
-            interval_start=self.interval_start,
-            interval_end=self.interval_end,
-            interval=self.interval,
-            quiet=quiet,
-        )
+        try:
+            bounds = bounds_of(
+                context,
+                shape,
+                interval_start=self.interval_start,
+                interval_end=self.interval_end,
+                interval=self.interval,
+                quiet=quiet,
+            )
+        except IntervalError as error:
+            guessed = self.parameter_shape is None
+            if guessed and (self.payout or (self.interval_start is None) != (self.interval_end is None)):
+                raise IntervalError(f"{error} {OTHER_SHAPE}") from None
+            raise
         return self._about(report_type, shape, bounds)
 
     def _about(self, report_type: str, shape: ParameterShape, bounds: Mapping[str, DateTime]) -> Question:
@@ -501,12 +509,12 @@ class StripeReportRunOperator(BaseOperator):
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
     def _land(self, run: ReportRun, destination: str) -> Landed:
-        from airflow_reportrun.landing.destination import LATER
+        from airflow_reportrun.landing.destination import LATER, checked
         from airflow_reportrun.landing.report import land_report
         from airflow_reportrun.landing.stores import place_of
 
         try:
-            return land_report(self.hook, run, place_of(destination.replace(LATER, run.id)))
+            return land_report(self.hook, run, place_of(checked(destination.replace(LATER, run.id))))
         except ReportExpiredError as error:
             expired = str(error)
         # Without a cause, which the retry policy would take for final: a retry asks for a fresh run here.

@@ -37,6 +37,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from airflow_reportrun.reporting.secrets import redacted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -46,10 +48,13 @@ OTHER_SHAPE = "If this report type takes something else, set parameter_shape= (i
 
 
 class ReportingError(Exception):
-    """Anything that this package raises about Stripe's Reporting API."""
+    """Anything that this package raises about Stripe's Reporting API; it shows no key, wherever one was pasted."""
 
     is_transient = False
     """True where the same request may well succeed later."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redacted(it) if isinstance(it, str) else it for it in args))
 
 
 class ConfigurationError(ReportingError, ValueError):
@@ -286,10 +291,10 @@ def error_class(
             return RateLimitError
         if error_type == "idempotency_error":
             return IdempotencyError
-        if _NEVER.search(message):
-            return DataBeginsLaterError
         if _NOT_YET.search(message):
             return DataNotReadyError
+        if _NEVER.search(message):
+            return DataBeginsLaterError
     by_status: dict[int, type[APIError]] = {
         401: AuthenticationError,
         403: PermissionDeniedError,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from enum import StrEnum
 
 
@@ -52,6 +51,8 @@ def like_named(given: Iterable[str], available: Iterable[str]) -> str:
     :param given: ids that it lacks.
     :param available: ids that it has.
     """
+    from difflib import get_close_matches
+
     families: dict[str, list[str]] = {}
     for report_type in sorted(available):
         families.setdefault(family_of(report_type), []).append(report_type)

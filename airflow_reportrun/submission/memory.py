@@ -10,10 +10,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.airflow_context import TaskInstance
+from airflow_reportrun.reporting.models import odd_parameter
 from airflow_reportrun.submission.idempotency import Wanted
 
 if TYPE_CHECKING:
@@ -81,11 +84,14 @@ class Memory:
         if store is None:
             return cls(first_try=began, earliest=0.0 if cleared else began - CLOCK_SKEW, began=began)
         kept = store.get(STORE_KEY)
-        if isinstance(kept, Mapping) and kept.get("max_tries") == ti.max_tries:
-            first_try = float(str(kept["first_try"]))
+        if kept and not _is_entry(kept):
+            log.warning("What Airflow's state store has of this task is damaged, and is passed over.")
+            kept = None
+        if kept and kept["max_tries"] == ti.max_tries:
+            first_try = kept["first_try"]
             return cls(
                 first_try=first_try,
-                earliest=float(str(kept.get("earliest", first_try - CLOCK_SKEW))),
+                earliest=kept.get("earliest", first_try - CLOCK_SKEW),
                 began=began,
                 submission=_submission(kept.get("submission")),
                 store=store,
@@ -127,12 +133,44 @@ class Memory:
             self.submission = None
 
 
+def _is_entry(kept: Any) -> bool:
+    """Tell whether this is what :meth:`Memory.keep` keeps, the submission aside."""
+    return (
+        isinstance(kept, Mapping)
+        and type(kept.get("max_tries")) is int
+        and _is_instant(kept.get("first_try"))
+        and _is_instant(kept.get("earliest", 0.0))
+    )
+
+
+def _is_instant(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)
+
+
+_IS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("scope", "report_type"), lambda it: isinstance(it, str)),
+    **dict.fromkeys(("stripe_account", "report_run_id", "request_id"), lambda it: isinstance(it, str | None)),
+    "livemode": lambda it: isinstance(it, bool | None),
+    "parameters": lambda it: isinstance(it, Mapping),
+    "attempt": lambda it: type(it) is int and it > 0,
+    "idempotency_key": lambda it: isinstance(it, str) and bool(it),
+}
+
+
 def _submission(kept: Any) -> Submission | None:
-    """Read a submission; fields of other versions of this package are passed over."""
-    if not isinstance(kept, Mapping):
+    """Read a submission; fields of other versions of this package are passed over, and so is a damaged one.
+
+    Without it the key is derived anew, which leads to the same report run while Stripe keeps it.
+    """
+    if kept is None:
         return None
-    try:
-        return Submission(**{it.name: kept[it.name] for it in fields(Submission) if it.name in kept})
-    except TypeError:
-        log.warning("Another version of this package kept a submission that this one can't read.")
-        return None
+    if isinstance(kept, Mapping):
+        known = {it.name: kept[it.name] for it in fields(Submission) if it.name in kept}
+        if (
+            all(_IS[name](value) for name, value in known.items())
+            and odd_parameter(known.get("parameters", {})) is None
+        ):
+            with suppress(TypeError):
+                return Submission(**known)
+    log.warning("What was kept of the first submission is another version's or damaged, and is passed over.")
+    return None

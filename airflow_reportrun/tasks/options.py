@@ -71,9 +71,24 @@ def require_rendered(task: BaseOperator, given: Given) -> None:
     :raises ConfigurationError: when a template or an upstream task gave None, nothing or blanks, for an option or
         for a part of it.
     """
-    gone = [it for name, written in given.items() for it in _empty(name, getattr(task, name)) if it not in written]
+    mapped = _mapped_over_upstream(task)
+    gone = [
+        it
+        for name, written in given.items()
+        for it in _empty(name, getattr(task, name))
+        if it not in written or name in mapped
+    ]
     if gone:
         raise ConfigurationError(f"{', '.join(gone)}: the template or the upstream task gave nothing.")
+
+
+def _mapped_over_upstream(task: BaseOperator) -> set[str]:
+    """Return the options that ``expand`` takes from another task; None in a list of the author's own is meant."""
+    original = task.dag.task_dict.get(task.task_id) if task.has_dag() else None
+    value = getattr(getattr(original, "expand_input", None), "value", None)
+    if not isinstance(value, Mapping):
+        return set()
+    return {name for name, it in value.items() if not isinstance(it, (list, tuple, dict, set))}
 
 
 def _empty(name: str, value: Any) -> Iterator[str]:

@@ -14,8 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 from airflow_reportrun import __version__
 from airflow_reportrun.get_provider_info import CONN_FIELDS
 from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.reporting.secrets import redacted
 from airflow_reportrun.wire.route import PROXY_EXAMPLE, is_host, proxy_url
-from airflow_reportrun.wire.secrets import redacted
 
 API_BASE_URL = "https://api.stripe.com"
 FILES_BASE_URL = "https://files.stripe.com"
@@ -194,12 +194,18 @@ class ConnectionSettings:
         )
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("a name that is there twice")
+    return found
+
+
 def _extra(extra: Any, mistakes: list[str]) -> dict[str, Any]:
     """Return the fields of the extra that are not empty; what the form leaves empty is null or an empty text."""
     if extra is None or (isinstance(extra, str) and not extra.strip()):
         return {}
     try:
-        found = json.loads(extra) if isinstance(extra, str) else extra
+        found = json.loads(extra, object_pairs_hook=_each_once) if isinstance(extra, str) else extra
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, str):
@@ -207,7 +213,8 @@ def _extra(extra: Any, mistakes: list[str]) -> dict[str, Any]:
         return {}
     if not isinstance(found, Mapping):
         mistakes.append(
-            'the extra is no JSON object, such as {"timeout": 60}; look for a comma too many and for single quotes'
+            'the extra is no JSON object, such as {"timeout": 60}; look for a comma too many, for single quotes '
+            "and for a name that is there twice"
         )
         return {}
     given = {name: value for name, value in found.items() if value not in (None, "")}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.reporting.errors import ConnectionLookUpError
-from airflow_reportrun.wire.secrets import redacted
+from airflow_reportrun.reporting.secrets import redacted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseHook

@@ -20,8 +20,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
 from airflow_reportrun.reporting.answers import Response, require_short
+from airflow_reportrun.reporting.secrets import without_secrets
 from airflow_reportrun.wire.reasons import no_answer
-from airflow_reportrun.wire.secrets import without_secrets
 
 if TYPE_CHECKING:
     import socket

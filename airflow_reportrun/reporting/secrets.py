@@ -2,14 +2,15 @@
 
 Answers pass here before anything reads them (:func:`without_secrets`), so that a key which a server echoes is in
 no exception, no event of a trigger, no XCom and no log of a retry. Our own errors about a connection name its
-fields and never say what stands in them.
+fields and never say what stands in them, and whatever an error of ours quotes has no key in it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.answers import Response
@@ -29,6 +30,21 @@ def redacted(text: str, *secrets: str) -> str:
 
 def without_secrets(answer: Response, *secrets: str) -> Response:
     """Return an answer of an API without secrets in its headers and its body; not for the contents of files."""
-    body = redacted(answer.body.decode("latin-1"), *secrets).encode("latin-1")
     headers = {name: redacted(value, *secrets) for name, value in answer.headers.items()}
-    return replace(answer, headers=headers, body=body)
+    body = redacted(answer.body.decode("latin-1"), *secrets).encode("latin-1")
+    try:  # JSON can spell a key in other characters, and be in another encoding
+        said = json.loads(body)
+        cleaned = _cleaned(said, secrets)
+    except (ValueError, RecursionError):  # no JSON, or none that is read further on
+        return replace(answer, headers=headers, body=body)
+    return replace(answer, headers=headers, body=body if cleaned == said else json.dumps(cleaned).encode())
+
+
+def _cleaned(said: Any, secrets: tuple[str, ...]) -> Any:
+    if isinstance(said, str):
+        return redacted(said, *secrets)
+    if isinstance(said, list):
+        return [_cleaned(it, secrets) for it in said]
+    if isinstance(said, dict):
+        return {redacted(name, *secrets): _cleaned(it, secrets) for name, it in said.items()}
+    return said
