@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from contextlib import nullcontext
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 from unittest import mock
 
@@ -100,8 +100,8 @@ FISCAL = [pendulum.datetime(2025, 12, 28, tz="UTC").add(weeks=week) for week in 
 
 
 def around_easter(schedule: Any, **options: Any) -> list[dict[str, Any]]:
-    runs = scheduled(schedule, zone=ZONE, earliest=berlin(1), until=berlin(10), **options)
-    return list(runs)
+    start = options.pop("start", berlin(1).subtract(months=2))
+    return list(scheduled(schedule, zone=ZONE, earliest=berlin(1), until=berlin(10), start=start, **options))
 
 
 @pytest.mark.parametrize("or_assets", [False, True], ids=["by itself", "or assets"])
@@ -172,6 +172,65 @@ def test_the_first_tick_that_is_counted_from_the_start_is_refused() -> None:
         resolve(context)
 
 
+class EveryNth(Timetable):
+    """Begins with a whole unit, then counts: every third day, every second Monday, or each one."""
+
+    def __init__(self, unit: str, n: int) -> None:
+        self.unit, self.n = unit, n
+
+    def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
+        """Infer nothing."""
+        return DataInterval.exact(run_after)
+
+    def next_dagrun_info(self, *, last_automated_data_interval: Any, restriction: TimeRestriction) -> Any:
+        """Step."""
+        if last := last_automated_data_interval:
+            return DagRunInfo.exact(last.end.add(**{f"{self.unit}s": self.n}))
+        assert restriction.earliest
+        first = restriction.earliest.add(**{f"{self.unit}s": 1}, microseconds=-1)
+        return DagRunInfo.exact(first.start_of(self.unit))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("unit", ["hour", "day", "week", "month"])
+def test_every_nth_unit_since_the_start_of_the_dag_is_what_a_run_by_hand_reports_on(unit: str, n: int) -> None:
+    """Of two beginnings that have the same rest, both come to the same ticks, which are not the scheduler's."""
+    start = pendulum.datetime(2026, 1, 1, 5)
+    schedule = EveryNth(unit, n)
+    ticks = [context["dag_run"].run_after for context in islice(scheduled(schedule, earliest=start), 90, 110)]
+    for before, tick in pairwise(ticks):
+        found = resolve(make_context(schedule, start=start, run_after=tick + (tick - before) * 0.4))
+        assert (found.start, found.end) == (before, tick)
+
+
+@pytest.mark.parametrize(("unit", "n"), [("minute", 7), ("hour", 2), ("hour", 3), ("hour", 24)])
+def test_ticks_too_many_to_walk_are_not_guessed(unit: str, n: int) -> None:
+    """Those that are counted from the start are refused, and those of each hour need no walk from there."""
+    start = pendulum.datetime(1926, 1, 1, 5)
+    now = pendulum.datetime(2026, 4, 1, 9, 30)
+    with pytest.raises(IntervalError, match="more than 20000 ticks"):
+        resolve(make_context(EveryNth(unit, n), start=start, run_after=now))
+    found = resolve(make_context(EveryNth(unit, 1), start=start, run_after=now))
+    assert found.end == now.start_of(unit)
+
+
+def test_a_calendar_that_begins_after_the_dag_is_walked_from_where_it_begins() -> None:
+    """As one of holidays, of which the scheduler asks no old ones anymore."""
+
+    class Calendar(EveryNth):
+        def next_dagrun_info(self, *, last_automated_data_interval: Any, restriction: TimeRestriction) -> Any:
+            if restriction.earliest and restriction.earliest.year < 2025:
+                raise LookupError("no holidays are known of that year")
+            last = last_automated_data_interval
+            return super().next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+
+    context = make_context(Calendar("day", 1), run_after=pendulum.datetime(2026, 4, 1, 9, 30))
+    assert span(resolve(context)) == ("2026-03-31T00:00:00+00:00", "2026-04-01T00:00:00+00:00")
+    context = make_context(Calendar("day", 2), run_after=pendulum.datetime(2026, 4, 1, 9, 30))
+    with pytest.raises(IntervalError, match="LookupError: no holidays"):
+        resolve(context)
+
+
 @pytest.mark.parametrize("whole", [True, False], ids=["intervals", "ticks"])
 def test_a_timetable_from_nothing_is_asked_and_its_attributes_are_not(whole: bool) -> None:
     """Fiscal months of four and five weeks."""
@@ -207,7 +266,7 @@ def test_an_inferred_interval_that_is_none_of_the_schedule_is_warned_about(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """On Easter Monday Airflow's cron infers Sunday, which is in Tuesday's report of no run or in two."""
-    found = resolve(make_context(DAYS, zone=ZONE, run_after=berlin(6, 12)))
+    found = resolve(make_context(DAYS, zone=ZONE, start=berlin(1).subtract(months=2), run_after=berlin(6, 12)))
     assert span(found) == ("2026-04-05T00:00:00+02:00", "2026-04-06T00:00:00+02:00")
     (warning,) = warnings_in(caplog)
     assert "is none of the intervals of DaysWithoutHolidays's scheduled runs" in warning

@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 
 # Further than this from a change of the clocks, ticks before and after it no longer disturb each other.
 _SETTLED = timedelta(days=2)
-# How far before an instant a walk begins that must find two ticks before it; each is tried from two beginnings.
+# How far before an instant walks begin that must find two ticks before it, in days.
 _LOOK_BACKS = 4, 32, 256, 2048
+# Each begins that much earlier, too: a timetable that counts every second hour, day or week from the first one
+# comes to other ticks then.
+_EARLIER = (
+    *(timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days", "weeks")),
+    timedelta(days=31),
+)
 # A step of a cron takes 50 µs.
 _MOST_STEPS = 20_000
 
@@ -132,31 +138,46 @@ def cron_ticks(crons: list[str], zone: Zone, tick: pendulum.DateTime) -> Iterato
 def _own_periods(schedule: Schedule, moment: pendulum.DateTime) -> list[Span]:
     """Return the last two periods at or before an instant of a timetable that only knows its ticks itself.
 
-    A walk of all ticks since the start of the DAG may be long, so it begins later, and is believed where a walk
-    that begins elsewhere comes to the same: a timetable that counts its ticks from the start does not.
+    Walked from the start of the DAG, as its ticks may be counted from there. Elsewhere it begins where that takes
+    too many steps, and for what lies before the first tick.
     """
     try:
         timetable = as_scheduled(schedule.timetable)
         if not getattr(timetable, "periodic", True):
             return []
-        for days in _LOOK_BACKS:
-            # Odd lengths: beginnings that are whole periods apart would agree by themselves.
-            earliest = moment - timedelta(days=days, seconds=7919), moment - timedelta(days=1.5 * days, seconds=17)
-            try:
-                one, two = (_walk(timetable, begin, moment) for begin in earliest)
-            except _TooLongError:
-                break
-            if one and one == two:
-                return one
-            if schedule.start and earliest[0] <= schedule.start:
-                break
-        return _walk(timetable, schedule.start, moment) if schedule.start else []
+        found: list[Span] = []
+        failed: Exception | None = None
+        try:
+            found = _walk(timetable, schedule.start, moment) if schedule.start else []
+        except Exception as error:  # too long, or of a calendar that begins later
+            failed = error
+        if len(found) < 2:
+            anyway = _whatever_the_beginning(timetable, moment)
+            if anyway and found in ([], anyway[-1:]):
+                return anyway
+        if failed:
+            raise failed
+        return found
     except IntervalError:
         raise
     except Exception as error:
         raise IntervalError(
             f"{schedule} can't be asked for its ticks ({type(error).__name__}: {error}). {WAYS_OUT}"
         ) from error
+
+
+def _whatever_the_beginning(timetable: Any, moment: pendulum.DateTime) -> list[Span]:
+    """Return the last two periods at or before an instant where walks from several beginnings come to the same."""
+    for days in _LOOK_BACKS:
+        begin = moment - timedelta(days=days)
+        try:
+            found = _walk(timetable, begin, moment)
+            earlier = (begin - more for more in _EARLIER if more < timedelta(days=2 * days))
+            if found and all(_walk(timetable, other, moment) == found for other in earlier):
+                return found
+        except _TooLongError:
+            break
+    return []
 
 
 def _walk(timetable: Any, earliest: pendulum.DateTime, moment: pendulum.DateTime) -> list[Span]:
