@@ -20,7 +20,9 @@ from airflow_reportrun.question.calendar_units import INTERVAL_UNITS, IntervalUn
 from airflow_reportrun.question.partitions import (
     period_of_partition,
     refuse_a_run_that_lost_its_partition,
+    run_before,
     unit_of_partition,
+    warn_of_partitions_left_out,
 )
 from airflow_reportrun.question.schedules import Schedule
 
@@ -80,8 +82,13 @@ def timezone(context: Mapping[str, Any]) -> Zone:
 
 
 def _of_partition(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval:
+    before, left_out = run_before(run, schedule)
+    if left_out:
+        warn_of_partitions_left_out(run, schedule, left_out)
     if unit is not None:
         span = unit_of_partition(run, schedule, unit)
+        if before and not left_out and (end := unit_holding(before, unit, schedule.zone)[1]) < span[0]:
+            _warn_of_a_gap(schedule, end, span[0], f' with interval="{unit}"')
         return Interval.floored(span, schedule.zone, f"{unit} that holds partition {run.partition_key!r}")
     span = period_of_partition(run, schedule)
     found = Interval.floored(span, schedule.zone, f"partition {run.partition_key!r} of {schedule}")

@@ -16,15 +16,15 @@ from airflow_reportrun.airflow_context import (
     Zone,
     as_scheduled,
     crons_of,
+    is_airflows_partitions,
     is_partitioned,
     key_format_of,
     mapped_dates,
-    run_offset_of,
     utc,
 )
 from airflow_reportrun.question.bounds import WAYS_OUT, IntervalError
 from airflow_reportrun.question.calendar_units import IntervalUnit, unit_holding
-from airflow_reportrun.question.schedules import Schedule, cron_ticks, last_cron_period
+from airflow_reportrun.question.schedules import Schedule, cron_ticks, last_cron_period, own_partitions_by_tick
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,10 +72,6 @@ def period_of_partition(run: Run, schedule: Schedule) -> Span:
                 f" that one. {WAYS_OUT}"
             )
         start = next(iter(meant), start)
-    if run.run_type == "scheduled" and run.run_after and (offset := run_offset_of(schedule.timetable)) < 0:
-        left_out = _left_out(schedule, crons, run.run_after, start, -offset)
-        if left_out:
-            _warn_of_partitions_left_out(run, schedule, left_out)
     if last_cron_period(crons, zone, start)[1] != start:
         raise IntervalError(
             f"The date of {partition}, {start.in_timezone(zone)}, is no tick of {schedule}, so its interval would"
@@ -123,36 +119,38 @@ def _ticks_of_one_key(
 # --- Where Airflow leaves partitions out -------------------------------------------------------------------
 
 
-def _left_out(
-    schedule: Schedule, crons: list[str], tick: pendulum.DateTime, date: pendulum.DateTime, back: int
-) -> list[pendulum.DateTime]:
-    """Return the dates of partitions between that of the run at a tick and that of the run before.
+def run_before(run: Run, schedule: Schedule) -> tuple[pendulum.DateTime | None, list[pendulum.DateTime]]:
+    """Return the date of the partition of the scheduled run before one, and the dates between that no run is for.
 
     Where the clocks skip the time of a tick, Airflow steps back from it to itself: the run of that tick is for
     the partition that begins there, as is the next one, and the partitions before it have no run.
-
-    :param date: that of the partition which is run at the tick.
-    :param back: so many ticks are meant to lie between the two.
     """
-    ticks = [tick]
-    while len(ticks) < back + 2:
-        before, last = last_cron_period(crons, schedule.zone, ticks[0])
-        if last != ticks[0]:
-            return []  # the schedule has changed since
-        ticks.insert(0, before)
-    if date <= ticks[1]:
-        return []
+    tick, date = run.run_after, run.partition_date
+    if run.run_type != "scheduled" or tick is None or date is None:
+        return None, []
+    if not (crons := crons_of(schedule.timetable)):
+        dates = own_partitions_by_tick(schedule, tick)
+        *_, before, last = dates.values() if dates else (None, None)
+        if last != date:
+            return None, []
+        # Another class may date its partitions between its ticks.
+        by_cron = is_airflows_partitions(schedule.timetable) and before in dates and last in dates
+        return before, [it for it in dates if before < it < date] if by_cron else []
+    earlier, last = last_cron_period(crons, schedule.zone, tick)
+    if last != tick:
+        return None, []  # the schedule has changed since
     from airflow.timetables.base import DagRunInfo, TimeRestriction
 
-    run_before = as_scheduled(schedule.timetable).next_dagrun_info_v2(
-        last_dagrun_info=DagRunInfo.exact(last_cron_period(crons, schedule.zone, ticks[-2])[0]),
+    info = as_scheduled(schedule.timetable).next_dagrun_info_v2(
+        last_dagrun_info=DagRunInfo.exact(last_cron_period(crons, schedule.zone, earlier)[0]),
         restriction=TimeRestriction(earliest=None, latest=None, catchup=True),
     )
-    after = cron_ticks(crons, schedule.zone, run_before.partition_date)
-    return list(takewhile(lambda tick: tick < date, after))
+    dated = utc(info.partition_date)
+    return dated, list(takewhile(lambda it: it < date, cron_ticks(crons, schedule.zone, dated)))
 
 
-def _warn_of_partitions_left_out(run: Run, schedule: Schedule, dates: list[pendulum.DateTime]) -> None:
+def warn_of_partitions_left_out(run: Run, schedule: Schedule, dates: list[pendulum.DateTime]) -> None:
+    """Name the partitions that no scheduled run is for, and the backfill that reports on them."""
     # The dates of a backfill are read by the clocks of the schedule. The one right before a skipped tick is not
     # found where the backfill begins with it.
     begin, end = (date.in_timezone(schedule.zone) for date in (dates[0].subtract(seconds=1), dates[-1]))
