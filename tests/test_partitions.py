@@ -470,3 +470,36 @@ def test_a_run_that_was_dated_by_a_mapper_that_has_changed_since_is_refused() ->
     context["dag"] = by_assets(consumer(mappers()["month"][0]), key="2026-03")["dag"]
     with pytest.raises(IntervalError, match="can't date partition '2026-03-08': unconverted data remains"):
         resolve(context, interval="day")
+
+
+@needs_airflow_3("partitions")
+def test_mappers_that_disagree_are_named_with_their_dates() -> None:
+    """Airflow leaves such a run of assets without a date; interval= is given already, so it is no way out."""
+    orders, refunds = Asset("orders"), Asset("refunds")
+    told, untold = StartOfDayMapper(timezone=NEW_YORK, input_format="%Y-%m-%d"), StartOfDayMapper()
+    schedule = PartitionedAssetTimetable(
+        assets=orders & refunds, partition_mapper_config={orders: told, refunds: untold}
+    )
+    context = by_assets(schedule, zone=NEW_YORK, key="2026-03-08")
+    assert context.get("partition_date") is None
+    with pytest.raises(IntervalError) as caught:
+        resolve(context, interval="day")
+    assert "2026-03-08T00:00:00-05:00 and 2026-03-08T00:00:00" in str(caught.value).replace(
+        " 00:00:00", "T00:00:00"
+    )
+    assert f'timezone="{NEW_YORK}"' in str(caught.value)
+    assert "interval_start= and interval_end=." in str(caught.value)
+    assert "or interval=" not in str(caught.value)
+
+
+@needs_airflow_3("partitions")
+def test_a_run_that_has_no_date_is_not_told_to_give_the_interval_that_it_has() -> None:
+    """Neither for a key that is no time nor after its mappers were mended."""
+    mended = make_context(consumer(StartOfDayMapper(timezone=NEW_YORK)), zone=NEW_YORK, partition_key="2026-03-08")
+    for context, words in (mended, "now says 2026-03-08"), (by_assets(consumer(), key="eu"), "derives no date"):
+        with pytest.raises(
+            IntervalError, match=rf"{words}.*[Pp]ass interval_start= and interval_end=\.$"
+        ) as caught:
+            resolve(context, interval="day")
+        assert words in str(caught.value)
+        assert "or interval=" not in str(caught.value)

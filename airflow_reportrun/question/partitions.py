@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 _DATED = re.compile(
     r"(?<!\d)(\d{4})-(\d\d)(?:-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d))?)?)?)?(?![\d-])(?!.*(?:Z|[+-]\d\d:?\d\d)$)"
 )
+# For a task that has its interval= already.
+_BOUNDS = "Pass interval_start= and interval_end=."
 # The clocks of two zones are at most so far apart.
 _ZONES_APART = timedelta(hours=26)
 
@@ -59,7 +61,7 @@ def period_of_partition(run: Run, schedule: Schedule) -> Span:
 
     :raises IntervalError: when the key or the schedule does not say it.
     """
-    zone, partition, start = schedule.zone, _named(run), _date(run)
+    zone, partition, start = schedule.zone, _named(run), _date(run, WAYS_OUT)
     crons = crons_of(schedule.timetable)
     if not crons:
         raise IntervalError(f"{schedule} does not say how long {partition} is. {WAYS_OUT}")
@@ -85,7 +87,9 @@ def unit_of_partition(run: Run, schedule: Schedule, unit: IntervalUnit) -> Span:
 
     :raises IntervalError: when the date was counted by the clocks of another zone than the schedule's.
     """
-    start = _date(run)
+    if run.partition_date is None:
+        _refuse_a_run_without_a_date(run, schedule)
+    start = _date(run, _BOUNDS)
     # The schedule of a consumer of partitioned assets has no zone and no ticks: both are the producer's.
     if not crons_of(schedule.timetable):
         _refuse_the_date_of_another_zone(run, schedule, start)
@@ -96,9 +100,9 @@ def _named(run: Run) -> str:
     return f"partition {run.partition_key!r}"
 
 
-def _date(run: Run) -> pendulum.DateTime:
+def _date(run: Run, ways_out: str) -> pendulum.DateTime:
     if run.partition_date is None:
-        raise IntervalError(f"Airflow derives no date from {_named(run)}, so it has no interval. {WAYS_OUT}")
+        raise IntervalError(f"Airflow derives no date from {_named(run)}, so it has no interval. {ways_out}")
     return run.partition_date
 
 
@@ -130,9 +134,9 @@ def run_before(run: Run, schedule: Schedule) -> tuple[pendulum.DateTime | None, 
         return None, []
     if not (crons := crons_of(schedule.timetable)):
         dates = own_partitions_by_tick(schedule, tick)
-        *_, before, last = dates.values() if dates else (None, None)
-        if last != date:
+        if dates.get(tick) != date:
             return None, []
+        *_, before, last = dates.values()
         # Another class may date its partitions between its ticks.
         by_cron = is_airflows_partitions(schedule.timetable) and before in dates and last in dates
         return before, [it for it in dates if before < it < date] if by_cron else []
@@ -175,13 +179,7 @@ def _refuse_the_date_of_another_zone(run: Run, schedule: Schedule, date: pendulu
     :raises IntervalError: saying which zone it is, and what to do.
     """
     key, zone = run.partition_key or "", schedule.zone
-    try:
-        dates = mapped_dates(schedule.timetable, key)
-    except ValueError as error:
-        raise IntervalError(
-            f"The mapper of this DAG's asset can't date {_named(run)}: {error}. {WAYS_OUT}"
-        ) from error
-    for mapped in dates:
+    for mapped in _mapped(run, schedule):
         if not _same_clocks(mapped, zone):
             raise IntervalError(
                 f"The mapper of this DAG's asset dates {_named(run)} {mapped}, by other clocks than those of the"
@@ -213,6 +211,35 @@ def _refuse_the_date_of_another_zone(run: Run, schedule: Schedule, date: pendulu
             _named(run),
             date.in_timezone(zone),
         )
+
+
+def _refuse_a_run_without_a_date(run: Run, schedule: Schedule) -> None:
+    """Refuse a run that Airflow gave no date because its mappers disagree, or did.
+
+    :raises IntervalError: saying which dates they give.
+    """
+    dates = list(dict.fromkeys(_mapped(run, schedule)))
+    said = " and ".join(str(pendulum.instance(date)) for date in dates)
+    if len(dates) > 1:
+        raise IntervalError(
+            f"The mappers of this DAG's assets date {_named(run)} {said}, by other clocks, so Airflow gave the run"
+            f' no date. Give each of them timezone="{schedule.zone.name}", and trigger the DAG with this key again,'
+            " or pass interval_start= and interval_end=."
+        )
+    if dates:
+        raise IntervalError(
+            f"This run of {_named(run)} has no date, and the mapper of its asset now says {said}. Trigger the DAG"
+            " with this key again, or pass interval_start= and interval_end=."
+        )
+
+
+def _mapped(run: Run, schedule: Schedule) -> list[datetime]:
+    try:
+        return mapped_dates(schedule.timetable, run.partition_key or "")
+    except Exception as error:  # a mapper may be of a class of one's own
+        raise IntervalError(
+            f"The mapper of this DAG's asset can't date {_named(run)}: {error}. {_BOUNDS}"
+        ) from error
 
 
 def _same_clocks(moment: datetime, zone: Zone) -> bool:
