@@ -223,8 +223,8 @@ def _refuse_a_run_without_a_date(run: Run, schedule: Schedule) -> None:
     if len(dates) > 1:
         raise IntervalError(
             f"The mappers of this DAG's assets date {_named(run)} {said}, by other clocks, so Airflow gave the run"
-            f' no date. Give each of them timezone="{schedule.zone.name}", and trigger the DAG with this key again,'
-            " or pass interval_start= and interval_end=."
+            f' no date. Give each of them timezone="{schedule.zone.name}", and trigger the DAG with this key'
+            " again, or pass interval_start= and interval_end=."
         )
     if dates:
         raise IntervalError(

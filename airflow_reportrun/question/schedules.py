@@ -89,6 +89,10 @@ class Schedule:
             return period.start, period.end
         return next(reversed(_own_periods(self, moment)), None) if self.is_of_ones_own else None
 
+    def counts_from_a_beginning(self, moment: pendulum.DateTime) -> bool:
+        """Whether the ticks of a timetable of one's own hang on where they begin, as those of a timedelta do."""
+        return not _whatever_the_beginning(as_scheduled(self.timetable), moment)
+
     def last_two_periods(self, moment: pendulum.DateTime) -> list[Span]:
         """Return the last complete period at an instant, and before it the one of the run before, as far as known.
 
