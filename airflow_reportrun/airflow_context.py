@@ -193,9 +193,9 @@ def key_format_of(timetable: Any) -> str | None:
     return _attribute(timetable, "key_format") if is_airflows_own(timetable) else None
 
 
-def run_offset_of(timetable: Any) -> int:
-    """Return how many ticks lie between a tick and the partition that it runs."""
-    return (_attribute(timetable, "run_offset") or 0) if is_airflows_own(timetable) else 0
+def is_airflows_partitions(timetable: Any) -> bool:
+    """Whether a timetable makes partitions as Airflow's class for it does, or as one that inherits from it."""
+    return any(base.__name__ == "CronPartitionTimetable" for base in type(timetable).__mro__)
 
 
 def as_scheduled(timetable: Any) -> Any:

@@ -28,6 +28,7 @@ from airflow.sdk import (
     StartOfDayMapper,
 )
 from airflow.timetables.base import Timetable
+from airflow.timetables.trigger import DeltaTriggerTimetable
 from airflow.utils.types import DagRunType
 
 from airflow_reportrun.operators import StripeReportRunOperator
@@ -503,6 +504,7 @@ def test_the_messages_that_the_page_explains_are_those_that_a_task_ends_with() -
     consumer, mended = SCHEDULES["PartitionedAssetTimetable(…)"], SCHEDULES["StartOfDayMapper(timezone=…)"]
     by_day = {"interval": "day"}
     errors = [row.cell("spring") for row in ROWS if row.refused]
+    by_chance = "2026-03-09T09:31:07Z"
     for refused, options in (
         (context, {"interval_start": "2026-03-09T00:00Z", "interval_end": "2026-03-09T00:00Z"}),
         (context, {"interval_start": "None", "interval_end": "2026-03-09T00:00Z"}),
@@ -514,6 +516,7 @@ def test_the_messages_that_the_page_explains_are_those_that_a_task_ends_with() -
         (make_context(mended, zone=ZONE, partition_key="2026-03-08", partition_date=DAYS["autumn"]), by_day),
         (make_context(mended, zone=ZONE, partition_key="2026-03", partition_date=DAYS["autumn"]), by_day),
         (make_context(Untold(), run_type=DagRunType.SCHEDULED, logical_date="2026-03-09T00:00Z"), {}),
+        (make_context(Counted(timedelta(days=7)), run_type=DagRunType.SCHEDULED, logical_date=by_chance), {}),
     ):
         with pytest.raises(IntervalError) as caught:
             resolve(refused, **options)  # type: ignore[arg-type]
@@ -521,6 +524,10 @@ def test_the_messages_that_the_page_explains_are_those_that_a_task_ends_with() -
     errors.append("'data_interval_start' is undefined")  # Jinja's own; a template of the page gives it below
     assert [words for words in explained if not any(words in error for error in errors)] == []
     assert [error for error in errors if not any(words in error for words in explained)] == []
+
+
+class Counted(DeltaTriggerTimetable):
+    """A class of somebody's own, whose ticks begin when they begin."""
 
 
 class Untold(Timetable):

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import Asset
+from airflow.providers.common.compat.sdk import AirflowException, Asset
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 from airflow.timetables.events import EventsTimetable
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
@@ -347,6 +347,65 @@ def test_a_run_of_a_tick_that_the_timetable_no_longer_has_is_refused() -> None:
     )
     with pytest.raises(IntervalError, match=f"no tick of TriggeredOnWorkdays as it is now.*{WAYS_OUT}"):
         resolve(context)
+
+
+class Weeks(DeltaTriggerTimetable):
+    """Inherits all."""
+
+
+@pytest.mark.parametrize("days", [1, 3, 7])
+def test_ticks_that_airflow_counts_from_its_first_run_are_refused_for_that_reason(days: int) -> None:
+    """With catchup=False they begin at the time of that; the timetable has not changed."""
+    first = pendulum.datetime(2026, 5, 6, 9, 30)
+    schedule = Weeks(dt.timedelta(days=days))
+    for run in range(3):
+        tick = first.add(days=run * days)
+        context = make_context(
+            schedule,
+            run_type=DagRunType.SCHEDULED,
+            start=pendulum.datetime(2026, 1, 1),
+            run_after=tick,
+            logical_date=tick,
+        )
+        with pytest.raises(IntervalError, match=f"Weeks counts its ticks from .*catchup=False.*{WAYS_OUT}"):
+            resolve(context)
+        assert hours(resolve(context, interval="day")) == 24
+
+
+class Unreachable(TriggeredOnWorkdays):
+    """Its calendar is elsewhere."""
+
+    error: Exception = AirflowException("the calendar is not reachable")
+
+    def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
+        """Fail."""
+        raise self.error
+
+
+class Wrong(Unreachable):
+    """Has a mistake in it."""
+
+    error = TypeError("unsupported operand")
+
+
+@pytest.mark.parametrize("dated", [True, False])
+@pytest.mark.parametrize("kind", [Unreachable, Wrong])
+def test_a_timetable_that_cannot_infer_an_interval_is_refused_with_ways_out_that_work(
+    kind: type[Unreachable], dated: bool
+) -> None:
+    """Whatever it raises: when a run is asked for without a date, and where its date is compared."""
+    now = berlin(9, 12)
+    context = make_context(
+        kind("0 0 * * *", timezone=ZONE),
+        zone=ZONE,
+        start=berlin(1),
+        run_after=now,
+        logical_date=now if dated else None,
+    )
+    with pytest.raises(IntervalError, match=f"{kind.__name__} can't be asked for .*{kind.error}.*{WAYS_OUT}"):
+        resolve(context)
+    assert hours(resolve(context, interval="day")) == 24
+    assert hours(resolve(context, interval_start=1714521600, interval_end=1714608000)) == 24
 
 
 class NotPeriodic(Explicit):

@@ -20,7 +20,9 @@ from airflow_reportrun.question.calendar_units import INTERVAL_UNITS, IntervalUn
 from airflow_reportrun.question.partitions import (
     period_of_partition,
     refuse_a_run_that_lost_its_partition,
+    run_before,
     unit_of_partition,
+    warn_of_partitions_left_out,
 )
 from airflow_reportrun.question.schedules import Schedule
 
@@ -80,8 +82,13 @@ def timezone(context: Mapping[str, Any]) -> Zone:
 
 
 def _of_partition(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval:
+    before, left_out = run_before(run, schedule)
+    if left_out:
+        warn_of_partitions_left_out(run, schedule, left_out)
     if unit is not None:
         span = unit_of_partition(run, schedule, unit)
+        if before and not left_out and (end := unit_holding(before, unit, schedule.zone)[1]) < span[0]:
+            _warn_of_a_gap(schedule, end, span[0], f' with interval="{unit}"')
         return Interval.floored(span, schedule.zone, f"{unit} that holds partition {run.partition_key!r}")
     span = period_of_partition(run, schedule)
     found = Interval.floored(span, schedule.zone, f"partition {run.partition_key!r} of {schedule}")
@@ -91,7 +98,7 @@ def _of_partition(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> In
 
 def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval:
     refuse_a_run_that_lost_its_partition(run, schedule)
-    _refuse_the_interval_of_another_date(run, schedule)
+    _refuse_the_interval_of_another_date(run, schedule, unit)
     # A run triggered without a logical date has no data interval either, only the time it was asked for.
     anchors = {
         "data_interval_end": run.data_interval and run.data_interval[1],
@@ -107,7 +114,7 @@ def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval
 
     rule = "data interval"
     if schedule.is_of_ones_own and run.is_by_hand and not span:
-        span, rule = inferred_interval(schedule.timetable, anchor), f"data interval of {schedule} at {source}"
+        span, rule = _inferred(schedule, anchor, unit), f"data interval of {schedule} at {source}"
     if span is None or span[0] >= span[1]:
         span, rule = schedule.last_period(anchor), f"last complete period of {schedule} at {source}"
         if span is None:
@@ -116,6 +123,12 @@ def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval
                 f"{schedule} has no period{by_then}, and this DAG run no data interval. {WAYS_OUT}"
             )
         if schedule.is_of_ones_own and run.is_by_schedule and span[1] != anchor:
+            if schedule.counts_from_a_beginning(anchor):
+                raise IntervalError(
+                    f"This run is of {anchor}, and {schedule} counts its ticks from a beginning: from the DAG's"
+                    f" start_date, {schedule.start}, the last one is {span[1]}. With catchup=False Airflow counts"
+                    f" from the time at which it made the first run, which nothing tells. {WAYS_OUT}"
+                )
             raise IntervalError(
                 f"This run is of {anchor}, which is no tick of {schedule} as it is now: the last one is {span[1]}."
                 f" {WAYS_OUT}"
@@ -127,7 +140,19 @@ def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval
     return interval
 
 
-def _refuse_the_interval_of_another_date(run: Run, schedule: Schedule) -> None:
+def _inferred(schedule: Schedule, moment: pendulum.DateTime, unit: IntervalUnit | None) -> Span | None:
+    try:
+        return inferred_interval(schedule.timetable, moment)
+    except Exception as error:  # whatever a timetable of one's own raises
+        if unit is not None:
+            return None  # not needed, and the way out that the error names
+        raise IntervalError(
+            f"{schedule} can't be asked for the data interval of {moment} ({type(error).__name__}: {error})."
+            f" {WAYS_OUT}"
+        ) from error
+
+
+def _refuse_the_interval_of_another_date(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> None:
     """Refuse a triggered run whose data interval was computed for another date than the one asked for.
 
     On Airflow 3, ``airflow dags trigger --logical-date D`` and ``TriggerDagRunOperator(logical_date=D)`` infer
@@ -138,11 +163,11 @@ def _refuse_the_interval_of_another_date(run: Run, schedule: Schedule) -> None:
     if not run.is_by_hand or asked is None or run.data_interval is None:
         return
     start, end = run.data_interval
-    if inferred_interval(schedule.timetable, asked) == run.data_interval or start == asked < end:
+    if _inferred(schedule, asked, unit) == run.data_interval or start == asked < end:
         return
     if called and asked <= called <= asked + _TRIGGERING_TAKES:
         return
-    of_the_call = called and inferred_interval(schedule.timetable, called) == run.data_interval
+    of_the_call = called and _inferred(schedule, called, unit) == run.data_interval
     # The timetable may have changed since, or be none that can be asked.
     early, late = start - asked, asked - end
     if of_the_call or early > _TRIGGERING_TAKES or (start == end and late > _TRIGGERING_TAKES):
@@ -172,7 +197,7 @@ def _warn_where_it_does_not_tile(run: Run, schedule: Schedule, span: Span, ancho
         if own[-1:] == [span]:
             if len(own) == 2 and own[0][1] != span[0]:
                 _warn_of_a_gap(schedule, own[0][1], span[0], "")
-        elif run.is_by_hand and inferred_interval(schedule.timetable, anchor) == span:
+        elif run.is_by_hand and _inferred(schedule, anchor, None) == span:
             log.warning(
                 "[%s, %s) is none of the intervals of %s's scheduled runs, and may overlap theirs. %s",
                 *(moment.in_timezone(schedule.zone) for moment in span),

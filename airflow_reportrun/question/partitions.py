@@ -16,15 +16,15 @@ from airflow_reportrun.airflow_context import (
     Zone,
     as_scheduled,
     crons_of,
+    is_airflows_partitions,
     is_partitioned,
     key_format_of,
     mapped_dates,
-    run_offset_of,
     utc,
 )
 from airflow_reportrun.question.bounds import WAYS_OUT, IntervalError
 from airflow_reportrun.question.calendar_units import IntervalUnit, unit_holding
-from airflow_reportrun.question.schedules import Schedule, cron_ticks, last_cron_period
+from airflow_reportrun.question.schedules import Schedule, cron_ticks, last_cron_period, own_partitions_by_tick
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 _DATED = re.compile(
     r"(?<!\d)(\d{4})-(\d\d)(?:-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d))?)?)?)?(?![\d-])(?!.*(?:Z|[+-]\d\d:?\d\d)$)"
 )
+# For a task that has its interval= already.
+_BOUNDS = "Pass interval_start= and interval_end=."
 # The clocks of two zones are at most so far apart.
 _ZONES_APART = timedelta(hours=26)
 
@@ -59,7 +61,7 @@ def period_of_partition(run: Run, schedule: Schedule) -> Span:
 
     :raises IntervalError: when the key or the schedule does not say it.
     """
-    zone, partition, start = schedule.zone, _named(run), _date(run)
+    zone, partition, start = schedule.zone, _named(run), _date(run, WAYS_OUT)
     crons = crons_of(schedule.timetable)
     if not crons:
         raise IntervalError(f"{schedule} does not say how long {partition} is. {WAYS_OUT}")
@@ -72,10 +74,6 @@ def period_of_partition(run: Run, schedule: Schedule) -> Span:
                 f" that one. {WAYS_OUT}"
             )
         start = next(iter(meant), start)
-    if run.run_type == "scheduled" and run.run_after and (offset := run_offset_of(schedule.timetable)) < 0:
-        left_out = _left_out(schedule, crons, run.run_after, start, -offset)
-        if left_out:
-            _warn_of_partitions_left_out(run, schedule, left_out)
     if last_cron_period(crons, zone, start)[1] != start:
         raise IntervalError(
             f"The date of {partition}, {start.in_timezone(zone)}, is no tick of {schedule}, so its interval would"
@@ -89,7 +87,9 @@ def unit_of_partition(run: Run, schedule: Schedule, unit: IntervalUnit) -> Span:
 
     :raises IntervalError: when the date was counted by the clocks of another zone than the schedule's.
     """
-    start = _date(run)
+    if run.partition_date is None:
+        _refuse_a_run_without_a_date(run, schedule)
+    start = _date(run, _BOUNDS)
     # The schedule of a consumer of partitioned assets has no zone and no ticks: both are the producer's.
     if not crons_of(schedule.timetable):
         _refuse_the_date_of_another_zone(run, schedule, start)
@@ -100,9 +100,9 @@ def _named(run: Run) -> str:
     return f"partition {run.partition_key!r}"
 
 
-def _date(run: Run) -> pendulum.DateTime:
+def _date(run: Run, ways_out: str) -> pendulum.DateTime:
     if run.partition_date is None:
-        raise IntervalError(f"Airflow derives no date from {_named(run)}, so it has no interval. {WAYS_OUT}")
+        raise IntervalError(f"Airflow derives no date from {_named(run)}, so it has no interval. {ways_out}")
     return run.partition_date
 
 
@@ -123,36 +123,38 @@ def _ticks_of_one_key(
 # --- Where Airflow leaves partitions out -------------------------------------------------------------------
 
 
-def _left_out(
-    schedule: Schedule, crons: list[str], tick: pendulum.DateTime, date: pendulum.DateTime, back: int
-) -> list[pendulum.DateTime]:
-    """Return the dates of partitions between that of the run at a tick and that of the run before.
+def run_before(run: Run, schedule: Schedule) -> tuple[pendulum.DateTime | None, list[pendulum.DateTime]]:
+    """Return the date of the partition of the scheduled run before one, and the dates between that no run is for.
 
     Where the clocks skip the time of a tick, Airflow steps back from it to itself: the run of that tick is for
     the partition that begins there, as is the next one, and the partitions before it have no run.
-
-    :param date: that of the partition which is run at the tick.
-    :param back: so many ticks are meant to lie between the two.
     """
-    ticks = [tick]
-    while len(ticks) < back + 2:
-        before, last = last_cron_period(crons, schedule.zone, ticks[0])
-        if last != ticks[0]:
-            return []  # the schedule has changed since
-        ticks.insert(0, before)
-    if date <= ticks[1]:
-        return []
+    tick, date = run.run_after, run.partition_date
+    if run.run_type != "scheduled" or tick is None or date is None:
+        return None, []
+    if not (crons := crons_of(schedule.timetable)):
+        dates = own_partitions_by_tick(schedule, tick)
+        if dates.get(tick) != date:
+            return None, []
+        *_, before, last = dates.values()
+        # Another class may date its partitions between its ticks.
+        by_cron = is_airflows_partitions(schedule.timetable) and before in dates and last in dates
+        return before, [it for it in dates if before < it < date] if by_cron else []
+    earlier, last = last_cron_period(crons, schedule.zone, tick)
+    if last != tick:
+        return None, []  # the schedule has changed since
     from airflow.timetables.base import DagRunInfo, TimeRestriction
 
-    run_before = as_scheduled(schedule.timetable).next_dagrun_info_v2(
-        last_dagrun_info=DagRunInfo.exact(last_cron_period(crons, schedule.zone, ticks[-2])[0]),
+    info = as_scheduled(schedule.timetable).next_dagrun_info_v2(
+        last_dagrun_info=DagRunInfo.exact(last_cron_period(crons, schedule.zone, earlier)[0]),
         restriction=TimeRestriction(earliest=None, latest=None, catchup=True),
     )
-    after = cron_ticks(crons, schedule.zone, run_before.partition_date)
-    return list(takewhile(lambda tick: tick < date, after))
+    dated = utc(info.partition_date)
+    return dated, list(takewhile(lambda it: it < date, cron_ticks(crons, schedule.zone, dated)))
 
 
-def _warn_of_partitions_left_out(run: Run, schedule: Schedule, dates: list[pendulum.DateTime]) -> None:
+def warn_of_partitions_left_out(run: Run, schedule: Schedule, dates: list[pendulum.DateTime]) -> None:
+    """Name the partitions that no scheduled run is for, and the backfill that reports on them."""
     # The dates of a backfill are read by the clocks of the schedule. The one right before a skipped tick is not
     # found where the backfill begins with it.
     begin, end = (date.in_timezone(schedule.zone) for date in (dates[0].subtract(seconds=1), dates[-1]))
@@ -177,13 +179,7 @@ def _refuse_the_date_of_another_zone(run: Run, schedule: Schedule, date: pendulu
     :raises IntervalError: saying which zone it is, and what to do.
     """
     key, zone = run.partition_key or "", schedule.zone
-    try:
-        dates = mapped_dates(schedule.timetable, key)
-    except ValueError as error:
-        raise IntervalError(
-            f"The mapper of this DAG's asset can't date {_named(run)}: {error}. {WAYS_OUT}"
-        ) from error
-    for mapped in dates:
+    for mapped in _mapped(run, schedule):
         if not _same_clocks(mapped, zone):
             raise IntervalError(
                 f"The mapper of this DAG's asset dates {_named(run)} {mapped}, by other clocks than those of the"
@@ -215,6 +211,35 @@ def _refuse_the_date_of_another_zone(run: Run, schedule: Schedule, date: pendulu
             _named(run),
             date.in_timezone(zone),
         )
+
+
+def _refuse_a_run_without_a_date(run: Run, schedule: Schedule) -> None:
+    """Refuse a run that Airflow gave no date because its mappers disagree, or did.
+
+    :raises IntervalError: saying which dates they give.
+    """
+    dates = list(dict.fromkeys(_mapped(run, schedule)))
+    said = " and ".join(str(pendulum.instance(date)) for date in dates)
+    if len(dates) > 1:
+        raise IntervalError(
+            f"The mappers of this DAG's assets date {_named(run)} {said}, by other clocks, so Airflow gave the run"
+            f' no date. Give each of them timezone="{schedule.zone.name}", and trigger the DAG with this key'
+            " again, or pass interval_start= and interval_end=."
+        )
+    if dates:
+        raise IntervalError(
+            f"This run of {_named(run)} has no date, and the mapper of its asset now says {said}. Trigger the DAG"
+            " with this key again, or pass interval_start= and interval_end=."
+        )
+
+
+def _mapped(run: Run, schedule: Schedule) -> list[datetime]:
+    try:
+        return mapped_dates(schedule.timetable, run.partition_key or "")
+    except Exception as error:  # a mapper may be of a class of one's own
+        raise IntervalError(
+            f"The mapper of this DAG's asset can't date {_named(run)}: {error}. {_BOUNDS}"
+        ) from error
 
 
 def _same_clocks(moment: datetime, zone: Zone) -> bool:

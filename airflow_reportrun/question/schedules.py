@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.airflow_context import (
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import pendulum
+
+log = logging.getLogger(__name__)
 
 # Further than this from a change of the clocks, ticks before and after it no longer disturb each other.
 _SETTLED = timedelta(days=2)
@@ -84,6 +88,10 @@ class Schedule:
             period = DeltaDataIntervalTimetable(delta).infer_manual_data_interval(run_after=moment)
             return period.start, period.end
         return next(reversed(_own_periods(self, moment)), None) if self.is_of_ones_own else None
+
+    def counts_from_a_beginning(self, moment: pendulum.DateTime) -> bool:
+        """Whether the ticks of a timetable of one's own hang on where they begin, as those of a timedelta do."""
+        return not _whatever_the_beginning(as_scheduled(self.timetable), moment)
 
     def last_two_periods(self, moment: pendulum.DateTime) -> list[Span]:
         """Return the last complete period at an instant, and before it the one of the run before, as far as known.
@@ -185,20 +193,9 @@ def _walk(timetable: Any, earliest: pendulum.DateTime, moment: pendulum.DateTime
 
     The period of a run is its data interval; where that is empty, it lasts from the tick before to its own.
     """
-    from airflow.timetables.base import TimeRestriction
-
-    restriction = TimeRestriction(earliest=earliest, latest=None, catchup=True)
     found: deque[tuple[pendulum.DateTime | None, pendulum.DateTime]] = deque(maxlen=2)
-    info: Any = None
     before: pendulum.DateTime | None = None
-    for _ in range(_MOST_STEPS):
-        if hasattr(timetable, "next_dagrun_info_v2"):
-            info = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
-        else:
-            last = info.data_interval if info else None
-            info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
-        if info is None:
-            break
+    for info in _runs(timetable, earliest):
         start, tick = map(utc, info.data_interval or (info.run_after, info.run_after))
         if before is not None and tick <= before:
             raise ValueError(f"it does not get beyond {before}")
@@ -206,9 +203,42 @@ def _walk(timetable: Any, earliest: pendulum.DateTime, moment: pendulum.DateTime
             break
         found.append((start if start < tick else before, tick))
         before = tick
-    else:
-        raise _TooLongError(f"there are more than {_MOST_STEPS} ticks between {earliest} and {moment}")
     return [(start, tick) for start, tick in found if start is not None]
+
+
+def _runs(timetable: Any, earliest: pendulum.DateTime) -> Iterator[Any]:
+    """Yield what Airflow knows of the runs of a schedule from a beginning on, as the scheduler makes them."""
+    from airflow.timetables.base import TimeRestriction
+
+    restriction = TimeRestriction(earliest=earliest, latest=None, catchup=True)
+    info: Any = None
+    for _ in range(_MOST_STEPS):
+        if hasattr(timetable, "next_dagrun_info_v2"):
+            info = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
+        else:
+            last = info.data_interval if info else None
+            info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+        if info is None:
+            return
+        yield info
+    raise _TooLongError(f"there are more than {_MOST_STEPS} ticks after {earliest}")
+
+
+def own_partitions_by_tick(schedule: Schedule, moment: pendulum.DateTime) -> dict[pendulum.DateTime, Any]:
+    """Return the dates of the partitions of the runs up to one at an instant, by their ticks, for a warning.
+
+    They begin at the date of the last but one or before. Empty where the timetable does not say them.
+    """
+    try:
+        timetable = as_scheduled(schedule.timetable)
+        for days in _LOOK_BACKS:
+            runs = takewhile(lambda run: run.run_after <= moment, _runs(timetable, moment - timedelta(days=days)))
+            found = {utc(run.run_after): utc(run.partition_date) for run in runs}
+            if len(found) > 1 and min(found) <= list(found.values())[-2]:
+                return found if moment in found else {}
+    except Exception as error:
+        log.debug("%s does not say its partitions: %s", schedule, error)
+    return {}
 
 
 class _TooLongError(ValueError):
