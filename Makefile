@@ -18,7 +18,7 @@ demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEE
 	.venv/bin/python -m demo
 
 test: .venv/ready  ## run the tests, a file at a time on each core
-	.venv/bin/python -m pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	.venv/bin/python -m pytest --ignore=tests/test_packaging.py --numprocesses=logical --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")
 	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)
@@ -37,8 +37,8 @@ mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server 
 	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[mariadb]'
 	touch $@
 
-system: .venv/ready  ## run the slow tests, on a real Airflow
-	.venv/bin/python -m pytest system_tests --verbose --log-cli-level=INFO --durations=5 --durations-min=1
+system: .venv/ready  ## run the slow tests, on a real Airflow, and those of the wheel
+	.venv/bin/python -m pytest system_tests tests/test_packaging.py --verbose --log-cli-level=INFO --durations=5 --durations-min=1
 
 check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff check

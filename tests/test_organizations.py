@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import stripe
 
+from airflow_reportrun import triggers
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
@@ -27,6 +28,11 @@ KEY = "sk_org_test_sandbox"
 VERSION = "2026-10-28.endive"
 TYPE = "balance_change_from_activity.itemized.3"
 PATH = "acct_platform/acct_shop"
+
+
+@pytest.fixture(autouse=True)
+def _trigger_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_reportrun import triggers
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.reporting.errors import ReportingError
@@ -42,6 +43,11 @@ RUN = {
     "error": f"Failed for {KEY}",
     "result": None,
 }
+
+
+@pytest.fixture(autouse=True)
+def _trigger_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
 
 
 @pytest.fixture
