@@ -38,7 +38,8 @@ mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server 
 	touch $@
 
 system: .venv/ready  ## run the slow tests, on a real Airflow, and those of the wheel
-	.venv/bin/python -m pytest system_tests tests/test_packaging.py --verbose --log-cli-level=INFO --durations=5 --durations-min=1
+	.venv/bin/python -m pytest tests/test_packaging.py --verbose
+	.venv/bin/python -m pytest system_tests --verbose --log-cli-level=INFO --durations=5 --durations-min=1
 
 check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff check
