@@ -198,3 +198,13 @@ def test_a_run_is_looked_for_by_the_path_that_it_was_created_by() -> None:
     assert (seen.stripe_account, seen.stripe_context) == (None, "acct_1/acct_oslo")
     said = GivenRun.of(given).hook(None, "acct_berlin", None)
     assert (said.stripe_account, said.stripe_context) == ("acct_berlin", None)
+
+
+def test_a_run_of_another_account_is_not_adopted(stripe_conn: StripeSandbox) -> None:
+    """Rather than not found, for a reason that nobody would guess."""
+    given = {"report_run_id": "frr_1", "stripe_account": "acct_oslo"}
+    task = in_dag(StripeReportRunOperator, report_type="balance.summary.1", report_run_id=given)
+    tried = TaskRunner().run(task)
+    assert tried.state == "failed"
+    assert "was created for acct_oslo, and this task acts as the account of the key" in str(tried.error)
+    assert stripe_conn.requests == []

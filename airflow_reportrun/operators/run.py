@@ -250,7 +250,9 @@ class StripeReportRunOperator(BaseOperator):
         with airflow_errors():
             require_rendered(self, {name: it for name, it in self._given.items() if name not in QUESTION})
             given = self.report_run_id
-            adopted = GivenRun.of(given).report_run_id if isinstance(given, Mapping) else word(given)
+            adopted = word(given)
+            if isinstance(given, Mapping):
+                adopted = GivenRun.of(given).id_for(self.hook.settings)
             run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
         self._waits_for = run.id
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
+    from airflow_reportrun.wire.connection import ConnectionSettings
 
 
 def record_landing(task: BaseOperator, context: Context, landed: Landed) -> None:
@@ -107,6 +108,20 @@ class GivenRun:
             request_id=request_id if isinstance(request_id, str) else None,
             livemode=it.get("livemode") is True,
         )
+
+    def id_for(self, settings: ConnectionSettings) -> str:
+        """Return the id, for a task that acts as it says itself.
+
+        :raises ConfigurationError: when the run was created for somebody else.
+        """
+        whose = self.stripe_context or self.stripe_account
+        if whose not in (None, settings.acting_as):
+            mine = settings.acting_as or "the account of the key"
+            raise ConfigurationError(
+                f"Report run {self.report_run_id} was created for {whose}, and this task acts as {mine}: give it the "
+                "same stripe_account or stripe_context."
+            )
+        return self.report_run_id
 
     def hook(
         self, stripe_conn_id: str | None, stripe_account: str | None, stripe_context: str | None
