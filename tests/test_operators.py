@@ -577,6 +577,7 @@ def test_columns_that_are_mapped_over_and_empty_are_refused(stripe_conn: StripeS
     assert stripe_conn.requests_to("create") == []
 
 
+@needs_airflow_3("DAG runs without a logical date")
 @pytest.mark.parametrize(
     "options",
     [{"payout": "po_1"}, {"interval_end": "2024-05-02T00:00:00Z"}, {"payout": "po_1", "interval": "day"}],

@@ -118,8 +118,8 @@ class GivenRun:
         if whose not in (None, settings.acting_as):
             mine = settings.acting_as or "the account of the key"
             raise ConfigurationError(
-                f"Report run {self.report_run_id} was created for {whose}, and this task acts as {mine}: give it the "
-                "same stripe_account or stripe_context."
+                f"Report run {self.report_run_id} was created for {whose}, and this task acts as {mine}: give it "
+                "the same stripe_account or stripe_context."
             )
         return self.report_run_id
 
