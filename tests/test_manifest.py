@@ -52,6 +52,11 @@ def written(**others: Any) -> dict[str, Any]:
         {"interval_end": "soon"},
         {"version": True},
         {"version": 1.0},
+        {"version": 2},
+        {"state": "landing"},
+        {"version": 2, "state": "landed"},
+        {"state": None},
+        {"state": "here"},
     ],
     ids=str,
 )
@@ -78,3 +83,20 @@ def test_whatever_is_read_says_what_it_is_about(name: str, value: Any) -> None:
     assert manifest.is_newer_than("2023-01-01T00:00:00Z") in (True, False)
     assert manifest.subject.interval_end in (2, None)
     assert json.loads(manifest.to_json()) == written(**{name: value})
+
+
+def test_what_is_being_landed_is_landed_to_nobody() -> None:
+    """A version that earlier packages refuse; else it says the same, and comes back as it was written."""
+    landed = Manifest.from_json(json.dumps(written()))
+    landing = landed.as_landing()
+    assert json.loads(landing.to_json()) == written(version=2, state="landing")
+    assert Manifest.from_json(landing.to_json()) == landing
+    assert (landed.landing, landing.landing) == (False, True)
+    assert landing.subject == landed.subject
+
+
+def test_an_earlier_packages_manifest_is_landed() -> None:
+    """It had no word for it."""
+    told = written()
+    del told["state"]
+    assert not Manifest.from_json(json.dumps(told)).landing

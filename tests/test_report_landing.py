@@ -103,6 +103,7 @@ def test_the_manifest_tells_all_of_a_csv(sandbox: StripeSandbox, tmp_path: Path)
     digest = told["sha256"]
     assert told == {
         "version": 1,
+        "state": "landed",
         "report_run_id": run.id,
         "report_run_created": datetime.fromtimestamp(run.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "report_type": TYPE,
@@ -428,7 +429,7 @@ def test_a_newer_version_of_the_type_takes_the_place_of_the_older(tmp_path: Path
         ("[]", "no manifest"),
         ('{"version": 1}', "no manifest"),
         ('"text"', "no manifest"),
-        ('{"version": 2}', "has version 2, and this package knows version 1"),
+        ('{"version": 3}', "has version 3, and this package knows versions up to 2"),
     ],
 )
 def test_what_lies_where_a_manifest_should_be_is_not_overwritten(

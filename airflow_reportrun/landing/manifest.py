@@ -1,7 +1,7 @@
 """What says that an interval is landed: a small JSON document, written after the data and never before.
 
-A destination whose data has no manifest beside it is not landed: somebody was interrupted, and the next try writes
-both again. ``docs/landing.md`` lists the fields.
+Before data is published, one that says so takes its place (``landing``), by which the next try knows that what an
+interrupted one left is its own. ``docs/landing.md`` lists the fields.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the manifest's format. Fields may be added within a version; one that changes its meaning makes a new one."""
+
+LANDING_VERSION = 2
+"""Of a manifest that says that its data is being landed: who knows version 1 alone must not take it for landed."""
+
+_STATES = {"landed": VERSION, "landing": LANDING_VERSION}
 
 FILTERS = ("connected_account", "currency", "payout", "reporting_category")
 """The parameters that choose rows, and whose values tell rows apart."""
@@ -111,6 +116,7 @@ class Manifest:
     :param landed_at: ISO 8601, UTC.
     :param landed_by: name and version of the package.
     :param version: of this format.
+    :param state: ``landed``, or ``landing`` from before the data is published until it is landed.
     """
 
     report_run_id: str
@@ -135,6 +141,7 @@ class Manifest:
     landed_at: str | None = None
     landed_by: str = f"airflow-provider-reportrun {__version__}"
     version: int = VERSION
+    state: str = "landed"
 
     @classmethod
     def of(cls, run: ReportRun, file: File, stripe_account: str | None, **landed: Any) -> Manifest:
@@ -166,10 +173,11 @@ class Manifest:
         try:
             it = json.loads(text)
             version = it["version"]
-            if version != VERSION:
+            if version not in _STATES.values():
                 raise ManifestError(
-                    f"The manifest has version {version}, and this package knows version {VERSION}: upgrade "
-                    "airflow-provider-reportrun, or remove the manifest to land the report anew."
+                    f"The manifest has version {version}, and this package knows versions up to "
+                    f"{LANDING_VERSION}: upgrade airflow-provider-reportrun, or remove the manifest to land the "
+                    "report anew."
                 )
             known = {field.name: it[field.name] for field in fields(cls) if field.name in it}
             for field in fields(cls):
@@ -182,6 +190,8 @@ class Manifest:
                     datetime.fromisoformat(known[name])
             if (odd := odd_parameter(known["parameters"])) is not None:
                 raise TypeError(f"{odd!r} can't be that parameter")
+            if _STATES.get(known.get("state", "landed")) != version:
+                raise ValueError(f"version {version} can't be {known.get('state', 'landed')}")
             return cls(**{**known, "columns": None if known["columns"] is None else tuple(known["columns"])})
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"[:200]
@@ -190,6 +200,15 @@ class Manifest:
     def to_json(self) -> str:
         """Return the manifest as JSON, one field a line."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    def as_landing(self) -> Manifest:
+        """Return what lies there while the data that this one tells of is being published."""
+        return replace(self, version=LANDING_VERSION, state="landing")
+
+    @property
+    def landing(self) -> bool:
+        """Whether the data is only being landed, or was when somebody was interrupted."""
+        return self.state == "landing"
 
     @property
     def subject(self) -> Subject:
