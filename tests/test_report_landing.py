@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +21,6 @@ from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import Landed, land_report
 from airflow_reportrun.landing.stores import place_of
-from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
@@ -32,7 +30,6 @@ from airflow_reportrun.reporting.errors import (
     ReportExpiredError,
     ReportNotReadyError,
     ReportRunFailedError,
-    StoreError,
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -228,16 +225,16 @@ def test_an_older_run_is_better_than_spoilt_figures(sandbox: StripeSandbox, tmp_
     assert land(older, tmp_path / "x").manifest.report_run_id == older.id
 
 
-@pytest.mark.parametrize("spoil", ["other bytes", "no file", "no manifest"])
+@pytest.mark.parametrize("spoil", ["other bytes", "no file"])
 def test_what_was_spoilt_is_landed_anew(sandbox: StripeSandbox, tmp_path: Path, spoil: str) -> None:
-    """A manifest alone says nothing of a file that somebody changed; a file alone is not landed."""
+    """A manifest alone says nothing of a file that somebody changed, but that it was ours."""
     run, path = finished(), tmp_path / "x.csv"
     land(run, path)
     whole = path.read_bytes()
     if spoil == "other bytes":
         path.write_bytes(whole.replace(b"usd", b"eur"))
     else:
-        (path if spoil == "no file" else note(path)).unlink()
+        path.unlink()
     land(run, path)
     assert path.read_bytes() == whole
     assert note(path).exists()
@@ -352,66 +349,6 @@ def test_parameters_that_are_passed_on_choose_rows_too(sandbox: StripeSandbox, t
     shaped = replace(one, parameters={**one.parameters, "timezone": "Etc/UTC", "columns": list(COLUMNS)})
     land(shaped, tmp_path / "x.csv")
     assert downloads(sandbox) == 1
-
-
-def test_a_landing_that_another_one_overtakes_fails_and_is_made_again(
-    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after a try that was taken for dead: its manifest must not stand beside the other one's data."""
-    (first, second), path = finished_with(sandbox, tmp_path, ONE_ROW, OTHER_ROW), tmp_path / "x.csv"
-    real, others = Manifest.to_json, iter([True])
-
-    def to_json(manifest: Manifest) -> str:
-        if next(others, False):  # between the data and the manifest of the first
-            land(second, path)
-        return real(manifest)
-
-    monkeypatch.setattr(Manifest, "to_json", to_json)
-    with pytest.raises(StoreError, match="another task has landed there at the same time") as caught:
-        land(first, path)
-    assert caught.value.is_transient
-    assert not note(path).exists()
-    land(first, path)
-    assert path.read_bytes() == ONE_ROW
-    assert Manifest.from_json(note(path).read_text()).report_run_id == first.id
-
-
-def test_a_landing_that_is_overtaken_once_it_is_seen_fails(
-    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The moment between the renaming of the data and whatever comes next is none in which nobody looks."""
-    (first, second), path = finished_with(sandbox, tmp_path, ONE_ROW, OTHER_ROW), tmp_path / "x.csv"
-    real, others = os.replace, iter([True])
-
-    def replaced(source: str, target: Path) -> None:
-        real(source, target)
-        if next(others, False):
-            land(second, path)
-
-    monkeypatch.setattr(os, "replace", replaced)
-    with pytest.raises(StoreError, match="another task has landed there at the same time"):
-        land(first, path)
-    assert not note(path).exists()
-
-
-def test_contents_that_are_there_are_overtaken_while_they_are_compared(
-    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The manifest of who found the same contents must not stand beside what another task has put there since."""
-    first, again, other = finished_with(sandbox, tmp_path, ONE_ROW, ONE_ROW, OTHER_ROW)
-    path = tmp_path / "x.csv"
-    land(first, path)
-    real, others = LocalFile.require_space, iter([True])
-
-    def require_space(place: LocalFile, size: int) -> None:
-        if next(others, False):
-            land(other, path)
-        real(place, size)
-
-    monkeypatch.setattr(LocalFile, "require_space", require_space)
-    with pytest.raises(StoreError, match="another task has landed there at the same time"):
-        land(again, path)
-    assert not note(path).exists()
 
 
 def test_a_newer_version_of_the_type_takes_the_place_of_the_older(tmp_path: Path) -> None:
