@@ -14,6 +14,7 @@ from airflow_reportrun.landing.destination import is_compressed
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
 from airflow_reportrun.landing.formats.csv_gz import gzipped
+from airflow_reportrun.landing.lake import former_manifests_of, manifest_of, require_apart
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.reporting.errors import (
@@ -71,11 +72,6 @@ def check_format(format: str, column_types: Mapping[str, str] | None) -> None:
     elif column_types:
         raise ConfigurationError(f"column_types are for the format parquet; {format} has none.")
     check_column_types(column_types or {})
-
-
-def manifest_of(place: Place) -> Place:
-    """Return the place of the manifest of what lies in another one; readers of data folders pass it over."""
-    return place.beside(f"_{place.name}.manifest.json")
 
 
 def finished_file(run: ReportRun) -> File:
@@ -171,7 +167,7 @@ def land_report(
     """Bring the file of a report run into its place, unless it is there, or that of a newer run is.
 
     The data is published first and its manifest after it. Data that is about to be replaced loses its manifest
-    first, so that no manifest ever tells of other data than lies beside it.
+    first, so that no manifest ever tells of other data than is landed.
 
     :param hook: of the account that the run acted as.
     :param run: a succeeded one.
@@ -182,7 +178,8 @@ def land_report(
     :raises ReportRunFailedError: when the run failed.
     :raises ReportNotReadyError: when the run has no file yet.
     :raises ReportExpiredError: when Stripe no longer has the file, and it is not there.
-    :raises LandingConflictError: when another report or interval is landed in the place.
+    :raises LandingConflictError: when another report or interval is landed in the place, or one beside it that
+        would count the same twice.
     :raises DownloadError: when what comes is not the report that was asked for, or there is no room for it.
     :raises ContentsError: when a cell is not of its column's type.
     :raises StoreError: when the store can't be reached, or refuses.
@@ -197,20 +194,33 @@ def land_report(
     subject = Subject.of(run.report_type, run.parameters, livemode=run.livemode, stripe_account=account)
     note = manifest_of(place)
     with place.errors():
-        before = _landed_before(note, subject)
+        before, former = _landed_before(place, subject)
+        if is_new := before is None:
+            require_apart(place, subject)
         found = place.mark() if before else None
         if before and not _is_as_wanted(before, place, format, column_types):
             before = None
         if before and before.file_id == file.id:
             require_columns(before.columns or (), column_types)
             log.info("Report run %s is landed already, in %s", run.id, place)
+            if former:
+                _tell(note, before, former)
             return Landed(str(place), place.uri, before)
         if before and before.is_newer_than(iso(run.created)):
             say_newer(place, before, run)
+            if former:
+                _tell(note, before, former)
             return Landed(str(place), place.uri, before)
         require_unexpired(run, file)
         place.require_space(file.size)
         defaults = default_columns(hook, run)
+
+        def clear() -> None:
+            if is_new:
+                require_apart(place, subject)
+            for it in (note, former):
+                if it:
+                    it.remove()
 
         def publish(chunks: Iterator[bytes]) -> tuple[dict[str, Any], object]:
             contents = Contents(run, defaults)
@@ -219,7 +229,7 @@ def land_report(
                 if before and before.file_sha256 == contents.sha256:
                     new.wanted = False
                     return {name: getattr(before, name) for name in (*facts, "etag")}, found
-                new.last = note.remove
+                new.last = clear
             return {**facts, "etag": place.etag()}, new.mark or place.mark()
 
         while True:
@@ -230,8 +240,7 @@ def land_report(
                 log.warning("%s It is downloaded once more.", error)
                 column_types = error.column_types
         manifest = Manifest.of(run, file, account, format=format, path=place.name, **facts)
-        with note.replaced() as new:
-            new.file.write(manifest.to_json().encode())
+        _tell(note, manifest, former)
         if place.mark() != mark:
             note.remove()
             raise StoreError(f"{place}: another task has landed there at the same time; a retry makes it sure.")
@@ -243,14 +252,16 @@ def land_report(
 
 
 def require_free(place: Place, subject: Subject) -> None:
-    """Refuse a place where another report is landed, before anything is asked for it.
+    """Refuse a place where another report is landed, or beside which the same is, before anything is asked for.
 
     :param subject: ``livemode`` need not be right: what a key is for may be unknown.
     :raises LandingConflictError: see above.
     :raises ManifestError: when something else lies where the manifest should be.
     """
     with place.errors():
-        _landed_before(manifest_of(place), subject, any_mode=True)
+        before, _ = _landed_before(place, subject, any_mode=True)
+        if before is None:
+            require_apart(place, subject)
 
 
 def say_newer(place: object, before: Manifest, run: ReportRun) -> None:
@@ -272,23 +283,39 @@ def default_columns(hook: StripeReportingHook, run: ReportRun) -> Sequence[str]:
     return report_type.default_columns if report_type.updated <= run.created else ()
 
 
-def _landed_before(note: Place, subject: Subject, *, any_mode: bool = False) -> Manifest | None:
-    text = note.read()
-    if text is None:
-        return None
+def _landed_before(
+    place: Place, subject: Subject, *, any_mode: bool = False
+) -> tuple[Manifest, Place | None] | tuple[None, None]:
+    """Return the manifest of what is landed in a place, and where it lies if not where it would be written now."""
+    now = manifest_of(place)
+    for note in (now, *former_manifests_of(place)):
+        text = note.read()
+        if text is not None:
+            break
+    else:
+        return None, None
     try:
         before = Manifest.from_json(text)
     except ManifestError as error:
         raise ManifestError(f"{note}: {error}") from None
     if any_mode:
         subject = replace(subject, livemode=before.livemode)
-    if before.subject != subject:
+    if before.subject != subject or before.path != place.name:
+        difference = _difference(before.subject, subject) or f"file {before.path!r} and not {place.name!r}"
         raise LandingConflictError(
-            f"{note} says that another report is landed there ({_difference(before.subject, subject)}). Put what "
+            f"{note} says that another report is landed there ({difference}). Put what "
             "tells them apart into destination, such as {interval_start:%Y-%m-%d}, or end it with / for the "
             "default layout."
         )
-    return before
+    return before, None if note is now else note
+
+
+def _tell(note: Place, manifest: Manifest, former: Place | None) -> None:
+    """Write a manifest where it belongs, instead of where it was: never do both tell."""
+    if former:
+        former.remove()
+    with note.replaced() as new:
+        new.file.write(manifest.to_json().encode())
 
 
 def _difference(before: Subject, now: Subject) -> str:
