@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix kills stores mariadb system check bench clean
+.PHONY: help demo test matrix kills stores readers mariadb system check bench clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11
 
 stores: .venv/ready  ## land in emulators of Google's and Azure's stores; takes npm (ARGS="tests/test_stores.py")
 	.venv/bin/nox --sessions stores -- $(ARGS)
+
+readers: .venv/ready  ## read lakes with DuckDB, pandas, polars, pyarrow, and Spark where there is a java
+	.venv/bin/nox --sessions readers -- $(ARGS)
 
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py --numprocesses=logical --dist=loadfile

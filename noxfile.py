@@ -1,8 +1,9 @@
-"""The tests on each version of Airflow: ``make matrix``; and over other object stores: ``make stores``."""
+"""The tests on each version of Airflow, over other object stores, and with what reads lakes: see ``make help``."""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,9 @@ PROVIDERS = ("apache-airflow-providers-google", "apache-airflow-providers-micros
 """Installed without what they require: 160 packages, some of which want others than Airflow 3.3 is pinned with."""
 
 AZURITE = "azurite@3.35.0"
+
+READERS = ("duckdb", "pandas", "polars")
+"""What reads lakes, besides pyarrow, and Spark where there is a java."""
 
 OVER_STORES = (
     "tests/test_stores.py",
@@ -68,6 +72,18 @@ def stores(session: nox.Session) -> None:
     _make(session, "3.3", install_stores, "noxfile.py", pins)
     what = session.posargs or OVER_STORES
     session.run("python", "-m", "pytest", "--numprocesses=logical", *what, env={"STORES": "gs abfs"})
+
+
+@nox.session(python="3.11", reuse_venv=True)
+def readers(session: nox.Session) -> None:
+    """Read lakes with the current DuckDB, pandas, polars and pyarrow, and with Spark where there is a java."""
+    pins = "constraints/readers.txt"
+
+    def install_readers() -> None:
+        session.install("--constraint", pins, *READERS, *(["pyspark"] if shutil.which("java") else []))
+
+    _make(session, "3.3", install_readers, "noxfile.py", pins)
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/test_readers.py"]))
 
 
 def _make(

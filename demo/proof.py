@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.lake import manifest_of
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
@@ -52,11 +53,11 @@ class Landings:
     def files(self) -> dict[int, tuple[Path, Manifest]]:
         """Return file and manifest of each landed interval, by its start in epoch seconds."""
         found = {}
-        for note in self.lake.rglob("_*.manifest.json"):
-            manifest = Manifest.from_json(note.read_text())
-            if manifest.landing:
-                continue
-            found[manifest.subject.interval_start or 0] = note.with_name(manifest.path), manifest
+        for path in self.lake.rglob("*.parquet"):
+            if told := manifest_of(place_of(str(path))).read():
+                manifest = Manifest.from_json(told)
+                if not manifest.landing:
+                    found[manifest.subject.interval_start or 0] = path, manifest
         return dict(sorted(found.items()))
 
     def tables(self) -> dict[int, Manifest]:

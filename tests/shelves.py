@@ -63,25 +63,33 @@ class Shelf:
         return f"{self.url}/{name}"
 
     def contents(self) -> dict[str, bytes]:
-        """Return what a reader finds: the contents of all files by name."""
+        """Return what lies there, and the manifests beside it: the contents of all files by name."""
         if self.folder:
-            return {it.name: it.read_bytes() for it in self.folder.glob("*")}
+            folders = (self.folder, _manifests(self.folder))
+            return {it.name: it.read_bytes() for folder in folders for it in folder.glob("*")}
         if self.bucket:
-            return {name.rpartition("/")[2]: data for name, data in self.bucket.objects(self._prefix).items()}
-        prefix = self.url.removeprefix("memory:/") + "/"
+            found = self.bucket.objects(self._prefix.rstrip("/"))
+            return {name.rpartition("/")[2]: data for name, data in found.items()}
+        prefix = self.url.removeprefix("memory:/")
         stored = {**MemoryFileSystem.store}
-        return {name.removeprefix(prefix): stored[name].getvalue() for name in stored if name.startswith(prefix)}
+        return {
+            name.rpartition("/")[2]: stored[name].getvalue()
+            for name in stored
+            if name.startswith((f"{prefix}/", f"{prefix}_manifests/"))
+        }
 
     def read(self, name: str) -> bytes | None:
         """Return the contents of one file as a reader finds it, None where there is none."""
+        is_manifest = name.endswith(".json")
         if self.folder:
-            path = self.folder / name
+            path = (_manifests(self.folder) if is_manifest else self.folder) / name
             try:
                 return path.read_bytes()
             except FileNotFoundError:
                 return None
         assert self.bucket
-        return self.bucket.read(self._prefix + name)
+        prefix = self._prefix.replace("/", "_manifests/") if is_manifest else self._prefix
+        return self.bucket.read(prefix + name)
 
     def stamp(self, name: str) -> object:
         """Return what changes whenever a file is published."""
@@ -120,7 +128,11 @@ def shelf(store: str, name: str, folder: Path, buckets: Buckets) -> Shelf:
 
 def manifest_name(name: str) -> str:
     """Return what the manifest of a file is called."""
-    return f"_{name}.manifest.json"
+    return f"{name.replace('.', '-')}.json"
+
+
+def _manifests(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}_manifests")
 
 
 def is_told(manifest: bytes, data: bytes) -> bool:

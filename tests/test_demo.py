@@ -11,7 +11,8 @@ import pytest
 from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.landing.report import land_report, manifest_of
+from airflow_reportrun.landing.lake import manifest_of
+from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.sql.report import land_in_table
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.parameters import ReportParameters

@@ -69,8 +69,8 @@ def test_lands_typed_parquet_under_the_default_layout(tmp_path: Path) -> None:
     tried = download(submitted(), f"{tmp_path}/", format="parquet")
     assert tried.state == "success", tried.error
     path = (
-        f"{tmp_path}/report_type=balance.summary.1/interval_start={START:%Y-%m-%dT%H%M%SZ}/"
-        f"interval_end={END:%Y-%m-%dT%H%M%SZ}/report.parquet"
+        f"{tmp_path}/report_type=balance.summary.1/interval_start={START:%Y-%m-%dT%H-%M-%SZ}/"
+        f"interval_end={END:%Y-%m-%dT%H-%M-%SZ}/report.parquet"
     )
     assert tried.returned["path"] == path
     table = pyarrow.parquet.read_table(path, partitioning=None)
@@ -130,7 +130,7 @@ def test_other_names_are_the_authors_choice(tmp_path: Path, format: str, name: s
     assert download(submitted(), tmp_path / name, format=format).state == "success"
 
 
-@pytest.mark.parametrize(("name", "state"), [("x.csv.gz", "success"), ("x.parquet", "failed")])
+@pytest.mark.parametrize(("name", "state"), [("x.zip", "success"), ("x.dat", "success"), ("x.csv.gz", "failed")])
 def test_a_file_that_stripe_compressed_may_say_so(tmp_path: Path, name: str, state: str) -> None:
     """It is landed as it came, so that its name is not the format's."""
     try:

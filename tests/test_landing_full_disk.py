@@ -79,7 +79,7 @@ def land_before(path: Path, format: str) -> dict[str, bytes]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {it.name: it.read_bytes() for it in folder.iterdir()}
+    return {str(it.relative_to(folder)): it.read_bytes() for it in folder.rglob("*") if it.is_file()}
 
 
 @pytest.mark.parametrize("format", FORMATS)

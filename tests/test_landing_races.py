@@ -20,7 +20,8 @@ from fsspec.asyn import sync_wrapper
 
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.manifest import Manifest
-from airflow_reportrun.landing.report import Landed, finished_file, land_report, require_free
+from airflow_reportrun.landing.publication import require_free
+from airflow_reportrun.landing.report import Landed, finished_file, land_report
 from airflow_reportrun.landing.stores import conditions, place_of
 from airflow_reportrun.landing.stores.place import Replacement
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator

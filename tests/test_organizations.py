@@ -80,7 +80,12 @@ def test_every_request_of_a_task_is_made_in_its_context(
     assert tried.state == "success", tried.error
     assert contexts(sandbox) == {(PATH, "acct_shop")}
     assert tried.returned["path"] == f"{tmp_path}/acct_shop.csv"
-    assert json.loads((tmp_path / "_acct_shop.csv.manifest.json").read_text())["stripe_account"] == "acct_shop"
+    assert (
+        json.loads((tmp_path.with_name(f"{tmp_path.name}_manifests") / "acct_shop-csv.json").read_text())[
+            "stripe_account"
+        ]
+        == "acct_shop"
+    )
 
 
 def test_all_operators_and_sensors_take_a_context(

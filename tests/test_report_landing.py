@@ -34,6 +34,7 @@ from airflow_reportrun.reporting.errors import (
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, RunFails, RunNeverEnds, SharesFile, StripeSandbox
+from tests.shelves import manifest_name
 
 TYPE = "balance_change_from_activity.itemized.3"
 MAY = {"interval_start": 1714521600, "interval_end": 1717200000}
@@ -75,7 +76,7 @@ def finished_with(sandbox: StripeSandbox, tmp_path: Path, *contents: bytes) -> l
 
 
 def note(path: Path) -> Path:
-    return path.with_name(f"_{path.name}.manifest.json")
+    return path.parent.with_name(f"{path.parent.name}_manifests") / manifest_name(path.name)
 
 
 def contents_in(path: Path, format: str) -> bytes | list[dict[str, Any]]:
@@ -373,8 +374,9 @@ def test_what_lies_where_a_manifest_should_be_is_not_overwritten(
     sandbox: StripeSandbox, tmp_path: Path, text: str, message: str
 ) -> None:
     """It is somebody's; the error says where it is and what to do."""
+    note(tmp_path / "x.csv").parent.mkdir()
     note(tmp_path / "x.csv").write_text(text)
-    with pytest.raises(ManifestError, match=r"_x\.csv\.manifest\.json: .*") as caught:
+    with pytest.raises(ManifestError, match=r"_manifests/x-csv\.json: .*") as caught:
         land(finished(), tmp_path / "x.csv")
     assert message in str(caught.value)
     assert note(tmp_path / "x.csv").read_text() == text
@@ -464,6 +466,6 @@ def test_the_default_layout_tells_apart_what_reports_differ_in(tmp_path: Path) -
     instants = {name: datetime.fromtimestamp(value, UTC) for name, value in MAY.items()}
     values = placeholders(TYPE, {"currency": "usd"}, instants, stripe_account="acct_1", report_run_id="frr_1")
     assert resolve_destination(f"{tmp_path}/", values, "parquet") == (
-        f"{tmp_path}/report_type={TYPE}/stripe_account=acct_1/currency=usd/"
-        "interval_start=2024-05-01T000000Z/interval_end=2024-06-01T000000Z/report.parquet"
+        f"{tmp_path}/report_type={TYPE}/stripe_account=acct_1/filter_currency=usd/"
+        "interval_start=2024-05-01T00-00-00Z/interval_end=2024-06-01T00-00-00Z/report.parquet"
     )

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import datetime
 from os import W_OK, X_OK, PathLike, access, fspath
 from pathlib import Path
 from string import Formatter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_reportrun.landing.manifest import FILTERS
-from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.landing.lake import former_manifests_of, is_former, layout, manifest_of
+from airflow_reportrun.landing.manifest import FILTERS, Manifest
+from airflow_reportrun.reporting.errors import ConfigurationError, ManifestError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.landing.stores.place import Place
 
 LATER = "{report_run_id}"
 """Stands for the id of a run that is not created yet; see :func:`resolve_destination`."""
-
-BOUNDS = ("interval_start", "interval_end")
 
 
 def placeholders(
@@ -82,10 +85,10 @@ def resolve_destination(
         paths, with placeholders such as ``{interval_start:%Y-%m-%d}``; braces are doubled to stand for
         themselves. With a ``/`` at its end it is the root of the default layout:
         ``report_type=…/interval_start=…/interval_end=…/report.csv``, in UTC, with the account and what else
-        chose rows in between.
+        chose rows in between; what is landed below it says how the folders are called.
     :param values: the placeholders that are known here, by name; see :func:`placeholders`.
     :param format: what the file's name ends in under the default layout.
-    :param compressed: Stripe was asked to compress the file, which a name may say.
+    :param compressed: Stripe was asked to compress the file, so that it is a ``zip``.
     :raises ConfigurationError: when it can't be a file there.
     """
     template = text_of(template)
@@ -103,12 +106,14 @@ def resolve_destination(
         raise ConfigurationError(f"destination {template!r}: {odd[0]} has a /, which would make folders of it.")
     text = _filled_in(template, values)
     _refuse_credentials(text)
-    if text.endswith("/"):
-        text += _layout(values, format)
+    ending, root = "zip" if compressed else format, text
+    if root.endswith("/"):
+        text = _in_layout(root, values, ending)
     if any(ord(sign) < 32 for sign in text) or ".." in text.split("/"):
         raise ConfigurationError(f"destination {text!r}: no '..' and no control characters, please.")
-    _refuse_anothers_suffix(text, format, compressed=compressed)
-    return checked(text)
+    _refuse_anothers_suffix(text, ending)
+    text = checked(text)
+    return _as_landed(text, root, values, ending) if root.endswith("/") else text
 
 
 def checked(text: str) -> str:
@@ -130,15 +135,20 @@ def _refuse_credentials(url: str) -> None:
         )
 
 
-def _refuse_anothers_suffix(text: str, format: str, *, compressed: bool) -> None:
+def _refuse_anothers_suffix(text: str, ending: str) -> None:
     """Refuse the name of another format, since readers go by it."""
-    others = {".csv": "csv", ".gz": "csv.gz", ".parquet": "parquet"}
-    says = next((other for suffix, other in others.items() if text.lower().endswith(suffix)), format)
-    if says != format and not (says == "csv.gz" and compressed):
-        raise ConfigurationError(
-            f"destination {text!r} has the name of {says}, and what lands there is {format}: end it in .{format}, "
-            f"or land {says}, with format={says!r} of StripeReportDownloadOperator."
-        )
+    others = {".csv": "csv", ".gz": "csv.gz", ".parquet": "parquet", ".zip": "zip"}
+    says = next((other for suffix, other in others.items() if text.lower().endswith(suffix)), ending)
+    if says == ending:
+        return
+    if "zip" in (says, ending):
+        way = "ask for compress_file where a zip is to land, and nowhere else"
+    else:
+        way = f"land {says}, with format={says!r} of StripeReportDownloadOperator"
+    raise ConfigurationError(
+        f"destination {text!r} has the name of {says}, and what lands there is {ending}: end it in .{ending}, "
+        f"or {way}."
+    )
 
 
 def _filled_in(template: str, values: Mapping[str, Any]) -> str:
@@ -158,12 +168,31 @@ def _filled_in(template: str, values: Mapping[str, Any]) -> str:
     return text
 
 
-def _layout(values: Mapping[str, Any], format: str) -> str:
-    """Return the default path below a root: one folder for each thing that tells reports apart."""
-    names = ("report_type", "stripe_account", *FILTERS)
-    folders = [f"{name}={values[name]}" for name in names if name in values]
-    folders += [f"{name}={values[name].astimezone(UTC):%Y-%m-%dT%H%M%SZ}" for name in BOUNDS if name in values]
-    return "/".join([*folders, f"report.{format}"])
+def _in_layout(root: str, values: Mapping[str, Any], ending: str, *, former: bool = False) -> str:
+    return root + "/".join([*layout(values, former=former), f"report.{ending}"])
+
+
+def _as_landed(text: str, root: str, values: Mapping[str, Any], ending: str) -> str:
+    """Return where a file of the default layout lies below a root in which an earlier version may have landed."""
+    from airflow_reportrun.landing.stores import place_of
+
+    place = place_of(text)
+    with place.errors():
+        if is_former(place):
+            text = checked(_in_layout(root, values, ending, former=True))
+            place = place_of(text)
+        if ending == "zip" and _is_landed_zip(before := place.beside("report.csv")):
+            return before.url
+    return text
+
+
+def _is_landed_zip(place: Place) -> bool:
+    """Tell whether a ``.csv`` is what Stripe compressed, which was called so."""
+    for note in (manifest_of(place), *former_manifests_of(place)):
+        if text := note.read():
+            with suppress(ManifestError):
+                return is_compressed(Manifest.from_json(text).parameters)
+    return False
 
 
 def _checked_url(url: str) -> str:
@@ -186,6 +215,8 @@ def _checked_url(url: str) -> str:
 
 
 def _checked_path(text: str) -> Path:
+    from airflow_reportrun.landing.stores.local import LocalFile
+
     path = Path(text)
     if not path.is_absolute():
         raise ConfigurationError(
@@ -195,10 +226,11 @@ def _checked_path(text: str) -> Path:
     try:
         if path.is_dir():
             raise ConfigurationError(f"destination {text!r} is a folder; end it with / for the default layout.")
-        path.with_name(f"_{path.name}.manifest.json").exists()  # a name that is too long is an error here
-        folder = next(parent for parent in path.parents if parent.exists())
-        if not folder.is_dir() or not access(folder, W_OK | X_OK):
-            raise ConfigurationError(f"destination {text!r}: can't write into {folder}.")
+        for file in (path, Path(manifest_of(LocalFile(path)).url)):
+            file.exists()  # a name that is too long is an error here
+            folder = next(parent for parent in file.parents if parent.exists())
+            if not folder.is_dir() or not access(folder, W_OK | X_OK):
+                raise ConfigurationError(f"destination {text!r}: can't write into {folder}.")
     except OSError as error:
         raise ConfigurationError(f"destination {text!r}: {error.strerror}.") from None
     return path

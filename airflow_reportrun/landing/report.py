@@ -7,34 +7,30 @@ import io
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_reportrun.landing.decision import Answer, decide, refusal
 from airflow_reportrun.landing.destination import is_compressed
 from airflow_reportrun.landing.formats import FORMATS
-from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
+from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
 from airflow_reportrun.landing.formats.csv_gz import gzipped
-from airflow_reportrun.landing.manifest import Manifest, Subject, iso
-from airflow_reportrun.landing.stores.place import ANY, MovedError
+from airflow_reportrun.landing.manifest import Manifest, iso
+from airflow_reportrun.landing.publication import STAYS, There
+from airflow_reportrun.landing.stores.place import MovedError
 from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
     DownloadError,
-    LandingConflictError,
-    ManifestError,
     MoreDecimalsError,
     ReportExpiredError,
     ReportNotReadyError,
     ReportRunFailedError,
-    StoreError,
 )
 
 if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.landing.stores.place import Place, Replacement
+    from airflow_reportrun.landing.stores.place import Place
     from airflow_reportrun.reporting.models import File, ReportRun
 
 log = logging.getLogger(__name__)
@@ -74,11 +70,6 @@ def check_format(format: str, column_types: Mapping[str, str] | None) -> None:
     elif column_types:
         raise ConfigurationError(f"column_types are for the format parquet; {format} has none.")
     check_column_types(column_types or {})
-
-
-def manifest_of(place: Place) -> Place:
-    """Return the place of the manifest of what lies in another one; readers of data folders pass it over."""
-    return place.beside(f"_{place.name}.manifest.json")
 
 
 def finished_file(run: ReportRun) -> File:
@@ -186,8 +177,8 @@ def land_report(
     :raises ReportRunFailedError: when the run failed.
     :raises ReportNotReadyError: when the run has no file yet.
     :raises ReportExpiredError: when Stripe no longer has the file, and it is not there.
-    :raises LandingConflictError: when another report or interval is landed in the place, or a file is there that
-        no manifest tells of.
+    :raises LandingConflictError: when another report or interval is landed in the place, or one beside it that
+        would count the same twice, or a file is there that no manifest tells of.
     :raises DownloadError: when what comes is not the report that was asked for, or there is no room for it.
     :raises ContentsError: when a cell is not of its column's type.
     :raises StoreError: when the store can't be reached, or refuses, or others land there at the same time.
@@ -201,9 +192,9 @@ def land_report(
     account = hook.settings.stripe_account
     unknown: dict[str, Any] = {"file_sha256": "", "rows": None, "columns": None}
     mine = Manifest.of(run, file, account, format=format, path=place.name, **unknown)
-    there = _There(place, run, format=format, column_types=column_types, overwrite=overwrite)
+    there = There(place, run, format=format, column_types=column_types, overwrite=overwrite)
     with place.errors():
-        if there.answer(mine) in _STAYS:
+        if there.answer(mine) in STAYS:
             stays = cast(Manifest, there.manifest)
             if stays.file_id == file.id:
                 require_columns(stays.columns or (), column_types)
@@ -219,7 +210,7 @@ def land_report(
                     facts = _write(contents, chunks, new.file, run, format, column_types)
                     if there.manifest is None or there.manifest.file_sha256 != facts["file_sha256"]:
                         new.finish()  # what takes long is not done under the lock
-                    with place.held():
+                    with place.locked():
                         return there.publish(new, replace(mine, **facts))
             except MovedError:  # while it was written
                 return there.publish(None, mine)
@@ -234,138 +225,6 @@ def land_report(
     return Landed(str(place), place.uri, manifest)
 
 
-_STAYS = (Answer.LANDED, Answer.NEWER)
-
-_LOOKS = 5
-"""How often a landing decides anew because somebody else was faster."""
-
-_OF_DATA = ("rows", "columns", "size", "sha256", "etag", "column_types")
-"""What a manifest says of the data beside it, whichever report run has confirmed it."""
-
-
-class _There:
-    """What is in a place, as it was when it was looked at last.
-
-    :param run: that is to land there.
-    :param format: that is asked for now.
-    :param column_types: likewise.
-    :param overwrite: data that no manifest tells of may be replaced.
-    :ivar manifest: what the manifest says.
-    :ivar data: mark of the data.
-    """
-
-    def __init__(
-        self,
-        place: Place,
-        run: ReportRun,
-        *,
-        format: str,
-        column_types: Mapping[str, str] | None,
-        overwrite: bool,
-    ) -> None:
-        self.manifest: Manifest | None = None
-        self.data: object = ANY
-        self._place, self._note, self._told = place, manifest_of(place), ANY
-        self._run, self._wanted, self._overwrite = run, (format, column_types), overwrite
-        self._intact = False
-
-    def answer(self, mine: Manifest) -> Answer:
-        """Look what is there, and return what to do about it.
-
-        :raises LandingConflictError: when another report is there, or a file that no manifest tells of.
-        """
-        self._look()
-        there = self.manifest
-        answer = decide(
-            mine,
-            there,
-            intact=self._intact,
-            as_wanted=there is not None and _is_as_wanted(there, *self._wanted),
-            unknown=self.data is not None and not self._overwrite,
-        )
-        _refuse(answer, self._place, self._note, there, mine.subject)
-        if answer is Answer.LANDED:
-            log.info("Report run %s is landed already, in %s", self._run.id, self._place)
-        elif answer is Answer.NEWER and there:
-            say_newer(self._place, there, self._run)
-        return answer
-
-    def publish(self, new: Replacement | None, mine: Manifest) -> Manifest:
-        """Publish a report, unless what is there by now stays; return the manifest of what is there then.
-
-        The data is published between two manifests: one that says that it is being landed, and the one that says
-        that it is. So none tells of other data as landed than lies beside it, and what a kill leaves is known.
-
-        :param new: the data, None where the store has dropped it because somebody else has landed there.
-        :raises LandingConflictError: as :meth:`answer`.
-        :raises StoreError: when others publish there at the same time.
-        """
-        place, note, tried = self._place, self._note, False
-        for _ in range(_LOOKS):
-            answer = self.answer(mine)
-            there, told, data = self.manifest, self._told, self.data
-            if there and answer in _STAYS:
-                return there
-            try:
-                if there and answer is Answer.CONFIRMED:
-                    mine = replace(mine, **{name: getattr(there, name) for name in _OF_DATA})
-                elif tried or new is None:  # what went up for it is gone
-                    break
-                else:
-                    told = note.write(mine.as_landing().to_json().encode(), told)
-                    tried = True
-                    data = new.publish(data)
-                    mine = replace(mine, etag=place.etag(data))
-                told = note.write(mine.to_json().encode(), told)
-            except MovedError:
-                if tried and there is None and note.mark() == told and not self._overwrite:
-                    note.remove()  # nobody of ours has been here: what has come is somebody else's
-                continue
-            if place.mark() == data:
-                log.info(
-                    "Landed report run %s: %s rows, %d bytes, sha256 %s in %s",
-                    *(self._run.id, mine.rows, mine.file_size, mine.file_sha256, place),
-                )
-                return mine
-            with suppress(MovedError):  # somebody else tells already
-                note.write(mine.as_landing().to_json().encode(), told)
-            break
-        raise StoreError(f"{place}: another task lands there at the same time; a retry decides anew.")
-
-    def _look(self) -> None:
-        told, data = self._note.mark(), self._place.mark()
-        if (told, data) == (self._told, self.data):
-            return  # what would be read is known
-        self._told, self.data = told, data
-        self.manifest = it = None if told is None else _read(self._note)
-        self._intact = bool(it and not it.landing and self._place.has(it.size, it.sha256, it.etag, data))
-
-
-def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> None:
-    """Refuse a place where another report is landed, before anything is asked for it.
-
-    :param subject: ``livemode`` need not be right: what a key is for may be unknown.
-    :param overwrite: as in :func:`land_report`.
-    :raises LandingConflictError: see above; also when a file is there that no manifest tells of.
-    :raises ManifestError: when something else lies where the manifest should be.
-    """
-    note = manifest_of(place)
-    with place.errors():
-        there = _read(note)
-        if there:
-            subject = replace(subject, livemode=there.livemode)
-        unknown = there is None and not overwrite and place.mark() is not None
-        _refuse(refusal(subject, there, unknown=unknown), place, note, there, subject)
-
-
-def say_newer(place: object, before: Manifest, run: ReportRun) -> None:
-    """Say in the log why a report run does not land."""
-    log.warning(
-        "%s has the figures of report run %s of %s, which is newer than %s of %s; they stay.",
-        *(place, before.report_run_id, before.report_run_created, run.id, iso(run.created)),
-    )
-
-
 def default_columns(hook: StripeReportingHook, run: ReportRun) -> Sequence[str]:
     """Return the columns that a run's file has at least, none where that can't be known.
 
@@ -375,53 +234,6 @@ def default_columns(hook: StripeReportingHook, run: ReportRun) -> Sequence[str]:
         return ()
     report_type = hook.retrieve_report_type(run.report_type)
     return report_type.default_columns if report_type.updated <= run.created else ()
-
-
-def _read(note: Place) -> Manifest | None:
-    text = note.read()
-    if text is None:
-        return None
-    try:
-        return Manifest.from_json(text)
-    except ManifestError as error:
-        raise ManifestError(f"{note}: {error}") from None
-
-
-def _refuse(answer: Answer | None, place: Place, note: Place, there: Manifest | None, subject: Subject) -> None:
-    """Raise the error of an answer that is one."""
-    if answer is Answer.NOBODYS:
-        raise LandingConflictError(
-            f"{place} is there already, and no manifest says that it is a report of ours (there is no {note}). "
-            "Remove it, or set overwrite=True to have the report in its place."
-        )
-    if answer is Answer.ANOTHERS and there:
-        state = "is being landed there, or was when it was interrupted" if there.landing else "is landed there"
-        raise LandingConflictError(
-            f"{note} says that another report {state} ({_difference(there.subject, subject)}). Put what "
-            "tells them apart into destination, such as {interval_start:%Y-%m-%d}, or end it with / for the "
-            "default layout."
-        )
-
-
-def _difference(before: Subject, now: Subject) -> str:
-    return ", ".join(
-        f"{field.name} {getattr(before, field.name)!r} and not {getattr(now, field.name)!r}"
-        for field in fields(Subject)
-        if getattr(before, field.name) != getattr(now, field.name)
-    )
-
-
-def _is_as_wanted(before: Manifest, format: str, column_types: Mapping[str, str] | None) -> bool:
-    """Tell whether what is landed has the form that is asked for now."""
-    if before.format != format:
-        return False
-    if before.column_types is None:
-        return True
-    wanted = columns_of(before.columns or (), column_types)
-    there = columns_of(before.columns or (), before.column_types)
-    return all(
-        have.kind == want.kind and have.decimals >= want.decimals for have, want in zip(there, wanted, strict=True)
-    )
 
 
 def _write(

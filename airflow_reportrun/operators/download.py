@@ -80,7 +80,8 @@ class StripeReportDownloadOperator(LandingOperator):
 
     def land(self, context: Context) -> tuple[ReportRun, Landed]:
         """Land the file in its store."""
-        from airflow_reportrun.landing.destination import BOUNDS, is_compressed, placeholders, resolve_destination
+        from airflow_reportrun.landing.destination import is_compressed, placeholders, resolve_destination
+        from airflow_reportrun.landing.lake import BOUNDS
         from airflow_reportrun.landing.report import check_format, land_report
         from airflow_reportrun.landing.stores import place_of
         from airflow_reportrun.question.intervals import timezone

@@ -100,7 +100,7 @@ class Question:
         :raises LandingConflictError: see above.
         """
         from airflow_reportrun.landing.manifest import Subject
-        from airflow_reportrun.landing.report import require_free
+        from airflow_reportrun.landing.publication import require_free
         from airflow_reportrun.landing.stores import place_of
 
         if self.destination is None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from airflow_reportrun.landing.manifest import Manifest, Subject, iso
+from airflow_reportrun.landing.manifest import Manifest, Subject
+from airflow_reportrun.landing.overlaps import Overlap, described, overlap
 from airflow_reportrun.landing.sql.layout import landing_key
-from airflow_reportrun.landing.sql.overlaps import Overlap, overlap
 from airflow_reportrun.reporting.errors import LandingConflictError, StoreError
 
 if TYPE_CHECKING:
@@ -78,14 +77,14 @@ class Neighbours:
         covered = [subject for subject in others if overlap(new, subject) is Overlap.COVERED]
         if len(covered) == len(others) and (may_go or not others):
             return covered
-        shown = "; ".join(_described(subject) for subject in others[:_SHOWN])
+        shown = "; ".join(described(subject) for subject in others[:_SHOWN])
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         if len(covered) == len(others):
             ways = "set on_overlap='replace' to put this landing in their place"
         else:
             ways = "land what covers them whole, since replacing them would lose a part"
         raise LandingConflictError(
-            f"{_described(new)} would count the same twice beside what is landed in {self._place}: {shown}{more}. "
+            f"{described(new)} would count the same twice beside what is landed in {self._place}: {shown}{more}. "
             f"Ways out: {ways}, land it in another table, or delete those rows and their manifests in "
             f"{self._landings.name}."
         )
@@ -107,7 +106,7 @@ class Neighbours:
         lost = [name for name in there.columns or () if name not in (mine.columns or ())]
         if lost and there.report_type == mine.report_type:
             raise LandingConflictError(
-                f"{_described(self._subject)} is landed in {self._place} with columns that this report lacks: "
+                f"{described(self._subject)} is landed in {self._place} with columns that this report lacks: "
                 f"{', '.join(lost)}. Ask for these columns, too, land it in another table, or delete its rows and "
                 f"its manifest in {self._landings.name}."
             )
@@ -130,12 +129,3 @@ class Neighbours:
         query = sa.select(c.manifest).where(*conditions).order_by(c.interval_start, c.interval_end)
         for (text,) in self._connection.execute(query):
             yield Manifest.from_json(text).subject
-
-
-def _described(subject: Subject) -> str:
-    """Say what a landing is about, for an error."""
-    bounds = [iso(bound) for bound in (subject.interval_start, subject.interval_end)]
-    when = f" from {bounds[0]} to {bounds[1]}" if bounds[0] else f" at {bounds[1]}" if bounds[1] else ""
-    filters = f" with {json.dumps(dict(subject.filters), sort_keys=True)}" if subject.filters else ""
-    account = f" of {subject.stripe_account}" if subject.stripe_account else ""
-    return f"{subject.report}{account}{when}{filters}"

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
 from airflow_reportrun.landing.manifest import Manifest, iso
+from airflow_reportrun.landing.publication import say_newer
 from airflow_reportrun.landing.report import (
     Contents,
     Landed,
@@ -20,7 +21,6 @@ from airflow_reportrun.landing.report import (
     finished_file,
     is_csv,
     require_unexpired,
-    say_newer,
 )
 from airflow_reportrun.landing.sql.loading import landed, load
 from airflow_reportrun.landing.stores.local import LocalFile

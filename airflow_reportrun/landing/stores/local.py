@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,9 +30,36 @@ class LocalFile(Place):
         """Return the path with the scheme ``file``."""
         return self._path.as_uri()
 
-    def beside(self, name: str) -> LocalFile:
-        """Return another file in the same folder."""
-        return LocalFile(self._path.with_name(name))
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders that it lies in, from the root of the file system."""
+        return self._path.parts[1:-1]
+
+    @property
+    def held(self) -> int:
+        """How many of the folders lead to what is mounted, 0 on the system's own disk."""
+        return next(len(it.parts) - 1 for it in self._path.parents if os.path.ismount(it))
+
+    def elsewhere(self, folders: Sequence[str], name: str) -> LocalFile:
+        """Return a file in other folders."""
+        return LocalFile(_folder(folders) / name)
+
+    def can_have(self, folders: Sequence[str]) -> bool:
+        """Tell whether a folder is there, or the one that it would be made in can be written into."""
+        folder = _folder(folders)
+        above = next(it for it in folder.parents if os.path.exists(it))
+        return folder.is_dir() or os.access(above, os.W_OK | os.X_OK)
+
+    def names_in(self, folders: Sequence[str]) -> list[str]:
+        """Return the names of what lies in a folder, none where there is no such folder."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return os.listdir(_folder(folders))
+        return []
+
+    def files_below(self, folders: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return the files in a folder and those below it."""
+        folder = _folder(folders)
+        return [it.relative_to(folder).parts for it in folder.rglob("*") if it.is_file()]
 
     def require_space(self, size: int) -> None:
         """Refuse what the file system has no room for; a file that is replaced takes its own until then."""
@@ -93,7 +120,7 @@ class LocalFile(Place):
                 os.unlink(temporary)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Keep out who else publishes in this folder, by a lock that ends with its process, however that ends."""
         descriptor = os.open(self._path.parent, os.O_RDONLY)  # no file of its own would be left
         try:
@@ -110,6 +137,10 @@ class LocalFile(Place):
             yield
         except OSError as error:
             raise StoreError(f"{self}: {error.strerror or error}") from error
+
+
+def _folder(folders: Sequence[str]) -> Path:
+    return Path(os.sep, *folders)
 
 
 def _mark(it: os.stat_result) -> object:

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,43 @@ class StoredObject(Place):
         self._path = path
         self._conditions = conditions_of(fs)
 
-    def beside(self, name: str) -> Place:
-        """Return the object of another name under the same prefix."""
-        url, path = (f"{it.rpartition('/')[0]}/{name}" for it in (self.url, self._path))
-        return type(self)(url, self._fs, path)
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The bucket, and the parts of the key before the last one."""
+        return tuple(self._path.lstrip("/").split("/")[:-1])
+
+    @property
+    def held(self) -> int:
+        """Return 1, for the bucket."""
+        return 1
+
+    def elsewhere(self, folders: Sequence[str], name: str) -> Place:
+        """Return an object in the same bucket."""
+        scheme, _, rest = self.url.partition("://")
+        url = "/".join([f"{scheme}://{rest.partition('/')[0]}", *folders[1:], name])
+        return type(self)(url, self._fs, self._path_of([*folders, name]))
+
+    def can_have(self, folders: Sequence[str]) -> bool:
+        """Return True: a store has no folders that would have to be made."""
+        return True
+
+    def names_in(self, folders: Sequence[str]) -> list[str]:
+        """Return the next part of each key under a prefix; a thousand of them are one request."""
+        path = self._path_of(folders)
+        self._fs.invalidate_cache(path)
+        with suppress(FileNotFoundError):
+            return [str(it).rstrip("/").rpartition("/")[2] for it in self._fs.ls(path, detail=False)]
+        return []
+
+    def files_below(self, folders: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return the keys under a prefix, as the parts that follow it."""
+        path = self._path_of(folders)
+        self._fs.invalidate_cache(path)
+        found = (str(it).lstrip("/") for it in self._fs.find(path))
+        return [tuple(it.split("/")[len(folders) :]) for it in found]
+
+    def _path_of(self, parts: Sequence[str]) -> str:
+        return "/" * self._path.startswith("/") + "/".join(parts)
 
     def require_space(self, size: int) -> None:
         """Do nothing: a bucket has no size."""
@@ -164,7 +197,7 @@ class MemoryObject(StoredObject):
         file = io.BytesIO()
 
         def publish(expected: object) -> object:
-            with self.held():
+            with self.locked():
                 if expected is not ANY and self.mark() != expected:
                     raise MovedError
                 self._fs.pipe_file(self._path, file.getvalue())
@@ -174,7 +207,7 @@ class MemoryObject(StoredObject):
 
     write = Place.write
 
-    def held(self) -> AbstractContextManager[Any]:
+    def locked(self) -> AbstractContextManager[Any]:
         """Keep the other threads out."""
         return _MEMORY
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -69,9 +69,35 @@ class Place(ABC):
         parts = urlsplit(self.url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
+    @property
     @abstractmethod
+    def folders(self) -> tuple[str, ...]:
+        """The folders that it lies in, from the top; a store's first one is the bucket."""
+
+    @property
+    @abstractmethod
+    def held(self) -> int:
+        """How many of the folders lead to what holds the file: a bucket, or what is mounted. It ends there."""
+
+    @abstractmethod
+    def elsewhere(self, folders: Sequence[str], name: str) -> Place:
+        """Return the place of a file in other folders of the same store."""
+
     def beside(self, name: str) -> Place:
         """Return the place of another name in the same folder."""
+        return self.elsewhere(self.folders, name)
+
+    @abstractmethod
+    def can_have(self, folders: Sequence[str]) -> bool:
+        """Tell whether a folder is there or can be made, as far as that can be told without making it."""
+
+    @abstractmethod
+    def names_in(self, folders: Sequence[str]) -> list[str]:
+        """Return the names of what lies in a folder, none where there is no such folder."""
+
+    @abstractmethod
+    def files_below(self, folders: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return the files in a folder and those below it, each as the names that lead there from that folder."""
 
     @abstractmethod
     def require_space(self, size: int) -> None:
@@ -116,7 +142,7 @@ class Place(ABC):
             new.file.write(contents)
             return new.publish(expected)
 
-    def held(self) -> AbstractContextManager[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep out who else publishes in this folder, which is there, where the store has locks."""
         return nullcontext()
 

@@ -1,11 +1,12 @@
-"""Whether two landings in one table count the same thing twice."""
+"""Whether two landings in one table, or below one root, count the same thing twice."""
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from airflow_reportrun.landing.manifest import FILTERS
+from airflow_reportrun.landing.manifest import FILTERS, iso
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.manifest import Subject
@@ -17,7 +18,7 @@ class Overlap(Enum):
     SAME = "same"
     """It is about the same, and replaces it."""
     APART = "apart"
-    """Both can stand in one table."""
+    """Both can stand in one place."""
     COVERED = "covered"
     """All that is there would come again, and more."""
     CONFLICT = "conflict"
@@ -63,3 +64,12 @@ def _is_span(subject: Subject) -> bool:
 
 def _bounds(subject: Subject) -> tuple[int, int]:
     return subject.interval_start or 0, subject.interval_end or 0
+
+
+def described(subject: Subject) -> str:
+    """Say what a landing is about, for an error."""
+    bounds = [iso(bound) for bound in (subject.interval_start, subject.interval_end)]
+    when = f" from {bounds[0]} to {bounds[1]}" if bounds[0] else f" at {bounds[1]}" if bounds[1] else ""
+    filters = f" with {json.dumps(dict(subject.filters), sort_keys=True)}" if subject.filters else ""
+    account = f" of {subject.stripe_account}" if subject.stripe_account else ""
+    return f"{subject.report}{account}{when}{filters}"

@@ -1,0 +1,237 @@
+"""What is in a place, and whether a report may take it: before its download, and again when it is published."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+from airflow_reportrun.landing.decision import Answer, decide, refusal
+from airflow_reportrun.landing.formats.columns import columns_of
+from airflow_reportrun.landing.lake import former_manifests_of, manifest_of, require_apart
+from airflow_reportrun.landing.manifest import Manifest, Subject, iso
+from airflow_reportrun.landing.stores.place import ANY, MovedError
+from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError, StoreError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.landing.stores.place import Place, Replacement
+    from airflow_reportrun.reporting.models import ReportRun
+
+log = logging.getLogger(__name__)
+
+STAYS = (Answer.LANDED, Answer.NEWER)
+"""What there is to do nothing about."""
+
+_LOOKS = 5
+"""How often a landing decides anew because somebody else was faster."""
+
+_OF_DATA = ("rows", "columns", "size", "sha256", "etag", "column_types")
+"""What a manifest says of the data beside it, whichever report run has confirmed it."""
+
+
+class There:
+    """What is in a place, as it was when it was looked at last.
+
+    :param run: that is to land there.
+    :param format: that is asked for now.
+    :param column_types: likewise.
+    :param overwrite: data that no manifest tells of may be replaced.
+    :ivar manifest: what the manifest says.
+    :ivar data: mark of the data.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        run: ReportRun,
+        *,
+        format: str,
+        column_types: Mapping[str, str] | None,
+        overwrite: bool,
+    ) -> None:
+        self.manifest: Manifest | None = None
+        self.data: object = ANY
+        self._place, self._note, self._told = place, manifest_of(place), ANY
+        self._former: Place | None = None
+        self._run, self._wanted, self._overwrite = run, (format, column_types), overwrite
+        self._intact = False
+
+    def answer(self, mine: Manifest) -> Answer:
+        """Look what is there, and return what to do about it.
+
+        :raises LandingConflictError: when another report is there, or a file that no manifest tells of, or beside it
+            what would count the same twice.
+        """
+        self._look()
+        there = self.manifest
+        answer = decide(
+            mine,
+            there,
+            intact=self._intact,
+            as_wanted=there is not None and _is_as_wanted(there, *self._wanted),
+            unknown=self.data is not None and not self._overwrite,
+        )
+        _refuse(answer, self._place, self._former or self._note, there, mine.subject)
+        if there is None or there.landing:
+            require_apart(self._place, mine.subject)
+        if there and self._former and answer in STAYS:
+            with suppress(MovedError):
+                self._note.write(there.to_json().encode(), None)
+            self._forget_former()
+        if answer is Answer.LANDED:
+            log.info("Report run %s is landed already, in %s", self._run.id, self._place)
+        elif answer is Answer.NEWER and there:
+            say_newer(self._place, there, self._run)
+        return answer
+
+    def publish(self, new: Replacement | None, mine: Manifest) -> Manifest:
+        """Publish a report, unless what is there by now stays; return the manifest of what is there then.
+
+        The data is published between two manifests: one that says that it is being landed, and the one that says
+        that it is. So none tells of other data as landed than lies beside it, and what a kill leaves is known.
+
+        :param new: the data, None where the store has dropped it because somebody else has landed there.
+        :raises LandingConflictError: as :meth:`answer`.
+        :raises StoreError: when others publish there at the same time.
+        """
+        place, note, tried = self._place, self._note, False
+        for _ in range(_LOOKS):
+            answer = self.answer(mine)
+            there, told, data = self.manifest, self._told, self.data
+            if there and answer in STAYS:
+                return there
+            try:
+                if there and answer is Answer.CONFIRMED:
+                    mine = replace(mine, **{name: getattr(there, name) for name in _OF_DATA})
+                elif tried or new is None:  # what went up for it is gone
+                    break
+                else:
+                    told = note.write(mine.as_landing().to_json().encode(), told)
+                    tried = True
+                    self._forget_former()
+                    data = new.publish(data)
+                    mine = replace(mine, etag=place.etag(data))
+                told = note.write(mine.to_json().encode(), told)
+                self._forget_former()
+            except MovedError:
+                if tried and there is None and note.mark() == told and not self._overwrite:
+                    note.remove()  # nobody of ours has been here: what has come is somebody else's
+                continue
+            if place.mark() == data:
+                log.info(
+                    "Landed report run %s: %s rows, %d bytes, sha256 %s in %s",
+                    *(self._run.id, mine.rows, mine.file_size, mine.file_sha256, place),
+                )
+                return mine
+            with suppress(MovedError):  # somebody else tells already
+                note.write(mine.as_landing().to_json().encode(), told)
+            break
+        raise StoreError(f"{place}: another task lands there at the same time; a retry decides anew.")
+
+    def _look(self) -> None:
+        told, data = self._note.mark(), self._place.mark()
+        if (told, data) == (self._told, self.data):
+            return  # what would be read is known
+        self._told, self.data, self._former = told, data, None
+        if told is None:
+            note, it = found(self._place)
+            self._former = note if it else None
+        else:
+            it = _read(self._note, self._place)
+        self.manifest = it
+        self._intact = bool(it and not it.landing and self._place.has(it.size, it.sha256, it.etag, data))
+
+    def _forget_former(self) -> None:
+        """Remove a manifest of where earlier ones lay, once another one tells."""
+        if self._former:
+            self._former.remove()
+        self._former = None
+
+
+def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> None:
+    """Refuse a place where another report is landed, or beside which the same is, before anything is asked for.
+
+    :param subject: ``livemode`` need not be right: what a key is for may be unknown.
+    :param overwrite: as in :func:`~airflow_reportrun.landing.report.land_report`.
+    :raises LandingConflictError: see above; also when a file is there that no manifest tells of.
+    :raises ManifestError: when something else lies where the manifest should be.
+    """
+    with place.errors():
+        note, there = found(place)
+        if there:
+            subject = replace(subject, livemode=there.livemode)
+        unknown = there is None and not overwrite and place.mark() is not None
+        _refuse(refusal(subject, there, unknown=unknown), place, note, there, subject)
+        if there is None or there.landing:
+            require_apart(place, subject)
+
+
+def found(place: Place) -> tuple[Place, Manifest | None]:
+    """Return the manifest of a place, and where it lies or would be written."""
+    now = manifest_of(place)
+    for note in (now, *former_manifests_of(place)):
+        if there := _read(note, place):
+            return note, there
+    return now, None
+
+
+def say_newer(place: object, before: Manifest, run: ReportRun) -> None:
+    """Say in the log why a report run does not land."""
+    log.warning(
+        "%s has the figures of report run %s of %s, which is newer than %s of %s; they stay.",
+        *(place, before.report_run_id, before.report_run_created, run.id, iso(run.created)),
+    )
+
+
+def _read(note: Place, place: Place) -> Manifest | None:
+    text = note.read()
+    if text is None:
+        return None
+    try:
+        there = Manifest.from_json(text)
+    except ManifestError as error:
+        raise ManifestError(f"{note}: {error}") from None
+    if there.path != place.name:
+        raise LandingConflictError(
+            f"{note} tells of {there.path}, where {place.name} would have its own: choose another name."
+        )
+    return there
+
+
+def _refuse(answer: Answer | None, place: Place, note: Place, there: Manifest | None, subject: Subject) -> None:
+    """Raise the error of an answer that is one."""
+    if answer is Answer.NOBODYS:
+        raise LandingConflictError(
+            f"{place} is there already, and no manifest says that it is a report of ours (there is no {note}). "
+            "Remove it, or set overwrite=True to have the report in its place."
+        )
+    if answer is Answer.ANOTHERS and there:
+        state = "is being landed there, or was when it was interrupted" if there.landing else "is landed there"
+        raise LandingConflictError(
+            f"{note} says that another report {state} ({_difference(there.subject, subject)}). Put what "
+            "tells them apart into destination, such as {interval_start:%Y-%m-%d}, or end it with / for the "
+            "default layout."
+        )
+
+
+def _difference(before: Subject, now: Subject) -> str:
+    return ", ".join(
+        f"{field.name} {getattr(before, field.name)!r} and not {getattr(now, field.name)!r}"
+        for field in fields(Subject)
+        if getattr(before, field.name) != getattr(now, field.name)
+    )
+
+
+def _is_as_wanted(before: Manifest, format: str, column_types: Mapping[str, str] | None) -> bool:
+    """Tell whether what is landed has the form that is asked for now."""
+    if before.format != format:
+        return False
+    if before.column_types is None:
+        return True
+    wanted = columns_of(before.columns or (), column_types)
+    there = columns_of(before.columns or (), before.column_types)
+    return all(
+        have.kind == want.kind and have.decimals >= want.decimals for have, want in zip(there, wanted, strict=True)
+    )

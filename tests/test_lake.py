@@ -1,0 +1,449 @@
+"""A lake in the default layout: where manifests lie, what folders are called, what overlaps what is there."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.destination import placeholders, resolve_destination
+from airflow_reportrun.landing.formats import FORMATS
+from airflow_reportrun.landing.lake import BOUNDS, former_manifests_of, manifest_of
+from airflow_reportrun.landing.manifest import FILTERS, Manifest
+from airflow_reportrun.landing.report import Landed, is_csv, land_report
+from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.operators import StripeReportRunOperator
+from airflow_reportrun.reporting.errors import ConfigurationError, LandingConflictError
+from airflow_reportrun.reporting.models import ReportRun
+from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+from tests.s3 import S3
+from tests.shelves import STORES, Buckets, shelf
+from tests.task_runner import TaskRunner, in_dag
+
+TYPE = "balance_change_from_activity.itemized.3"
+COLUMNS = ("balance_transaction_id", "created", "currency", "fee", "net")
+OLD_LAKE = Path(__file__).parent / "old_lake"
+HOUR, TEN = 3600, 1714557600  # of 1 May 2024, UTC
+DAY = 24 * HOUR
+MIDNIGHT = TEN - 10 * HOUR
+
+
+@pytest.fixture(autouse=True)
+def sandbox(stripe_conn: StripeSandbox) -> StripeSandbox:
+    stripe_conn.configure(transition=AtOnce())
+    return stripe_conn
+
+
+@pytest.fixture(params=STORES)
+def root(request: pytest.FixtureRequest, tmp_path: Path, buckets: Buckets) -> str:
+    """An empty root in each store."""
+    return f"{shelf(request.param, uuid.uuid4().hex, tmp_path, buckets).url}/lake"
+
+
+def finished(start: int | None, end: int | None, report_type: str = TYPE, **options: Any) -> ReportRun:
+    options = {"columns": COLUMNS, **options}
+    parameters = ReportParameters(interval_start=start, interval_end=end, **options)
+    return StripeReportingHook().create_report_run(report_type, parameters)
+
+
+def destination(root: str, run: ReportRun, format: str = "csv") -> str:
+    """Return where a report lands by default below a root."""
+    bounds = {name: datetime.fromtimestamp(run.parameters[name], UTC) for name in BOUNDS if name in run.parameters}
+    values = placeholders(run.report_type, run.parameters, bounds, stripe_account=None, report_run_id=run.id)
+    return resolve_destination(f"{root}/", values, format, compressed=not is_csv(run))
+
+
+def land(root: str, run: ReportRun, format: str = "csv", hook: StripeReportingHook | None = None) -> Landed:
+    place = place_of(destination(root, run, format))
+    return land_report(hook or StripeReportingHook(), run, place, format=format)
+
+
+def files(root: str) -> set[str]:
+    """Return the paths of all files below a root."""
+    place = place_of(f"{root}/x")
+    return {"/".join(it) for it in place.files_below(place.folders)}
+
+
+def names(root: str) -> list[str]:
+    return sorted(it.rpartition("/")[2] for it in files(root))
+
+
+PLACES = [
+    (
+        "lake/report_type=x.1/interval_end=1/report.csv",
+        "lake_manifests/report_type=x.1/interval_end=1/report-csv.json",
+    ),
+    ("lake/report_type=x.1/report.csv.gz", "lake_manifests/report_type=x.1/report-csv-gz.json"),
+    ("lake/dt=2024-05-01/activity.parquet", "lake_manifests/dt=2024-05-01/activity-parquet.json"),
+    ("lake/activity/2024-05-01.csv", "lake/activity_manifests/2024-05-01-csv.json"),
+    ("lake/x", "lake_manifests/x.json"),
+]
+IN_BUCKETS = [
+    ("report_type=x.1/report.csv", "_manifests/report_type=x.1/report-csv.json"),
+    ("x.csv", "_manifests/x-csv.json"),
+]
+
+
+@pytest.mark.parametrize(("data", "note"), PLACES)
+def test_manifests_lie_beside_the_root(tmp_path: Path, data: str, note: str) -> None:
+    """It ends before the first folder with an =, and is the file's own folder where there is none."""
+    assert manifest_of(place_of(f"{tmp_path}/{data}")).url == f"{tmp_path}/{note}"
+    assert manifest_of(place_of(f"memory://bucket/{data}")).url == f"memory://bucket/{note}"
+
+
+@pytest.mark.parametrize(("data", "note"), IN_BUCKETS)
+def test_in_a_bucket_that_is_the_root_they_lie_below_it(data: str, note: str) -> None:
+    """Nothing lies beside a bucket but other buckets."""
+    assert manifest_of(place_of(f"memory://bucket/{data}")).url == f"memory://bucket/{note}"
+
+
+@pytest.mark.parametrize("mounted", ["lake", "lake/env=prod"])
+def test_manifests_stay_on_a_volume_that_is_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: str
+) -> None:
+    """What a container writes beside its volume is gone with the container."""
+    real = os.path.ismount
+    volume = str(tmp_path / mounted)
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == volume or real(path))
+    note = manifest_of(place_of(f"{volume}/report_type=x.1/report.csv")).url
+    assert note == f"{volume}/_manifests/report_type=x.1/report-csv.json"
+    beside = manifest_of(place_of(f"{volume}/stripe/report_type=x.1/report.csv")).url
+    assert beside == f"{volume}/stripe_manifests/report_type=x.1/report-csv.json"
+
+
+def test_manifests_lie_below_a_root_whose_parent_is_closed(
+    tmp_path: Path, sandbox: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are found by who may write there, also when it is opened later."""
+    root, real = tmp_path / "lake", os.access
+    root.mkdir()
+    run = finished(TEN, TEN + HOUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path) and real(path, mode))
+        path = land(str(root), run).path
+    note = root / "_manifests" / Path(path).relative_to(root).with_name("report-csv.json")
+    assert note.exists()
+    assert land(str(root), run).path == path
+    assert len(sandbox.requests_to("contents")) == 1
+    assert not note.exists()
+    assert Path(manifest_of(place_of(path)).url).exists()
+
+
+def test_a_file_where_the_manifests_would_be_is_an_error_before_a_run_is_created(
+    sandbox: StripeSandbox, tmp_path: Path
+) -> None:
+    """As one where the data would be."""
+    (tmp_path / "lake_manifests").touch()
+    task = in_dag(StripeReportRunOperator, report_type="balance.summary.1", destination=f"{tmp_path}/lake/")
+    tried = TaskRunner().run(task)
+    assert tried.state == "failed"
+    assert f"can't write into {tmp_path}/lake_manifests" in str(tried.error)
+    assert sandbox.report_runs == []
+
+
+def test_two_names_with_one_manifest_are_refused(tmp_path: Path) -> None:
+    """There is a dot in the one and a dash in the other."""
+    run, hook = finished(TEN, TEN + HOUR), StripeReportingHook()
+    land_report(hook, run, place_of(f"{tmp_path}/lake/x.csv"))
+    with pytest.raises(LandingConflictError, match=r"file 'x\.csv' and not 'x-csv'"):
+        land_report(hook, run, place_of(f"{tmp_path}/lake/x-csv"))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_nothing_but_data_lies_below_a_root(root: str, format: str) -> None:
+    """Whatever is there is a row to some reader, under any name."""
+    for hour in range(2):
+        land(root, finished(TEN + hour * HOUR, TEN + (hour + 1) * HOUR), format)
+    assert names(root) == [f"report.{format}"] * 2
+
+
+def test_what_stripe_compressed_is_called_a_zip(sandbox: StripeSandbox, root: str, tmp_path: Path) -> None:
+    """It is no CSV."""
+    (tmp_path / "zip").write_bytes(b"PK\3\4")
+    sandbox.serve_file(tmp_path / "zip")
+    land(root, compressed(finished(TEN, TEN + HOUR)))
+    assert names(root) == ["report.zip"]
+
+
+def compressed(run: ReportRun) -> ReportRun:
+    return replace(run, parameters={**run.parameters, "compress_file": True})
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.parquet"])
+def test_a_zip_under_another_name_is_refused(tmp_path: Path, name: str) -> None:
+    """And a CSV under that of a zip; names without an ending of ours are the author's choice."""
+    with pytest.raises(ConfigurationError, match=r"what lands there is zip: end it in \.zip"):
+        resolve_destination(f"{tmp_path}/{name}", {}, compressed=True)
+    with pytest.raises(ConfigurationError, match=r"has the name of zip, and what lands there is csv"):
+        resolve_destination(f"{tmp_path}/x.zip", {})
+    assert resolve_destination(f"{tmp_path}/x.zip", {}, compressed=True) == f"{tmp_path}/x.zip"
+    assert resolve_destination(f"{tmp_path}/x", {}, compressed=True) == f"{tmp_path}/x"
+
+
+def test_no_folder_is_called_as_a_column(sandbox: StripeSandbox) -> None:
+    """Of any report: some readers refuse that, others show one of the two."""
+    bounds = {name: datetime(2024, 5, 1, tzinfo=UTC) for name in BOUNDS}
+    values = placeholders(TYPE, dict.fromkeys(FILTERS, "x"), bounds, stripe_account="acct_1")
+    place = place_of(resolve_destination("memory://bucket/lake/", values))
+    called = {it.partition("=")[0] for it in place.folders if "=" in it}
+    assert len(called) == 2 + len(FILTERS) + 2
+    columns = {name for it in StripeReportingHook().list_report_types() for name in it.default_columns}
+    assert {"currency", "reporting_category"} <= columns
+    assert not called & columns
+
+
+# What the first version landed.
+
+
+@pytest.fixture
+def old_lake(root: str) -> str:
+    """A folder of roots by format, in each store, in which the first version landed."""
+    for path in OLD_LAKE.rglob("*"):
+        if path.is_file():
+            with place_of(f"{root}/{path.relative_to(OLD_LAKE)}").replaced() as new:
+                new.file.write(path.read_bytes())
+    return root
+
+
+def told(old_lake: str, format: str) -> dict[str, Manifest]:
+    """Return the manifests that the first version wrote below a root, by the data's place."""
+    found = {}
+    for path in (OLD_LAKE / format).rglob("_*"):
+        manifest = Manifest.from_json(path.read_text())
+        found[f"{old_lake}/{path.relative_to(OLD_LAKE).with_name(manifest.path)}"] = manifest
+    return found
+
+
+def as_told(manifest: Manifest) -> ReportRun:
+    """Return the report run that a manifest tells of."""
+    run = finished(manifest.parameters["interval_start"], manifest.parameters["interval_end"])
+    assert run.result
+    result = replace(run.result, id=manifest.file_id, size=manifest.file_size)
+    return replace(run, id=manifest.report_run_id, parameters=manifest.parameters, result=result)
+
+
+@pytest.mark.parametrize("format", [*FORMATS, "zip"])
+def test_what_the_first_version_landed_is_found(sandbox: StripeSandbox, old_lake: str, format: str) -> None:
+    """Where it lies and under its names; only the manifests move, out of the readers' way."""
+    data = {it for it in files(f"{old_lake}/{format}") if "manifest" not in it}
+    for url, manifest in told(old_lake, format).items():
+        landed = land(f"{old_lake}/{format}", as_told(manifest), "csv" if format == "zip" else format)
+        assert (landed.path, landed.manifest) == (url, manifest)
+        assert manifest_of(place_of(url)).read() == manifest.to_json().encode()
+    assert sandbox.requests_to("contents") == []
+    assert len(data) == len(told(old_lake, format))
+    assert files(f"{old_lake}/{format}") == data
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_the_first_version_landed_is_restated_in_its_place(
+    sandbox: StripeSandbox, old_lake: str, tmp_path: Path, format: str
+) -> None:
+    """Other figures and one manifest that tells of them; a new interval lies in folders of the same names."""
+    row = b'"txn_1","2024-05-01 10:00:00","usd","0.30","9.70"\n'
+    (tmp_path / "source").write_bytes(b",".join(b'"%s"' % name.encode() for name in COLUMNS) + b"\n" + row)
+    sandbox.serve_file(tmp_path / "source")
+    root = f"{old_lake}/{format}"
+    for url, manifest in told(old_lake, format).items():
+        run = finished(*(manifest.parameters[it] for it in BOUNDS), currency=manifest.parameters.get("currency"))
+        landed = land(root, run, format)
+        assert landed.path == url
+        assert (landed.manifest.rows, landed.manifest.report_run_id) == (1, run.id)
+        assert manifest_of(place_of(url)).read() == landed.manifest.to_json().encode()
+    new = land(root, finished(TEN + 5 * HOUR, TEN + 6 * HOUR, currency="eur"), format)
+    assert "/currency=eur/interval_start=2024-05-01T150000Z/interval_end=2024-05-01T160000Z/" in new.path
+    assert names(root) == [f"report.{format}"] * (len(told(old_lake, format)) + 1)
+
+
+def test_figures_that_stayed_move_the_manifest_alone(
+    sandbox: StripeSandbox, old_lake: str, tmp_path: Path
+) -> None:
+    """Of a newer report run with the same contents."""
+    url, manifest = next(iter(told(old_lake, "csv").items()))
+    (tmp_path / "source").write_bytes(place_of(url).read() or b"")
+    sandbox.serve_file(tmp_path / "source")
+    run = finished(*(manifest.parameters[it] for it in BOUNDS), currency=manifest.parameters.get("currency"))
+    mark = place_of(url).mark()
+    landed = land(f"{old_lake}/csv", run)
+    assert (landed.path, landed.manifest.report_run_id) == (url, run.id)
+    assert place_of(url).mark() == mark
+    assert [it.read() for it in former_manifests_of(place_of(url)) if it.read()] == []
+
+
+def test_another_report_in_an_old_place_is_still_refused(old_lake: str) -> None:
+    """By the manifest that is beside the data."""
+    url, _ = next(iter(told(old_lake, "csv").items()))
+    other = finished(TEN + 7 * HOUR, TEN + 8 * HOUR)
+    with pytest.raises(LandingConflictError, match=r"_report\.csv\.manifest\.json says that another report"):
+        land_report(StripeReportingHook(), other, place_of(url))
+
+
+# What is landed already, and would count twice.
+
+Span = tuple[int, int, Mapping[str, str]]
+
+OVERLAPPING: dict[str, tuple[list[Span], Span]] = {
+    "days of Berlin beside those of UTC": (
+        [(MIDNIGHT, MIDNIGHT + DAY, {}), (MIDNIGHT + DAY, MIDNIGHT + 2 * DAY, {})],
+        (MIDNIGHT + 22 * HOUR, MIDNIGHT + 46 * HOUR, {}),
+    ),
+    "one that begins before": ([(MIDNIGHT, MIDNIGHT + DAY, {})], (TEN, MIDNIGHT + 2 * DAY, {})),
+    "one that begins later": ([(TEN, TEN + DAY, {})], (MIDNIGHT, MIDNIGHT + DAY, {})),
+    "more over its parts": (
+        [(MIDNIGHT + n * DAY, MIDNIGHT + (n + 1) * DAY, {}) for n in range(7)],
+        (MIDNIGHT, MIDNIGHT + 31 * DAY, {}),
+    ),
+    "a part of more": ([(MIDNIGHT, MIDNIGHT + 31 * DAY, {})], (MIDNIGHT + 9 * DAY, MIDNIGHT + 10 * DAY, {})),
+    "the same start": ([(MIDNIGHT, MIDNIGHT + DAY, {})], (MIDNIGHT, MIDNIGHT + HOUR, {})),
+    "all beside a filter": ([(MIDNIGHT, MIDNIGHT + DAY, {"currency": "usd"})], (MIDNIGHT, MIDNIGHT + DAY, {})),
+    "a filter beside all": ([(MIDNIGHT, MIDNIGHT + DAY, {})], (MIDNIGHT, MIDNIGHT + DAY, {"currency": "usd"})),
+    "a filter beside another": (
+        [(MIDNIGHT, MIDNIGHT + DAY, {"reporting_category": "charge"})],
+        (MIDNIGHT, MIDNIGHT + DAY, {"currency": "usd"}),
+    ),
+}
+APART: dict[str, tuple[list[Span], Span]] = {
+    "before and behind": (
+        [(MIDNIGHT, MIDNIGHT + DAY, {}), (MIDNIGHT + 2 * DAY, MIDNIGHT + 3 * DAY, {})],
+        (MIDNIGHT + DAY, MIDNIGHT + 2 * DAY, {}),
+    ),
+    "other currencies": (
+        [(MIDNIGHT, MIDNIGHT + DAY, {"currency": "usd"})],
+        (MIDNIGHT, MIDNIGHT + DAY, {"currency": "eur"}),
+    ),
+}
+
+
+def landed_spans(root: str, spans: list[Span]) -> None:
+    for start, end, filters in spans:
+        land(root, finished(start, end, **filters))
+
+
+@pytest.mark.parametrize("case", OVERLAPPING)
+def test_what_would_count_twice_is_refused(sandbox: StripeSandbox, root: str, case: str) -> None:
+    """As in a table; nothing is transferred, and the error names what is there and the ways out."""
+    there, (start, end, filters) = OVERLAPPING[case]
+    landed_spans(root, there)
+    sent = len(sandbox.requests_to("contents"))
+    with pytest.raises(LandingConflictError) as caught:
+        land(root, finished(start, end, **filters))
+    assert len(sandbox.requests_to("contents")) == sent
+    assert "would count the same twice" in str(caught.value)
+    assert "land it below another root" in str(caught.value)
+    assert str(caught.value).count("report_type=") == min(len(there), 5) + 1
+    assert ("and more" in str(caught.value)) == (len(there) > 5)
+
+
+@pytest.mark.parametrize("case", APART)
+def test_what_is_apart_lands(root: str, case: str) -> None:
+    """Beside each other, whichever came first."""
+    there, (start, end, filters) = APART[case]
+    landed_spans(root, there)
+    land(root, finished(start, end, **filters))
+
+
+def test_another_version_of_what_is_landed_is_refused(root: str) -> None:
+    """It has a folder of its own, and a reader of the root counts both."""
+    run = finished(TEN, TEN + HOUR)
+    land(root, run)
+    with pytest.raises(LandingConflictError, match=r"report_type=balance_change_from_activity\.itemized\.3/"):
+        land(root, replace(run, report_type=f"{TYPE[:-1]}4"))
+    later = finished(TEN + HOUR, TEN + 2 * HOUR)
+    land(root, replace(later, report_type=f"{TYPE[:-1]}4"))
+
+
+def test_the_run_operator_creates_no_run_for_what_would_count_twice(sandbox: StripeSandbox, root: str) -> None:
+    """Found before Stripe is asked for anything."""
+    landed_spans(root, [(MIDNIGHT, MIDNIGHT + DAY, {})])
+    count = len(sandbox.report_runs)
+    options: Any = {"report_type": TYPE, "interval_start": MIDNIGHT + HOUR, "interval_end": MIDNIGHT + 2 * DAY}
+    tried = TaskRunner().run(in_dag(StripeReportRunOperator, destination=f"{root}/", **options))
+    assert tried.state == "failed"
+    assert "from 2024-05-01T00:00:00Z to 2024-05-02T00:00:00Z" in str(tried.error)
+    assert len(sandbox.report_runs) == count
+
+
+def test_what_lands_while_a_report_is_downloaded_is_seen_before_it_is_published(
+    sandbox: StripeSandbox, root: str
+) -> None:
+    """The later one of the two is refused, and leaves nothing."""
+    mine, other = finished(MIDNIGHT, MIDNIGHT + DAY), finished(TEN, TEN + HOUR)
+
+    class Hook(StripeReportingHook):
+        def read_file(self, file: Any, consume: Any) -> Any:
+            def chunks(real: Iterator[bytes]) -> Iterator[bytes]:
+                yield from real
+                land(root, other)
+
+            return super().read_file(file, lambda real: consume(chunks(real)))
+
+    with pytest.raises(LandingConflictError, match="from 2024-05-01T10:00:00Z to 2024-05-01T11:00:00Z"):
+        land(root, mine, hook=Hook())
+    assert place_of(destination(root, mine)).read() is None
+    assert place_of(destination(root, other)).read() is not None
+
+
+def test_folders_in_which_nothing_is_landed_do_not_count(root: str, tmp_path: Path) -> None:
+    """Of what was removed by hand, and of what was begun; the one before them is looked at."""
+    long, removed = finished(MIDNIGHT, MIDNIGHT + 10 * DAY), finished(MIDNIGHT + DAY, MIDNIGHT + 2 * DAY)
+    path = land(root, removed).path
+    place_of(path).remove()
+    land(root, finished(MIDNIGHT + DAY, MIDNIGHT + DAY + HOUR))
+    if root.startswith("/"):
+        assert Path(path).parent.is_dir()
+        (Path(path).parent / ".part").touch()
+    land(root, finished(MIDNIGHT + 2 * DAY, MIDNIGHT + 3 * DAY))
+    with pytest.raises(LandingConflictError):
+        land(root, long)
+
+
+def test_what_is_landed_with_its_neighbours_is_restated(root: str) -> None:
+    """What the first version let land is not stopped now: nothing would be counted more often."""
+    landed_spans(root, [(MIDNIGHT, MIDNIGHT + DAY, {})])
+    run = finished(TEN, TEN + HOUR)
+    path = destination(root, run)
+    place, copy = place_of(land(f"{root}-apart", run).path), place_of(path)
+    for source, target in ((place, copy), (manifest_of(place), manifest_of(copy))):
+        with target.replaced() as new:
+            new.file.write(source.read() or b"")
+    assert land(root, finished(TEN, TEN + HOUR)).path == path
+
+
+def test_accounts_are_apart(root: str) -> None:
+    """Each in its folder, the key's own in none."""
+    own, hook = finished(TEN, TEN + HOUR), StripeReportingHook(stripe_account="acct_shop")
+    land(root, own)
+    parameters = ReportParameters(interval_start=TEN, interval_end=TEN + 2 * HOUR, columns=COLUMNS)
+    run = hook.create_report_run(TYPE, parameters)
+    bounds = {name: datetime.fromtimestamp(run.parameters[name], UTC) for name in BOUNDS}
+    values = placeholders(TYPE, run.parameters, bounds, stripe_account="acct_shop", report_run_id=run.id)
+    landed = land_report(hook, run, place_of(resolve_destination(f"{root}/", values)))
+    assert "/stripe_account=acct_shop/" in landed.path
+    later = hook.create_report_run(TYPE, replace(parameters, interval_start=TEN + HOUR))
+    values["interval_start"] = datetime.fromtimestamp(TEN + HOUR, UTC)
+    with pytest.raises(LandingConflictError, match="of acct_shop"):
+        land_report(hook, later, place_of(resolve_destination(f"{root}/", values)))
+
+
+def test_a_root_that_may_not_be_listed_says_so(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And lands: nobody is stopped by what can't be seen."""
+    root = s3.destination(f"{uuid.uuid4().hex}/lake")
+    run = finished(TEN, TEN + HOUR)
+
+    async def refused(*args: Any, **kwargs: Any) -> Any:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(importlib.import_module("s3fs").S3FileSystem, "_lsdir", refused)
+    land(root, run)
+    assert "what overlaps it is not looked for" in caplog.text
