@@ -34,6 +34,7 @@ READERS = ("duckdb", "pandas", "polars")
 """What reads lakes, besides pyarrow, and Spark where there is a java."""
 
 OVER_STORES = (
+    "tests/test_lake.py",
     "tests/test_stores.py",
     "tests/test_landing_kills.py",
     "tests/test_landing_faults.py::test_bytes_that_are_not_the_file_do_not_land",

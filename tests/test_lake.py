@@ -16,8 +16,8 @@ import pytest
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.destination import placeholders, resolve_destination
 from airflow_reportrun.landing.formats import FORMATS
-from airflow_reportrun.landing.lake import BOUNDS, former_manifests_of, manifest_of
-from airflow_reportrun.landing.manifest import FILTERS, Manifest
+from airflow_reportrun.landing.lake import BOUNDS, former_manifests_of, layout, manifest_of, require_apart
+from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.report import Landed, is_csv, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import StripeReportRunOperator
@@ -416,6 +416,32 @@ def test_what_is_landed_with_its_neighbours_is_restated(root: str) -> None:
         with target.replaced() as new:
             new.file.write(source.read() or b"")
     assert land(root, finished(TEN, TEN + HOUR)).path == path
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_a_look_at_the_neighbours_takes_three_requests(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """For the types, for the starts of mine, of which a thousand come at once, and for the last one before."""
+    root = f"{uuid.uuid4().hex}/lake"
+    run = finished(TEN, TEN + HOUR)
+    url = destination(s3.destination(root), run)
+    for hour in range(count):
+        start, end = (datetime.fromtimestamp(TEN - (hour + it) * HOUR, UTC) for it in (1, 0))
+        folders = layout({"report_type": TYPE, "interval_start": start, "interval_end": end})
+        s3.client.put_object(Bucket=s3.bucket, Key="/".join([root, *folders, "report.csv"]), Body=b"x")
+    asked = []
+    fs = importlib.import_module("s3fs").S3FileSystem
+    real = fs._call_s3
+
+    async def counting(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(method)
+        return await real(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(fs, "_call_s3", counting)
+    subject = Subject.of(TYPE, run.parameters, livemode=False, stripe_account=None)
+    require_apart(place_of(url), subject)
+    assert asked == ["list_objects_v2"] * 3
 
 
 def test_accounts_are_apart(root: str) -> None:
