@@ -14,7 +14,7 @@ from airflow_reportrun.landing.destination import is_compressed
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
 from airflow_reportrun.landing.formats.csv_gz import gzipped
-from airflow_reportrun.landing.lake import former_manifests_of, manifest_of, require_apart
+from airflow_reportrun.landing.lake import gather_manifest, manifest_of, require_apart
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.reporting.errors import (
@@ -194,7 +194,8 @@ def land_report(
     subject = Subject.of(run.report_type, run.parameters, livemode=run.livemode, stripe_account=account)
     note = manifest_of(place)
     with place.errors():
-        before, former = _landed_before(place, subject)
+        gather_manifest(place)
+        before = _landed_before(note, subject, place.name)
         if is_new := before is None:
             require_apart(place, subject)
         found = place.mark() if before else None
@@ -203,13 +204,9 @@ def land_report(
         if before and before.file_id == file.id:
             require_columns(before.columns or (), column_types)
             log.info("Report run %s is landed already, in %s", run.id, place)
-            if former:
-                _tell(note, before, former)
             return Landed(str(place), place.uri, before)
         if before and before.is_newer_than(iso(run.created)):
             say_newer(place, before, run)
-            if former:
-                _tell(note, before, former)
             return Landed(str(place), place.uri, before)
         require_unexpired(run, file)
         place.require_space(file.size)
@@ -218,9 +215,7 @@ def land_report(
         def clear() -> None:
             if is_new:
                 require_apart(place, subject)
-            for it in (note, former):
-                if it:
-                    it.remove()
+            note.remove()
 
         def publish(chunks: Iterator[bytes]) -> tuple[dict[str, Any], object]:
             contents = Contents(run, defaults)
@@ -240,7 +235,8 @@ def land_report(
                 log.warning("%s It is downloaded once more.", error)
                 column_types = error.column_types
         manifest = Manifest.of(run, file, account, format=format, path=place.name, **facts)
-        _tell(note, manifest, former)
+        with note.replaced() as new:
+            new.file.write(manifest.to_json().encode())
         if place.mark() != mark:
             note.remove()
             raise StoreError(f"{place}: another task has landed there at the same time; a retry makes it sure.")
@@ -259,8 +255,8 @@ def require_free(place: Place, subject: Subject) -> None:
     :raises ManifestError: when something else lies where the manifest should be.
     """
     with place.errors():
-        before, _ = _landed_before(place, subject, any_mode=True)
-        if before is None:
+        gather_manifest(place)
+        if _landed_before(manifest_of(place), subject, place.name, any_mode=True) is None:
             require_apart(place, subject)
 
 
@@ -283,39 +279,24 @@ def default_columns(hook: StripeReportingHook, run: ReportRun) -> Sequence[str]:
     return report_type.default_columns if report_type.updated <= run.created else ()
 
 
-def _landed_before(
-    place: Place, subject: Subject, *, any_mode: bool = False
-) -> tuple[Manifest, Place | None] | tuple[None, None]:
-    """Return the manifest of what is landed in a place, and where it lies if not where it would be written now."""
-    now = manifest_of(place)
-    for note in (now, *former_manifests_of(place)):
-        text = note.read()
-        if text is not None:
-            break
-    else:
-        return None, None
+def _landed_before(note: Place, subject: Subject, name: str, *, any_mode: bool = False) -> Manifest | None:
+    text = note.read()
+    if text is None:
+        return None
     try:
         before = Manifest.from_json(text)
     except ManifestError as error:
         raise ManifestError(f"{note}: {error}") from None
     if any_mode:
         subject = replace(subject, livemode=before.livemode)
-    if before.subject != subject or before.path != place.name:
-        difference = _difference(before.subject, subject) or f"file {before.path!r} and not {place.name!r}"
+    if before.subject != subject or before.path != name:
+        difference = _difference(before.subject, subject) or f"file {before.path!r} and not {name!r}"
         raise LandingConflictError(
             f"{note} says that another report is landed there ({difference}). Put what "
             "tells them apart into destination, such as {interval_start:%Y-%m-%d}, or end it with / for the "
             "default layout."
         )
-    return before, None if note is now else note
-
-
-def _tell(note: Place, manifest: Manifest, former: Place | None) -> None:
-    """Write a manifest where it belongs, instead of where it was: never do both tell."""
-    if former:
-        former.remove()
-    with note.replaced() as new:
-        new.file.write(manifest.to_json().encode())
+    return before
 
 
 def _difference(before: Subject, now: Subject) -> str:
