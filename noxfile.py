@@ -34,6 +34,7 @@ READERS = ("duckdb", "pandas", "polars")
 """What reads lakes, besides pyarrow, and Spark where there is a java."""
 
 OVER_STORES = (
+    "tests/test_lake.py",
     "tests/test_stores.py",
     "tests/test_landing_races.py",
     "tests/test_landing_kills.py",

@@ -16,12 +16,12 @@ import pytest
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.destination import placeholders, resolve_destination
 from airflow_reportrun.landing.formats import FORMATS
-from airflow_reportrun.landing.lake import BOUNDS, former_manifests_of, manifest_of
-from airflow_reportrun.landing.manifest import FILTERS, Manifest
+from airflow_reportrun.landing.lake import BOUNDS, former_manifests_of, layout, manifest_of, require_apart
+from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.report import Landed, is_csv, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import StripeReportRunOperator
-from airflow_reportrun.reporting.errors import ConfigurationError, LandingConflictError
+from airflow_reportrun.reporting.errors import ConfigurationError, LandingConflictError, ManifestError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
@@ -118,6 +118,26 @@ def test_manifests_stay_on_a_volume_that_is_mounted(
     assert note == f"{volume}/_manifests/report_type=x.1/report-csv.json"
     beside = manifest_of(place_of(f"{volume}/stripe/report_type=x.1/report.csv")).url
     assert beside == f"{volume}/stripe_manifests/report_type=x.1/report-csv.json"
+
+
+def test_a_link_to_another_file_system_is_as_a_volume(tmp_path: Path) -> None:
+    """What is beside the link is not on it."""
+    volume = Path("/dev/shm")  # noqa: S108 - read, and not written
+    if not volume.is_dir() or volume.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("There is no other file system")
+    (tmp_path / "lake").symlink_to(volume)
+    note = manifest_of(place_of(f"{tmp_path}/lake/report_type=x.1/report.csv")).url
+    assert note == f"{tmp_path}/lake/_manifests/report_type=x.1/report-csv.json"
+
+
+def test_what_is_no_manifest_is_not_moved(tmp_path: Path) -> None:
+    """It is somebody's; the error says where it is."""
+    note = tmp_path / "lake" / "_x.csv.manifest.json"
+    note.parent.mkdir()
+    note.write_text("mine")
+    with pytest.raises(ManifestError, match=r"_x\.csv\.manifest\.json: This is no manifest"):
+        land_report(StripeReportingHook(), finished(TEN, TEN + HOUR), place_of(f"{tmp_path}/lake/x.csv"))
+    assert note.read_text() == "mine"
 
 
 def test_manifests_lie_below_a_root_whose_parent_is_closed(
@@ -279,11 +299,22 @@ def test_figures_that_stayed_move_the_manifest_alone(
     assert [it.read() for it in former_manifests_of(place_of(url)) if it.read()] == []
 
 
+def test_a_manifest_that_a_kill_left_in_two_places_is_one_again(root: str) -> None:
+    """The one where it belongs tells; the other is out of the readers' way."""
+    run = finished(TEN, TEN + HOUR)
+    landed = land(root, run)
+    former = place_of(landed.path).beside("_report.csv.manifest.json")
+    with former.replaced() as new:
+        new.file.write(replace(landed.manifest, report_run_id="frr_former").to_json().encode())
+    assert land(root, run) == landed
+    assert former.read() is None
+
+
 def test_another_report_in_an_old_place_is_still_refused(old_lake: str) -> None:
     """By the manifest that is beside the data."""
     url, _ = next(iter(told(old_lake, "csv").items()))
     other = finished(TEN + 7 * HOUR, TEN + 8 * HOUR)
-    with pytest.raises(LandingConflictError, match=r"_report\.csv\.manifest\.json says that another report"):
+    with pytest.raises(LandingConflictError, match=r"report-csv\.json says that another report"):
         land_report(StripeReportingHook(), other, place_of(url))
 
 
@@ -416,6 +447,32 @@ def test_what_is_landed_with_its_neighbours_is_restated(root: str) -> None:
         with target.replaced() as new:
             new.file.write(source.read() or b"")
     assert land(root, finished(TEN, TEN + HOUR)).path == path
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_a_look_at_the_neighbours_takes_three_requests(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """For the types, for the starts of mine, of which a thousand come at once, and for the last one before."""
+    root = f"{uuid.uuid4().hex}/lake"
+    run = finished(TEN, TEN + HOUR)
+    url = destination(s3.destination(root), run)
+    for hour in range(count):
+        start, end = (datetime.fromtimestamp(TEN - (hour + it) * HOUR, UTC) for it in (1, 0))
+        folders = layout({"report_type": TYPE, "interval_start": start, "interval_end": end})
+        s3.client.put_object(Bucket=s3.bucket, Key="/".join([root, *folders, "report.csv"]), Body=b"x")
+    asked = []
+    fs = importlib.import_module("s3fs").S3FileSystem
+    real = fs._call_s3
+
+    async def counting(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(method)
+        return await real(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(fs, "_call_s3", counting)
+    subject = Subject.of(TYPE, run.parameters, livemode=False, stripe_account=None)
+    require_apart(place_of(url), subject)
+    assert asked == ["list_objects_v2"] * 3
 
 
 def test_accounts_are_apart(root: str) -> None:

@@ -339,6 +339,27 @@ def test_the_table_of_readers_is_what_they_do(lakes: Lakes) -> None:
     hold(PAGE, "readers", table(header, rows))
 
 
+@pytest.mark.parametrize(
+    ("reader", "shown"),
+    [
+        (duckdb, "FROM read_parquet('{root}/report_type=*/**')"),
+        (duckdb, "FROM read_parquet('{root}/**/*.parquet')"),
+        (python, 'polars.read_parquet("{root}/**/*.parquet", hive_partitioning=True)'),
+        (python, 'pandas.read_parquet("{root}")'),
+        (python, f"{HIVE}).to_table()"),
+    ],
+)
+def test_a_root_with_its_manifests_below_it_is_read_by_patterns(
+    lakes: Lakes, tmp_path: Path, reader: Callable[[str], Reader], shown: str
+) -> None:
+    """As a whole bucket or a mounted volume is."""
+    root = Path(lakes.local(LAYOUTS[0], "parquet"))
+    shutil.copytree(root, tmp_path / "root")
+    shutil.copytree(root.with_name(f"{root.name}_manifests"), tmp_path / "root" / "_manifests")
+    call = Call(shown, PARQUET, reader(shown))
+    assert outcome(call, LAYOUTS[0], str(tmp_path / "root")) == "all"
+
+
 def test_a_zip_holds_what_stripe_compressed(lakes: Lakes) -> None:
     """In a root of its own, under its name."""
     (path,) = (it for it in (lakes.folder / "zip").rglob("*") if it.is_file())

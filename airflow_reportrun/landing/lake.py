@@ -12,9 +12,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.landing.manifest import FILTERS, Subject
+from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.overlaps import Overlap, described, overlap
-from airflow_reportrun.reporting.errors import LandingConflictError
+from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError
 from airflow_reportrun.reporting.report_type_ids import family_of
 
 if TYPE_CHECKING:
@@ -87,6 +87,26 @@ def manifest_of(place: Place) -> Place:
     return beside if beside and place.can_have(beside.folders[: _depth(place)]) else below
 
 
+def gather_manifest(place: Place) -> None:
+    """Bring a manifest that lies elsewhere, as by an earlier version, to where it belongs.
+
+    :raises ManifestError: when something else lies there.
+    """
+    now = manifest_of(place)
+    for former in former_manifests_of(place):
+        text = former.read()
+        if text is None:
+            continue
+        try:
+            Manifest.from_json(text)
+        except ManifestError as error:
+            raise ManifestError(f"{former}: {error}") from None
+        if now.read() is None:
+            with now.replaced() as new:  # first, so that no kill leaves data of which nothing tells
+                new.file.write(text)
+        former.remove()
+
+
 def former_manifests_of(place: Place) -> list[Place]:
     """Return where the manifest may be besides: beside the data, or where it would be for another worker."""
     from airflow_reportrun.landing.stores.local import LocalFile
@@ -100,12 +120,12 @@ def former_manifests_of(place: Place) -> list[Place]:
 def _depth(place: Place) -> int:
     """Return how many folders lead to the root."""
     folders = place.folders
-    return next((n for n, it in enumerate(folders) if n >= place.held and "=" in it), len(folders))
+    return next((n for n, it in enumerate(folders) if n >= place.anchor and "=" in it), len(folders))
 
 
 def _beside(place: Place) -> Place | None:
     depth, folders = _depth(place), place.folders
-    if depth <= place.held:
+    if depth <= place.anchor:
         return None
     return place.elsewhere(
         [*folders[: depth - 1], f"{folders[depth - 1]}_manifests", *folders[depth:]], _note(place)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_reportrun.landing.decision import Answer, decide, refusal
 from airflow_reportrun.landing.formats.columns import columns_of
-from airflow_reportrun.landing.lake import former_manifests_of, manifest_of, require_apart
+from airflow_reportrun.landing.lake import gather_manifest, manifest_of, require_apart
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.stores.place import ANY, MovedError
 from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError, StoreError
@@ -54,15 +54,14 @@ class There:
         self.manifest: Manifest | None = None
         self.data: object = ANY
         self._place, self._note, self._told = place, manifest_of(place), ANY
-        self._former: Place | None = None
         self._run, self._wanted, self._overwrite = run, (format, column_types), overwrite
         self._intact = False
 
     def answer(self, mine: Manifest) -> Answer:
         """Look what is there, and return what to do about it.
 
-        :raises LandingConflictError: when another report is there, or a file that no manifest tells of, or beside it
-            what would count the same twice.
+        :raises LandingConflictError: when another report is there, or a file that no manifest tells of, or beside
+            it what would count the same twice.
         """
         self._look()
         there = self.manifest
@@ -73,13 +72,9 @@ class There:
             as_wanted=there is not None and _is_as_wanted(there, *self._wanted),
             unknown=self.data is not None and not self._overwrite,
         )
-        _refuse(answer, self._place, self._former or self._note, there, mine.subject)
+        _refuse(answer, self._place, self._note, there, mine.subject)
         if there is None or there.landing:
             require_apart(self._place, mine.subject)
-        if there and self._former and answer in STAYS:
-            with suppress(MovedError):
-                self._note.write(there.to_json().encode(), None)
-            self._forget_former()
         if answer is Answer.LANDED:
             log.info("Report run %s is landed already, in %s", self._run.id, self._place)
         elif answer is Answer.NEWER and there:
@@ -110,11 +105,9 @@ class There:
                 else:
                     told = note.write(mine.as_landing().to_json().encode(), told)
                     tried = True
-                    self._forget_former()
                     data = new.publish(data)
                     mine = replace(mine, etag=place.etag(data))
                 told = note.write(mine.to_json().encode(), told)
-                self._forget_former()
             except MovedError:
                 if tried and there is None and note.mark() == told and not self._overwrite:
                     note.remove()  # nobody of ours has been here: what has come is somebody else's
@@ -134,20 +127,9 @@ class There:
         told, data = self._note.mark(), self._place.mark()
         if (told, data) == (self._told, self.data):
             return  # what would be read is known
-        self._told, self.data, self._former = told, data, None
-        if told is None:
-            note, it = found(self._place)
-            self._former = note if it else None
-        else:
-            it = _read(self._note, self._place)
-        self.manifest = it
+        self._told, self.data = told, data
+        self.manifest = it = None if told is None else _read(self._note, self._place)
         self._intact = bool(it and not it.landing and self._place.has(it.size, it.sha256, it.etag, data))
-
-    def _forget_former(self) -> None:
-        """Remove a manifest of where earlier ones lay, once another one tells."""
-        if self._former:
-            self._former.remove()
-        self._former = None
 
 
 def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> None:
@@ -159,22 +141,15 @@ def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> 
     :raises ManifestError: when something else lies where the manifest should be.
     """
     with place.errors():
-        note, there = found(place)
+        gather_manifest(place)
+        note = manifest_of(place)
+        there = _read(note, place)
         if there:
             subject = replace(subject, livemode=there.livemode)
         unknown = there is None and not overwrite and place.mark() is not None
         _refuse(refusal(subject, there, unknown=unknown), place, note, there, subject)
         if there is None or there.landing:
             require_apart(place, subject)
-
-
-def found(place: Place) -> tuple[Place, Manifest | None]:
-    """Return the manifest of a place, and where it lies or would be written."""
-    now = manifest_of(place)
-    for note in (now, *former_manifests_of(place)):
-        if there := _read(note, place):
-            return note, there
-    return now, None
 
 
 def say_newer(place: object, before: Manifest, run: ReportRun) -> None:

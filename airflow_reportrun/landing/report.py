@@ -14,6 +14,7 @@ from airflow_reportrun.landing.destination import is_compressed
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
 from airflow_reportrun.landing.formats.csv_gz import gzipped
+from airflow_reportrun.landing.lake import gather_manifest
 from airflow_reportrun.landing.manifest import Manifest, iso
 from airflow_reportrun.landing.publication import STAYS, There
 from airflow_reportrun.landing.stores.place import MovedError
@@ -194,6 +195,7 @@ def land_report(
     mine = Manifest.of(run, file, account, format=format, path=place.name, **unknown)
     there = There(place, run, format=format, column_types=column_types, overwrite=overwrite)
     with place.errors():
+        gather_manifest(place)
         if there.answer(mine) in STAYS:
             stays = cast(Manifest, there.manifest)
             if stays.file_id == file.id:

@@ -23,7 +23,7 @@ class StripeReportDownloadOperator(LandingOperator):
     """Land the file of a succeeded report run: in any store, as CSV or as typed Parquet.
 
     The file is streamed and checked on its way, and appears in its place at once and complete; then a manifest
-    beside it says what it is (``docs/landing.md``). What is there already is not transferred again. Creates no
+    says what it is (``docs/landing.md``). What is there already is not transferred again. Creates no
     report run. Returns what :class:`StripeReportRunOperator` returns.
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)

@@ -36,9 +36,9 @@ class LocalFile(Place):
         return self._path.parts[1:-1]
 
     @property
-    def held(self) -> int:
+    def anchor(self) -> int:
         """How many of the folders lead to what is mounted, 0 on the system's own disk."""
-        return next(len(it.parts) - 1 for it in self._path.parents if os.path.ismount(it))
+        return next(len(it.parts) - 1 for it in self._path.parents if _is_mounted(it))
 
     def elsewhere(self, folders: Sequence[str], name: str) -> LocalFile:
         """Return a file in other folders."""
@@ -141,6 +141,13 @@ class LocalFile(Place):
 
 def _folder(folders: Sequence[str]) -> Path:
     return Path(os.sep, *folders)
+
+
+def _is_mounted(folder: Path) -> bool:
+    """Tell whether a folder is on another file system than the one above it, as a link to it is, too."""
+    with suppress(OSError):
+        return os.path.ismount(folder) or folder.stat().st_dev != folder.parent.stat().st_dev
+    return False
 
 
 def _mark(it: os.stat_result) -> object:

@@ -46,7 +46,7 @@ class StoredObject(Place):
         return tuple(self._path.lstrip("/").split("/")[:-1])
 
     @property
-    def held(self) -> int:
+    def anchor(self) -> int:
         """Return 1, for the bucket."""
         return 1
 

@@ -76,8 +76,8 @@ class Place(ABC):
 
     @property
     @abstractmethod
-    def held(self) -> int:
-        """How many of the folders lead to what holds the file: a bucket, or what is mounted. It ends there."""
+    def anchor(self) -> int:
+        """How many of the folders lead to what all of it is in: a bucket, or what is mounted."""
 
     @abstractmethod
     def elsewhere(self, folders: Sequence[str], name: str) -> Place:
