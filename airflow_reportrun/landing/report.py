@@ -384,7 +384,9 @@ def _read(note: Place) -> Manifest | None:
     try:
         return Manifest.from_json(text)
     except ManifestError as error:
-        raise ManifestError(f"{note}: {error}") from None
+        raise ManifestError(
+            f"{note}: {error} Remove the data with it, or set overwrite=True: without a manifest it is nobody's."
+        ) from None
 
 
 def _refuse(answer: Answer | None, place: Place, note: Place, there: Manifest | None, subject: Subject) -> None:
