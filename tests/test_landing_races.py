@@ -462,3 +462,8 @@ def test_a_landing_takes_few_requests(
     require_free(place_of(there.destination("report")), subject)
     counted["required free"] = len(sent)
     assert counted == REQUESTS
+    said = " ".join((Path(__file__).parent.parent / "docs" / "landing.md").read_text().split())
+    assert (
+        "sends S3 {new} requests where nothing is there, {replaced} where it replaces a report, {confirmed} where "
+        "it finds the same contents, and {landed} where it finds itself landed or something newer."
+    ).format(**counted) in said

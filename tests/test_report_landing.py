@@ -352,6 +352,62 @@ def test_parameters_that_are_passed_on_choose_rows_too(sandbox: StripeSandbox, t
     assert downloads(sandbox) == 1
 
 
+BEFORE_STATES = """{
+ "report_run_id": "frr_XVuHJYcnRVxrXFnhYivunLIW",
+ "report_type": "balance_change_from_activity.itemized.3",
+ "parameters": {
+  "columns": ["balance_transaction_id", "created", "currency", "fee", "net"],
+  "interval_start": 1714521600,
+  "interval_end": 1717200000
+ },
+ "interval_start": "2024-05-01T00:00:00Z",
+ "interval_end": "2024-06-01T00:00:00Z",
+ "stripe_account": null,
+ "livemode": false,
+ "file_id": "file_GI65iuiNkdegQuXqG0VMiLfm",
+ "file_size": 108,
+ "file_sha256": "b631b5392b6e3a6b73019fd22bbeba3be558c5cf9feefade781875a9f009c0b7",
+ "rows": 1,
+ "columns": ["balance_transaction_id", "created", "currency", "fee", "net"],
+ "format": "csv",
+ "path": "x.csv",
+ "column_types": null,
+ "size": 108,
+ "sha256": "b631b5392b6e3a6b73019fd22bbeba3be558c5cf9feefade781875a9f009c0b7",
+ "etag": null,
+ "report_run_created": "2024-06-02T12:00:00Z",
+ "landed_at": "2024-06-02T12:00:00Z",
+ "landed_by": "airflow-provider-reportrun 0.1.0",
+ "version": 1
+}
+"""
+"""A manifest of ONE_ROW, as it was written when none said what is being landed."""
+
+
+@pytest.mark.parametrize("case", ["the same file", "an older run", "the same contents", "other contents"])
+def test_what_was_landed_before_manifests_had_states_is_landed(
+    sandbox: StripeSandbox, tmp_path: Path, case: str
+) -> None:
+    """Recognised, protected, confirmed and replaced as any other."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(ONE_ROW)
+    note(path).write_text(BEFORE_STATES)
+    (tmp_path / "source").mkdir()
+    serve(sandbox, tmp_path / "source", OTHER_ROW if case == "other contents" else ONE_ROW)
+    run, before = finished(), json.loads(BEFORE_STATES)
+    assert run.result is not None
+    if case == "the same file":
+        run = replace(run, result=replace(run.result, id=before["file_id"]))
+    elif case == "an older run":
+        run = replace(run, created=run.created - 10 * 365 * 86_400)
+    landed = land(run, path)
+    stays = case in ("the same file", "an older run")
+    assert landed.manifest.report_run_id == (before["report_run_id"] if stays else run.id)
+    assert downloads(sandbox) == (not stays)
+    assert path.read_bytes() == (OTHER_ROW if case == "other contents" else ONE_ROW)
+    assert (note(path).read_text() == BEFORE_STATES) == stays
+
+
 def test_a_newer_version_of_the_type_takes_the_place_of_the_older(tmp_path: Path) -> None:
     """It is the same report of the same interval."""
     run = finished()

@@ -167,7 +167,9 @@ def _read(note: Place, place: Place) -> Manifest | None:
     try:
         there = Manifest.from_json(text)
     except ManifestError as error:
-        raise ManifestError(f"{note}: {error}") from None
+        raise ManifestError(
+            f"{note}: {error} Remove the data with it, or set overwrite=True: without a manifest it is nobody's."
+        ) from None
     if there.path != place.name:
         raise LandingConflictError(
             f"{note} tells of {there.path}, where {place.name} would have its own: choose another name."
