@@ -391,6 +391,7 @@ def test_what_was_landed_before_manifests_had_states_is_landed(
     """Recognised, protected, confirmed and replaced as any other."""
     path = tmp_path / "x.csv"
     path.write_bytes(ONE_ROW)
+    note(path).parent.mkdir()
     note(path).write_text(BEFORE_STATES)
     (tmp_path / "source").mkdir()
     serve(sandbox, tmp_path / "source", OTHER_ROW if case == "other contents" else ONE_ROW)

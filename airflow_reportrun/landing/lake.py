@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.overlaps import Overlap, described, overlap
+from airflow_reportrun.landing.stores.place import MovedError
 from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError
 from airflow_reportrun.reporting.report_type_ids import family_of
 
@@ -102,8 +104,8 @@ def gather_manifest(place: Place) -> None:
         except ManifestError as error:
             raise ManifestError(f"{former}: {error}") from None
         if now.read() is None:
-            with now.replaced() as new:  # first, so that no kill leaves data of which nothing tells
-                new.file.write(text)
+            with suppress(MovedError):  # by another task
+                now.write(text, None)  # first, so that no kill leaves data of which nothing tells
         former.remove()
 
 
