@@ -266,6 +266,9 @@ def check_timezone(timezone: str) -> None:
 def blocks_of(chunks: Iterable[bytes]) -> Iterator[memoryview]:
     """Cut bytes where records end, into blocks of about `BLOCK_SIZE` bytes.
 
+    Each block ends with a newline. A report's last record may lack its own, and pyarrow takes an empty cell before
+    the end of a block for quoted when the one before it is.
+
     :param chunks: the CSV as Stripe writes it, cut anywhere.
     :raises ContentsError: when a record has no end.
     """
@@ -286,7 +289,7 @@ def blocks_of(chunks: Iterable[bytes]) -> Iterator[memoryview]:
     if block := b"".join(waiting):
         if block.count(b'"') % 2:
             raise ContentsError("The report ends within a quoted cell.")
-        yield memoryview(block)
+        yield memoryview(block if block.endswith(b"\n") else block + b"\n")
 
 
 def split_header(block: memoryview) -> tuple[Sequence[str], memoryview]:
