@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.manifest import Manifest
-from airflow_reportrun.landing.sql import databases
+from airflow_reportrun.landing.sql import databases, loading
 from airflow_reportrun.landing.sql.layout import fitting
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError, StoreError
@@ -440,6 +440,45 @@ def test_contents_that_do_not_fit_change_nothing(warehouse: Warehouse) -> None:
     as_text["fee"] = "text"
     land(warehouse.hook, ["net", "count", "fee"], [["3.00", "1", "free"]], "frr_2", column_types=as_text)
     assert rows_in(warehouse, "net, fee") == [(*money(warehouse, "3.00"), "free")]
+
+
+def test_all_columns_that_do_not_fit_are_named_at_once(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the first cell of each, wherever it is, and types to paste, the task's own among them."""
+    monkeypatch.setattr(typed, "BLOCK_SIZE", 64)
+    monkeypatch.setattr(loading, "_CHUNK_SIZE", 64)
+    rows = [["1.00", "1", "2024-05-01 00:00:00", "7"] for _ in range(20)]
+    rows[2][1], rows[9][0], rows[18][2], rows[19][1] = "one", "free", "soon", "two"
+    names, types = ["net", "count", "created", "tax_code"], {"tax_code": "integer"}
+    with pytest.raises(ContentsError) as caught:
+        land(warehouse.hook, names, rows, column_types=types)
+    for said in ("Row 3 of column 'count'", "Row 10 of column 'net'", "Row 19 of column 'created'"):
+        assert said in str(caught.value)
+    pasted = {**types, "net": "text", "count": "text", "created": "text"}
+    assert f"column_types={pasted}" in str(caught.value)
+    land(warehouse.hook, names, rows, column_types=pasted)
+    assert len(rows_in(warehouse)) == 20
+
+
+def test_all_columns_of_a_table_that_do_not_fit_are_named_at_once(warehouse: Warehouse) -> None:
+    """With the kinds that they hold, and nothing has changed."""
+    kinds = {"a": "money", "b": "integer", "c": "timestamp"}
+    land(warehouse.hook, list(kinds), [["1.00", "1", "2024-05-01 00:00:00"]], column_types=kinds)
+    other = {"a": "text", "b": "text", "c": "integer"}
+    row = ["1.00", "1", "1"]
+    if warehouse.name == "sqlite":  # text holds all kinds but the integer there
+        other, row = {"a": "text", "b": "text", "c": "text"}, ["1.00", "x", "1"]
+        wrong = ["b"]
+    else:
+        wrong = ["a", "b", "c"]
+    with pytest.raises(ContentsError) as caught:
+        land(warehouse.hook, list(kinds), [row], "frr_2", start=day(2), end=day(3), column_types=other)
+    for name in wrong:
+        assert f"he column {name!r} of the table" in str(caught.value)
+    held = {name: kinds[name] for name in wrong}
+    assert f"column_types={held}" in str(caught.value)
+    assert len(rows_in(warehouse, "a")) == 1
 
 
 def test_rows_that_do_not_arrive_are_noticed(warehouse: Warehouse) -> None:

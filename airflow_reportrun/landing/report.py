@@ -22,7 +22,6 @@ from airflow_reportrun.reporting.errors import (
     DownloadError,
     LandingConflictError,
     ManifestError,
-    MoreDecimalsError,
     ReportExpiredError,
     ReportNotReadyError,
     ReportRunFailedError,
@@ -222,13 +221,7 @@ def land_report(
                 new.last = note.remove
             return {**facts, "etag": place.etag()}, new.mark or place.mark()
 
-        while True:
-            try:
-                facts, mark = hook.read_file(file, publish)
-                break
-            except MoreDecimalsError as error:  # each time about more places, of which there can't be many
-                log.warning("%s It is downloaded once more.", error)
-                column_types = error.column_types
+        facts, mark = hook.read_file(file, publish)
         manifest = Manifest.of(run, file, account, format=format, path=place.name, **facts)
         with note.replaced() as new:
             new.file.write(manifest.to_json().encode())
@@ -305,11 +298,8 @@ def _is_as_wanted(before: Manifest, place: Place, format: str, column_types: Map
         return False
     if before.column_types is None:
         return True
-    wanted = columns_of(before.columns or (), column_types)
-    there = columns_of(before.columns or (), before.column_types)
-    return all(
-        have.kind == want.kind and have.decimals >= want.decimals for have, want in zip(there, wanted, strict=True)
-    )
+    wanted = columns_of(before.columns or (), column_types, before.report_type)
+    return {column.name: column.declared for column in wanted} == before.column_types
 
 
 def _write(
@@ -337,6 +327,7 @@ def _write(
         written = write_parquet(
             watched,
             cast(BinaryIO, digesting),
+            report_type=run.report_type,
             column_types=column_types,
             timezone=run.parameters.get("timezone", "Etc/UTC"),
             decimal_separator=run.parameters.get("decimal_separator", "."),
