@@ -332,19 +332,21 @@ def test_a_table_owners_things_survive(warehouse: Warehouse) -> None:
 def test_a_table_that_its_owner_made_is_filled(postgres: Warehouse) -> None:
     """With types of the owner's, as far as they hold what comes."""
     ours = "_report_type text, _stripe_account text, _filters text, _interval_start timestamptz"
-    theirs = "net numeric(12, 3) NOT NULL, created timestamp, count int, fee varchar(20)"
+    theirs = "net numeric(12, 3) NOT NULL, created timestamp, count int, fee varchar(20), gross numeric(12, 2)"
     postgres.query("CREATE SCHEMA finance")
     try:
         postgres.query(
             f"CREATE TABLE finance.activity ({theirs}, {ours}, _interval_end timestamptz, _report_run_id text)"
         )
-        row = ["1.5000", "2024-05-01 02:00:00", "3", "0.10"]
-        names = ["net", "created", "count", "fee"]
+        row = ["1.5000", "2024-05-01 02:00:00", "3", "0.10", "1.6"]
+        names = ["net", "created", "count", "fee", "gross"]
         land(postgres.hook, names, [row], table="finance.activity", timezone="Europe/Berlin")
         (back,) = rows_in(postgres, ", ".join(names), "finance.activity")
-        assert back == (Decimal("1.500"), datetime(2024, 5, 1), 3, "0.10")
-        with pytest.raises(ContentsError, match="Row 1 of column 'net' has more than the 3 decimal places"):
-            land(postgres.hook, names, [["1.5001", *row[1:]]], table="finance.activity")
+        assert back == (Decimal("1.500"), datetime(2024, 5, 1), 3, "0.10", Decimal("1.6"))
+        rows = [["1.5001", *row[1:]], [*row[:-1], "1.605"]]
+        both = "Row 1 of column 'net' has more than the 3 decimal places.*; Row 2 of column 'gross' has more than"
+        with pytest.raises(ContentsError, match=both):
+            land(postgres.hook, names, rows, table="finance.activity")
     finally:
         postgres.query("DROP SCHEMA finance CASCADE")
 

@@ -293,9 +293,9 @@ class _Rows(typed.Converter):
         made = super().made(column, cells)
         if (places := self._places.get(column.name)) is not None:
             pattern = rf"\.[0-9]{{{places}}}[0-9]*[1-9]"
-            self._refuse(
-                column, made, pattern, f"more than the {places} decimal places that the table's column has"
-            )
+            has = f"more than the {places} decimal places that the table's column has"
+            kind = {column.name: "money(n)"}
+            self._refuse(column, made, pattern, f"{has} (alter it; a new table has n with column_types={kind})")
         if self._may_have_nul and pa.types.is_string(made.type):
             self._refuse(column, made, r"\x00", "the character NUL, which the database has no room for")
         return made
