@@ -75,10 +75,12 @@ def land(
     on_overlap: Any = "fail",
     claimed: int | None = None,
     decimal_separator: str = ".",
+    ended: bool = True,
     **about: Any,
 ) -> Manifest:
-    """Land a report of these cells."""
+    """Land a report of these cells; the last line may lack its end."""
     contents = as_stripe_writes([names, *rows])
+    contents = contents if ended else contents.removesuffix(b"\n")
     return load(
         hook,
         table,

@@ -4,7 +4,7 @@ import gc
 import io
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_reportrun.landing.formats import typed
-from airflow_reportrun.landing.formats.columns import MIN_DECIMALS, Column
+from airflow_reportrun.landing.formats.columns import DECIMALS, Column
 from airflow_reportrun.landing.formats.parquet import ParquetFacts, write_parquet
-from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, MoreDecimalsError
+from airflow_reportrun.landing.structure import ReportCheck
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
 
 ZONES = ("Etc/UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo")
 Row = Sequence[str | None]
@@ -69,12 +70,27 @@ TEXT = st.text(st.one_of(st.sampled_from('",\n\r é李\0'), st.characters(exclud
     size=st.integers(1, 200),
     block=st.sampled_from([1, 40, 1 << 20]),
     line_end=st.sampled_from(["\n", "\r\n"]),
+    ended=st.booleans(),
 )
-def test_text_comes_back_as_it_was(rows: list[list[str | None]], size: int, block: int, line_end: str) -> None:
-    """Quotes, commas, line ends and any letter; NULL is not the empty text, wherever the bytes were cut."""
+def test_text_comes_back_as_it_was(
+    rows: list[list[str | None]], size: int, block: int, line_end: str, ended: bool
+) -> None:
+    """Quotes, commas, line ends and any letter; NULL is not the empty text, wherever the bytes were cut.
+
+    The last line may lack its end; nothing at all is there then of a row of one NULL.
+    """
     names = [f"column {number}" for number in range(len(rows[0]) if rows else 1)]
+    whole = as_stripe_writes([names, *rows], line_end)
+    if not ended:
+        whole = whole.removesuffix(line_end.encode())
+        rows = rows[:-1] if rows[-1:] == [[None]] else rows
     with mock.patch.object(typed, "BLOCK_SIZE", block):
-        table, facts = converted(as_stripe_writes([names, *rows], line_end), size=size)
+        table, facts = converted(whole, size=size)
+    check = ReportCheck()
+    for chunk in cut(whole, size):
+        check.feed(chunk)
+    check.end()
+    assert check.rows == len(rows)
     assert list(zip(*table.to_pydict().values(), strict=True)) == [tuple(row) for row in rows]
     assert facts == ParquetFacts(len(rows), [Column(name, "text") for name in names])
 
@@ -94,38 +110,90 @@ def amounts(places: int) -> st.SearchStrategy[str]:
 @settings(deadline=None)
 @given(
     cells=st.lists(st.none() | st.sampled_from([0, 2, 2, 3, 6, 18]).flatmap(amounts), max_size=40),
+    zeros=st.sampled_from([0, 0, 1, 30]),
+    places=st.sampled_from([2, 6, 18]),
     separator=st.sampled_from(".,"),
     block=st.sampled_from([1, 100, 1 << 20]),
 )
-def test_money_is_exact_or_asks_for_more_places(cells: list[str | None], separator: str, block: int) -> None:
-    """Up to 38 digits and 18 places; a cell that needs more than those before it begins the file again."""
-    rows = [[cell and cell.replace(".", separator), "x"] for cell in cells]
-    whole = as_stripe_writes([["gross", "x"], *rows])
-    types: Mapping[str, str] = {}
+def test_money_is_exact_or_an_error_says_how_many_places_it_needs(
+    cells: list[str | None], zeros: int, places: int, separator: str, block: int
+) -> None:
+    """Up to 38 digits, with the places that were asked for, wherever the cells are; zeros behind them are none."""
+    written = [
+        cell and (f"{cell}{zeros * '0'}" if "." in cell else cell).replace(".", separator) for cell in cells
+    ]
+    whole = as_stripe_writes([["gross", "x"], *([cell, "x"] for cell in written)])
+    values = [None if cell is None else Decimal(cell) for cell in cells]
+    needed = max([0, *(len(cell.partition(".")[2].rstrip("0")) for cell in cells if cell)])
     with mock.patch.object(typed, "BLOCK_SIZE", block):
-        for _ in range(5):  # 2, 3, 6 and 18 places
-            try:
-                table, facts = converted(whole, column_types=types, decimal_separator=separator)
-                break
-            except MoreDecimalsError as error:
-                types = error.column_types
-    assert table["gross"].to_pylist() == [cell and Decimal(cell) for cell in cells]
-    places = facts.columns[0].decimals
-    assert MIN_DECIMALS <= places <= max([MIN_DECIMALS, *(len(cell.partition(".")[2]) for cell in cells if cell)])
+        if needed > places:
+            with pytest.raises(ContentsError) as caught:
+                converted(whole, column_types={"gross": f"money({places})"}, decimal_separator=separator)
+            assert f"is no money (more than {places} decimal places)" in str(caught.value)
+            assert f"Set column_types={{'gross': 'money({needed})'}}" in str(caught.value)
+            places = needed
+        types = {"gross": f"money({places})"}
+        table, facts = converted(whole, column_types=types, decimal_separator=separator)
+    assert table["gross"].to_pylist() == values
+    assert facts.columns[0].decimals == places
     assert table.schema.field("gross").type == pa.decimal128(38, places)
 
 
-def test_what_asks_for_more_places_keeps_what_the_user_said() -> None:
-    """And says which column it was."""
-    whole = as_stripe_writes([["gross", "fee"], *[["1.50", "1.00"]] * 9, ["1.50000001", "x"]])
-    with (
-        mock.patch.object(typed, "BLOCK_SIZE", 16),
-        pytest.raises(MoreDecimalsError, match=r"'gross'.* 8 ") as caught,
+@pytest.mark.parametrize("cells", [[], ["1.5"], ["1.500000000", None], ["0"], [None]])
+@pytest.mark.parametrize(
+    ("report_type", "places"),
+    [
+        ("all_fees.balance_transaction_created.summary.2", 18),
+        ("all_fees.incurred_at.itemized.3", 18),
+        ("connected_account_all_fees.incurred_at.itemized.1", 18),
+        ("balance_change_from_activity.itemized.3", 6),
+        ("all_fees_of_another_kind.1", 6),
+        ("", 6),
+    ],
+)
+def test_the_report_says_how_many_places_money_has(report_type: str, places: int, cells: list[str | None]) -> None:
+    """And its contents don't: an interval without rows has the types of the others."""
+    whole = as_stripe_writes([["amount", "x", "y"], *([cell, cell, cell] for cell in cells)])
+    table, _ = converted(whole, report_type=report_type, column_types={"x": "money", "y": "money(3)"})
+    assert [kind.scale for kind in table.schema.types] == [places, places, 3]
+
+
+@pytest.mark.parametrize("block", [64, 1 << 20])
+def test_all_columns_that_do_not_fit_are_named_at_once(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the first cell of each, wherever it is, and with types to paste, the user's own among them."""
+    names = ["gross", "fee", "net", "count", "created", "available_on", "tax_code", "livemode", "amount"]
+    good = ["1.50", "0.10", "1.40", "1", "2024-05-01 00:00:00", "2024-05-01 00:00:00", "7", "true", "3"]
+    rows = [list(good) for _ in range(30)]
+    rows[3][0], rows[12][0], rows[20][0] = "1.00000001", "0.0000000001", "0.000000001"
+    rows[5][1] = "free"
+    rows[28][3] = "1.5"
+    rows[9][4] = "soon"
+    rows[29][5] = "2024-03-31 02:30:00"  # the clocks skipped it
+    rows[15][8], rows[16][8] = "12345678901234567890123456789012345.5", "0.0000001"
+    monkeypatch.setattr(typed, "BLOCK_SIZE", block)
+    whole, types = as_stripe_writes([names, *rows]), {"tax_code": "integer"}
+    with pytest.raises(ContentsError) as caught:
+        converted(whole, timezone="Europe/Berlin", column_types=types)
+    needed = {
+        **{"gross": "money(10)", "fee": "text", "count": "text", "created": "text", "available_on": "text"},
+        "amount": "text",
+    }
+    said = str(caught.value)
+    for row, name in (
+        (4, "gross"),
+        (6, "fee"),
+        (29, "count"),
+        (10, "created"),
+        (30, "available_on"),
+        (16, "amount"),
     ):
-        converted(whole, column_types={"fee": "text"})
-    assert caught.value.column_types == {"fee": "text", "gross": "money(8)"}
-    table, _ = converted(whole, column_types=caught.value.column_types)
-    assert table["gross"][9].as_py() == Decimal("1.50000001")
+        assert f"Row {row} of column {name!r}: {rows[row - 1][names.index(name)]!r} is no " in said
+    assert said.count("Row ") == len(needed)
+    pasted = eval(said.partition("column_types=")[2].partition("}")[0] + "}")  # noqa: S307 - as a user pastes it
+    assert pasted == {**types, **needed}
+    assert "all intervals alike" in said
+    table, _ = converted(whole, timezone="Europe/Berlin", column_types=pasted)
+    assert table["gross"][12].as_py() == Decimal("0.0000000001")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +211,7 @@ def test_what_asks_for_more_places_keeps_what_the_user_said() -> None:
 def test_too_many_digits_are_refused(first: str, cell: str) -> None:
     """They never become another number."""
     with pytest.raises(ContentsError, match="Row 7 of column 'gross'"):
-        column("gross", *[first] * 6, cell)
+        column("gross", *[first] * 6, cell, column_types={"gross": f"money({len(first) - 2})"})
 
 
 def seconds_around_changes(zone: str) -> st.SearchStrategy[datetime]:
@@ -314,7 +382,7 @@ def test_a_header_alone_is_a_report_of_no_rows(whole: bytes) -> None:
     table, facts = converted(whole)
     assert (table.num_rows, facts.rows) == (0, 0)
     assert table.schema.names == ["created", "gross"]
-    assert table.schema.types == [pa.timestamp("us", "UTC"), pa.decimal128(38, MIN_DECIMALS)]
+    assert table.schema.types == [pa.timestamp("us", "UTC"), pa.decimal128(38, DECIMALS)]
 
 
 @pytest.mark.usefixtures("small_blocks")

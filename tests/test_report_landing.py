@@ -250,41 +250,57 @@ def test_another_format_or_other_types_are_landed_anew(sandbox: StripeSandbox, t
         ("csv", None, 1),
         ("parquet", None, 2),
         ("parquet", {"fee": "money"}, 2),
+        ("parquet", {"fee": "money(6)", "net": "money"}, 2),
         ("parquet", {"fee": "money(8)"}, 3),
-        ("parquet", None, 3),
-        ("parquet", {"fee": "text"}, 4),
-        ("csv.gz", None, 5),
+        ("parquet", None, 4),  # fewer places are another type, too
+        ("parquet", {"fee": "text"}, 5),
+        ("csv.gz", None, 6),
     ]
     for format, column_types, count in wanted:
         land(run, path, format=format, column_types=column_types)
         assert downloads(sandbox) == count
 
 
-def test_money_with_late_decimals_is_read_once_more(
-    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its places are those of the first block, and a later cell may have more; nothing is rounded."""
-    rows = b'"txn_1","2024-05-02 10:00:00","usd","0.30","9.70"\n' * 150_000
-    serve(sandbox, tmp_path, HEADER + rows + b'"txn_2","2024-05-02 10:00:00","usd","0.00000001","9.70"\n')
-    landed = land(finished(), tmp_path / "x", format="parquet")
-    assert landed.manifest.column_types is not None
-    assert landed.manifest.column_types["fee"] == "money(8)"
-    assert contents_in(tmp_path / "x", "parquet")[-1]["fee"] == Decimal("0.00000001")  # type: ignore[index]
-    assert landed.manifest.rows == 150_001
-    assert downloads(sandbox) == 2
-
-
-def test_several_columns_with_late_decimals_are_read_as_often_as_it_takes(
-    sandbox: StripeSandbox, tmp_path: Path
-) -> None:
-    """Each time about one more."""
+def test_money_with_more_decimals_is_refused_with_what_to_set(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """Wherever the cells are, after one download: the contents don't decide about a lake's types."""
     rows = b'"txn_1","2024-05-02 10:00:00","usd","0.30","9.70"\n' * 150_000
     late = b'"txn_2","2024-05-02 10:00:00","usd","0.0000001","9.70"\n' + rows
     latest = b'"txn_3","2024-05-02 10:00:00","usd","0.00000001","9.700000001"\n'
     serve(sandbox, tmp_path, HEADER + rows + late + latest)
-    landed = land(finished(), tmp_path / "x", format="parquet")
+    run, types = finished(), {"currency": "text"}
+    with pytest.raises(ContentsError) as caught:
+        land(run, tmp_path / "x", format="parquet", column_types=types)
+    assert "column_types={'currency': 'text', 'fee': 'money(8)', 'net': 'money(9)'}" in str(caught.value)
+    assert downloads(sandbox) == 1
+    assert not list(tmp_path.glob("*x*"))
+    types |= {"fee": "money(8)", "net": "money(9)"}
+    landed = land(run, tmp_path / "x", format="parquet", column_types=types)
     assert landed.manifest.column_types is not None
     assert (landed.manifest.column_types["fee"], landed.manifest.column_types["net"]) == ("money(8)", "money(9)")
+    last = contents_in(tmp_path / "x", "parquet")[-1]
+    assert (last["fee"], last["net"]) == (Decimal("0.00000001"), Decimal("9.700000001"))  # type: ignore[index]
+    assert landed.manifest.rows == 300_002
+
+
+def test_the_report_type_says_how_many_decimals_money_has(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """In an interval without a row, too; what an earlier version landed with others takes the same type."""
+    for number, (contents, type_before) in enumerate([(HEADER, "money(6)"), (ONE_ROW, "money(6)")]):
+        (tmp_path / str(number)).mkdir()
+        serve(sandbox, tmp_path / str(number), contents)
+        run, path = (
+            replace(finished(), report_type="all_fees.incurred_at.itemized.2"),
+            tmp_path / f"{number}.parquet",
+        )
+        land(run, path, format="parquet", column_types={"fee": type_before})
+        written = pyarrow.parquet.read_schema(path)
+        assert (written.field("fee").type.scale, written.field("net").type.scale) == (6, 18)
+        landed = land(run, path, format="parquet")
+        assert landed.manifest.column_types is not None
+        assert landed.manifest.column_types["fee"] == "money(18)"
+        assert pyarrow.parquet.read_schema(path).field("fee").type == pyarrow.decimal128(38, 18)
+        before = downloads(sandbox)
+        land(run, path, format="parquet", column_types={"fee": "money", "net": "money(18)"})
+        assert downloads(sandbox) == before
 
 
 def test_records_that_become_no_rows_are_an_error(sandbox: StripeSandbox, tmp_path: Path) -> None:

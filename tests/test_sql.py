@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.manifest import Manifest
-from airflow_reportrun.landing.sql import databases
+from airflow_reportrun.landing.sql import databases, loading
 from airflow_reportrun.landing.sql.layout import fitting
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError, StoreError
@@ -68,13 +68,18 @@ def is_general(warehouse: Warehouse) -> bool:
         lambda width: st.lists(st.lists(st.none() | TEXT, min_size=width, max_size=width), max_size=30)
     ),
     block=st.sampled_from([1, 40, 1 << 20]),
+    ended=st.booleans(),
 )
-def test_text_comes_back_as_it_was(warehouse: Warehouse, rows: list[list[str | None]], block: int) -> None:
+def test_text_comes_back_as_it_was(
+    warehouse: Warehouse, rows: list[list[str | None]], block: int, ended: bool
+) -> None:
     """Quotes, commas, line ends, backslashes and any letter; NULL is not the empty text; no rows are none."""
+    if not ended and rows[-1:] == [[None]]:
+        rows = [*rows, [""]]  # of a NULL alone nothing is there without its end
     warehouse.query("DROP TABLE IF EXISTS activity")
     names = [f"column {number}" for number in range(len(rows[0]) if rows else 1)]
     with mock.patch.object(typed, "BLOCK_SIZE", block):
-        land(warehouse.hook, names, rows)
+        land(warehouse.hook, names, rows, ended=ended)
     columns = ", ".join(f'"{name}"' for name in names)
     back = warehouse.query(f"SELECT {columns} FROM activity")  # noqa: S608 - our own words
     assert sorted(map(repr, back)) == sorted(repr(tuple(row)) for row in rows)
@@ -327,19 +332,21 @@ def test_a_table_owners_things_survive(warehouse: Warehouse) -> None:
 def test_a_table_that_its_owner_made_is_filled(postgres: Warehouse) -> None:
     """With types of the owner's, as far as they hold what comes."""
     ours = "_report_type text, _stripe_account text, _filters text, _interval_start timestamptz"
-    theirs = "net numeric(12, 3) NOT NULL, created timestamp, count int, fee varchar(20)"
+    theirs = "net numeric(12, 3) NOT NULL, created timestamp, count int, fee varchar(20), gross numeric(12, 2)"
     postgres.query("CREATE SCHEMA finance")
     try:
         postgres.query(
             f"CREATE TABLE finance.activity ({theirs}, {ours}, _interval_end timestamptz, _report_run_id text)"
         )
-        row = ["1.5000", "2024-05-01 02:00:00", "3", "0.10"]
-        names = ["net", "created", "count", "fee"]
+        row = ["1.5000", "2024-05-01 02:00:00", "3", "0.10", "1.6"]
+        names = ["net", "created", "count", "fee", "gross"]
         land(postgres.hook, names, [row], table="finance.activity", timezone="Europe/Berlin")
         (back,) = rows_in(postgres, ", ".join(names), "finance.activity")
-        assert back == (Decimal("1.500"), datetime(2024, 5, 1), 3, "0.10")
-        with pytest.raises(ContentsError, match="Row 1 of column 'net' has more than the 3 decimal places"):
-            land(postgres.hook, names, [["1.5001", *row[1:]]], table="finance.activity")
+        assert back == (Decimal("1.500"), datetime(2024, 5, 1), 3, "0.10", Decimal("1.6"))
+        rows = [["1.5001", *row[1:]], [*row[:-1], "1.605"]]
+        both = "Row 1 of column 'net' has more than the 3 decimal places.*; Row 2 of column 'gross' has more than"
+        with pytest.raises(ContentsError, match=both):
+            land(postgres.hook, names, rows, table="finance.activity")
     finally:
         postgres.query("DROP SCHEMA finance CASCADE")
 
@@ -435,6 +442,45 @@ def test_contents_that_do_not_fit_change_nothing(warehouse: Warehouse) -> None:
     as_text["fee"] = "text"
     land(warehouse.hook, ["net", "count", "fee"], [["3.00", "1", "free"]], "frr_2", column_types=as_text)
     assert rows_in(warehouse, "net, fee") == [(*money(warehouse, "3.00"), "free")]
+
+
+def test_all_columns_that_do_not_fit_are_named_at_once(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the first cell of each, wherever it is, and types to paste, the task's own among them."""
+    monkeypatch.setattr(typed, "BLOCK_SIZE", 64)
+    monkeypatch.setattr(loading, "_CHUNK_SIZE", 64)
+    rows = [["1.00", "1", "2024-05-01 00:00:00", "7"] for _ in range(20)]
+    rows[2][1], rows[9][0], rows[18][2], rows[19][1] = "one", "free", "soon", "two"
+    names, types = ["net", "count", "created", "tax_code"], {"tax_code": "integer"}
+    with pytest.raises(ContentsError) as caught:
+        land(warehouse.hook, names, rows, column_types=types)
+    for said in ("Row 3 of column 'count'", "Row 10 of column 'net'", "Row 19 of column 'created'"):
+        assert said in str(caught.value)
+    pasted = {**types, "net": "text", "count": "text", "created": "text"}
+    assert f"column_types={pasted}" in str(caught.value)
+    land(warehouse.hook, names, rows, column_types=pasted)
+    assert len(rows_in(warehouse)) == 20
+
+
+def test_all_columns_of_a_table_that_do_not_fit_are_named_at_once(warehouse: Warehouse) -> None:
+    """With the kinds that they hold, and nothing has changed."""
+    kinds = {"a": "money", "b": "integer", "c": "timestamp"}
+    land(warehouse.hook, list(kinds), [["1.00", "1", "2024-05-01 00:00:00"]], column_types=kinds)
+    other = {"a": "text", "b": "text", "c": "integer"}
+    row = ["1.00", "1", "1"]
+    if warehouse.name == "sqlite":  # text holds all kinds but the integer there
+        other, row = {"a": "text", "b": "text", "c": "text"}, ["1.00", "x", "1"]
+        wrong = ["b"]
+    else:
+        wrong = ["a", "b", "c"]
+    with pytest.raises(ContentsError) as caught:
+        land(warehouse.hook, list(kinds), [row], "frr_2", start=day(2), end=day(3), column_types=other)
+    for name in wrong:
+        assert f"he column {name!r} of the table" in str(caught.value)
+    held = {name: kinds[name] for name in wrong}
+    assert f"column_types={held}" in str(caught.value)
+    assert len(rows_in(warehouse, "a")) == 1
 
 
 def test_rows_that_do_not_arrive_are_noticed(warehouse: Warehouse) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import tracemalloc
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -42,18 +43,22 @@ def written(table: Table, end: str = "\n", bom: bool = False) -> tuple[bytes, li
     return whole, ends
 
 
-def checked(contents: bytes, cuts: list[int] | None = None, columns: list[str] | None = None) -> ReportCheck:
-    """Feed the contents in pieces, cut at these places."""
+def checked(
+    contents: bytes, cuts: list[int] | None = None, columns: list[str] | None = None, step: int = structure.STEP
+) -> ReportCheck:
+    """Feed the contents in pieces, cut at these places; a record may be longer than a step."""
     check = ReportCheck(columns)
     borders = [0, *sorted(cut % (len(contents) + 1) for cut in cuts or []), len(contents)]
-    for start, stop in pairwise(borders):
-        check.feed(contents[start:stop])
+    with mock.patch.object(structure, "STEP", step):
+        for start, stop in pairwise(borders):
+            check.feed(contents[start:stop])
     check.end()
     return check
 
 
 CUTS = st.lists(st.integers(0, 10_000), max_size=20)
 ENDS = st.sampled_from(["\n", "\r\n"])
+STEPS = st.sampled_from([1, 5, structure.STEP])
 
 
 @given(table=tables(), cuts=CUTS, end=ENDS, bom=st.booleans())
@@ -65,9 +70,9 @@ def test_rows_and_header_are_those_that_were_written(table: Table, cuts: list[in
     assert (check.rows, list(check.columns)) == (len(table) - 1, columns)
 
 
-@given(table=tables(), cuts=CUTS, end=ENDS, data=st.data())
+@given(table=tables(), cuts=CUTS, end=ENDS, step=STEPS, data=st.data())
 def test_a_part_that_ends_in_a_record_is_refused(
-    table: Table, cuts: list[int], end: str, data: st.DataObject
+    table: Table, cuts: list[int], end: str, step: int, data: st.DataObject
 ) -> None:
     """Wherever the bytes are cut; one that ends with a record, but for its newline, has the rows before."""
     contents, ends = written(table, end)
@@ -75,12 +80,12 @@ def test_a_part_that_ends_in_a_record_is_refused(
     length = data.draw(st.integers(0, len(contents) - 1))
     part = contents[:length]
     if length in ends:
-        assert checked(part, cuts, names).rows == ends.index(length)
+        assert checked(part, cuts, names, step).rows == ends.index(length)
     elif ends[0] - len(end) <= length and ends_whole(part, len(names)):
-        assert checked(part, cuts, names).rows == sum(it <= length for it in ends)
+        assert checked(part, cuts, names, step).rows == sum(it <= length for it in ends)
     else:
         with pytest.raises(DownloadError):
-            checked(part, cuts, names)
+            checked(part, cuts, names, step)
 
 
 def ends_whole(part: bytes, width: int) -> bool:
@@ -135,15 +140,17 @@ def test_any_bytes_are_a_report_or_an_error(contents: bytes, cuts: list[int]) ->
     assert check.rows <= contents.count(b"\n")
 
 
-@given(table=tables(), times=st.integers(1, 10), end=ENDS, missing=st.integers(0, 3), cuts=CUTS)
-def test_how_it_is_cut_changes_nothing(table: Table, times: int, end: str, missing: int, cuts: list[int]) -> None:
+@given(table=tables(), times=st.integers(1, 10), end=ENDS, missing=st.integers(0, 3), cuts=CUTS, step=STEPS)
+def test_how_it_is_cut_changes_nothing(
+    table: Table, times: int, end: str, missing: int, cuts: list[int], step: int
+) -> None:
     """Not the verdict, its words or the number of rows; of a whole report, or of one that lacks its end."""
     whole, _ = written([table[0], *table[1:] * times], end)
     contents = whole[: len(whole) - missing]
 
     def verdict(cuts: list[int]) -> object:
         try:
-            check = checked(contents, cuts)
+            check = checked(contents, cuts, step=step)
         except DownloadError as error:
             return str(error)
         return check.rows, check.columns
@@ -200,6 +207,30 @@ def test_other_columns_than_were_asked_for_are_named(columns: list[str], message
         checked(b'"a","b"\n', columns=columns)
     assert message in str(caught.value)
     assert not caught.value.is_transient
+
+
+LONG = ["x" * 70_000, "\n" * 70_000, "," * 70_000, '"' * 35_000, 'a,\n"",' * 15_000]
+
+
+@pytest.mark.parametrize(
+    "cuts", [[], [65_536], list(range(0, 140_000, 997))], ids=["whole", "halved", "in pieces"]
+)
+@pytest.mark.parametrize("cell", LONG, ids=lambda cell: repr(cell[:6]))
+@pytest.mark.parametrize(
+    ("before", "behind", "cells"),
+    [(["1"], [None], 3), ([], [None, "3"], 3), (["1"], [], 2), ([None], ["3", "4"], 4)],
+)
+def test_a_last_record_may_be_long_and_lack_its_end(
+    before: list[str | None], cell: str, behind: list[str | None], cells: int, cuts: list[int]
+) -> None:
+    """Its cells are counted as they pass; one too few or too many shows that it was cut."""
+    contents, _ = written([["a", "b", "c"], ["1", None, "3"], [*before, cell, *behind]])
+    contents = contents.removesuffix(b"\n")
+    if cells == 3:
+        assert checked(contents, cuts).rows == 2
+    else:
+        with pytest.raises(DownloadError, match=f"breaks off in row 2, which has {cells} cells of 3"):
+            checked(contents, cuts)
 
 
 def test_memory_does_not_grow() -> None:

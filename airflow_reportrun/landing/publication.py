@@ -125,6 +125,8 @@ class There:
 
     def _look(self) -> None:
         told, data = self._note.mark(), self._place.mark()
+        if told is None and data is not None:  # which may have come in between, behind its manifest
+            told = self._note.mark()
         if (told, data) == (self._told, self.data):
             return  # what would be read is known
         self._told, self.data = told, data
@@ -143,10 +145,12 @@ def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> 
     with place.errors():
         gather_manifest(place)
         note = manifest_of(place)
-        there = _read(note, place)
+        there, unknown = _read(note, place), False
+        if there is None and not overwrite and place.mark() is not None:
+            there = _read(note, place)  # both may have come in between
+            unknown = there is None
         if there:
             subject = replace(subject, livemode=there.livemode)
-        unknown = there is None and not overwrite and place.mark() is not None
         _refuse(refusal(subject, there, unknown=unknown), place, note, there, subject)
         if there is None or there.landing:
             require_apart(place, subject)
@@ -207,8 +211,5 @@ def _is_as_wanted(before: Manifest, format: str, column_types: Mapping[str, str]
         return False
     if before.column_types is None:
         return True
-    wanted = columns_of(before.columns or (), column_types)
-    there = columns_of(before.columns or (), before.column_types)
-    return all(
-        have.kind == want.kind and have.decimals >= want.decimals for have, want in zip(there, wanted, strict=True)
-    )
+    wanted = columns_of(before.columns or (), column_types, before.report_type)
+    return {column.name: column.declared for column in wanted} == before.column_types

@@ -23,7 +23,6 @@ from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
     DownloadError,
-    MoreDecimalsError,
     ReportExpiredError,
     ReportNotReadyError,
     ReportRunFailedError,
@@ -217,13 +216,7 @@ def land_report(
             except MovedError:  # while it was written
                 return there.publish(None, mine)
 
-        while True:
-            try:
-                manifest = hook.read_file(file, publish)
-                break
-            except MoreDecimalsError as error:  # each time about more places, of which there can't be many
-                log.warning("%s It is downloaded once more.", error)
-                column_types = error.column_types
+        manifest = hook.read_file(file, publish)
     return Landed(str(place), place.uri, manifest)
 
 
@@ -264,6 +257,7 @@ def _write(
             watched,
             cast(BinaryIO, digesting),
             column_types=column_types,
+            report_type=run.report_type,
             timezone=run.parameters.get("timezone", "Etc/UTC"),
             decimal_separator=run.parameters.get("decimal_separator", "."),
         )

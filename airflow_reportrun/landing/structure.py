@@ -22,7 +22,8 @@ LONGEST_HEADER = 1024 * 1024
 BLOCK_SIZE = 64 * 1024
 """Bytes to count in at a time: what is made of more goes through memory that the system has to clear first."""
 
-_LONGEST_TAIL = 64 * 1024  # bytes of a last record without an end, which has to be read for that
+STEP = 4 * 1024
+"""Bytes in which the end of a record is looked for in one go, from behind."""
 
 _BOM = b"\xef\xbb\xbf"
 _OTHERS = {b"{": "JSON", b"[": "JSON", b"<": "HTML or XML"}
@@ -50,7 +51,8 @@ class ReportCheck:
         self._scanned = 0
         self._inside = False
         self._pause = 0
-        self._tail = b""
+        self._ended = False  # the last byte ended a record, unless it is in a cell
+        self._commas = 0  # between the cells of the record that has not ended
         self.columns: tuple[str, ...] = ()
         """The header's, once it has passed."""
         self.rows = 0
@@ -66,11 +68,12 @@ class ReportCheck:
             self._head += chunk
             chunk = self._after_header(self._head)
         if chunk:
-            self._tail = (self._tail + chunk if len(chunk) < _LONGEST_TAIL else chunk)[-_LONGEST_TAIL:]
             if self._pause or not self._count_lines(chunk):
                 self._pause = (self._pause or _PAUSE) - 1
                 for start in range(0, len(chunk), BLOCK_SIZE):
                     self._count(chunk[start : start + BLOCK_SIZE])
+            self._ended = chunk.endswith(b"\n")
+            self._count_commas(chunk)
 
     def end(self) -> None:
         """Say that no more bytes follow.
@@ -87,9 +90,9 @@ class ReportCheck:
             return
         if self._inside:
             raise DownloadError(f"The report breaks off inside a quoted cell of row {self.rows + 1}")
-        if not self._tail.endswith(b"\n"):
+        if not self._ended:
             self.rows += 1
-            if (cells := _cells_of_last_record(self._tail)) != len(self.columns):
+            if (cells := self._commas + 1) != len(self.columns):
                 raise DownloadError(
                     f"The report breaks off in row {self.rows}, which has {cells} cells of {len(self.columns)}"
                 )
@@ -106,7 +109,7 @@ class ReportCheck:
             self._scanned = end + 1
             if not self._inside:
                 self._read_header(head[:end].removeprefix(_BOM).removesuffix(b"\r"))
-                self._head, self._tail = None, head[end : end + 1]
+                self._head, self._ended = None, True
                 return head[end + 1 :]
         if len(head) > LONGEST_HEADER:
             raise DownloadError(f"The report's header has no end in {LONGEST_HEADER} bytes: {_shown(text)}")
@@ -145,6 +148,23 @@ class ReportCheck:
         self.rows += sum(map(len, spans[::2]))
         self._inside = len(spans) % 2 == 0
 
+    def _count_commas(self, chunk: bytes) -> None:
+        """Count the commas between cells behind the last end of a record, of which the chunk may have none."""
+        commas, inside, end = 0, self._inside, len(chunk)
+        start = max(chunk.rfind(b"\n"), end - STEP, 0)  # that newline mostly ends a record
+        while end:
+            pieces = chunk[start:end].replace(b'""', b"").split(b'"')
+            # From behind, where it is known whether a cell is open: now outside cells, now inside.
+            for piece in pieces[-1 - inside :: -2]:
+                _, newline, record = piece.rpartition(b"\n")
+                commas += record.count(b",")
+                if newline:
+                    self._commas = commas
+                    return
+            inside ^= len(pieces) % 2 == 0
+            start, end = max(start - STEP, 0), start
+        self._commas += commas
+
 
 def last_end(block: bytes) -> int:
     """Return how many bytes of a block that begins with a record are whole records, 0 where none ends."""
@@ -161,18 +181,6 @@ def last_end(block: bytes) -> int:
             return line_end + 1
         end = line_end
     return 0
-
-
-def _cells_of_last_record(tail: bytes) -> int:
-    """Count the cells behind the last newline that is not in a cell, where no cell is open at the end."""
-    cells = 1
-    # From behind, since at the front a cell may be open: the pieces are now outside cells, now inside.
-    for piece in tail.split(b'"')[::-2]:
-        _, newline, record = piece.rpartition(b"\n")
-        cells += record.count(b",")
-        if newline:
-            break
-    return cells
 
 
 def _difference(wanted: Sequence[str], columns: Sequence[str]) -> str:

@@ -16,7 +16,6 @@
     ├── DownloadError               the bytes that arrived are not the file that Stripe describes
     │   └── ReportColumnsError      a report with other columns than were asked for
     ├── ContentsError               the report's contents do not fit the types that its columns should have
-    │   └── MoreDecimalsError       money with more decimal places than the file has been given
     ├── StoreError                  the store that a report should go to can't be reached, or refuses it
     ├── LandingConflictError        something else is landed there, which landing this would destroy or count twice
     ├── ManifestError               what lies where a manifest should be is none that is known here
@@ -35,13 +34,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_reportrun.reporting.secrets import redacted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 OTHER_SHAPE = "If this report type takes something else, set parameter_shape= (interval, interval_end, payout)."
 """What to do where the shape of the parameters was guessed wrong."""
@@ -127,17 +122,6 @@ class ReportColumnsError(DownloadError):
 
 class ContentsError(ReportingError):
     """The contents of a report do not fit the types that its columns should have; nothing was put in place."""
-
-
-class MoreDecimalsError(ContentsError):
-    """Money with more decimal places than a file that is written already has; it is written anew with more.
-
-    :param column_types: what to begin again with: the user's, and those that ask for the places that are needed.
-    """
-
-    def __init__(self, message: str, column_types: Mapping[str, str]) -> None:
-        super().__init__(message)
-        self.column_types = column_types
 
 
 class StoreError(ReportingError):

@@ -32,11 +32,16 @@ _SHAPES_BY_PREFIX = {
 
 def shape_of(report_type: str) -> ParameterShape:
     """Return the shape of a report type; ids that nobody knows take an interval."""
-    own = report_type.removeprefix(_OF_CONNECTED_ACCOUNTS)
+    own = own_id(report_type)
     for prefix, shape in _SHAPES_BY_PREFIX.items():
         if own.startswith(prefix):
             return shape
     return ParameterShape.INTERVAL
+
+
+def own_id(report_type: str) -> str:
+    """Return the id of the report on one's own account that has the same columns as one on connected accounts."""
+    return report_type.removeprefix(_OF_CONNECTED_ACCOUNTS)
 
 
 def family_of(report_type: str) -> str:

@@ -1,8 +1,9 @@
 """What type the columns of a report have: a table by name, which a user can overrule.
 
-The table is ``column_types.json``. A name that ends in ``_utc`` is a timestamp in UTC. A name that nobody knows is
-text, as the columns of metadata are (``payment_metadata[order_id]``), and so are columns of which no source shows
-how Stripe writes them, such as rates, quantities and accounting periods.
+The table is ``column_types.json``: the kinds of columns, and the families of reports whose money has more decimal
+places than others'. A name that ends in ``_utc`` is a timestamp in UTC. A name that nobody knows is text, as the
+columns of metadata are (``payment_metadata[order_id]``), and so are columns of which no source shows how Stripe
+writes them, such as rates, quantities, accounting periods and the dates on which something was booked.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.reporting.report_type_ids import own_id
 
 KINDS = ("money", "integer", "boolean", "timestamp", "timestamp_utc", "date", "text")
 """Money is an exact decimal; ``timestamp`` is written in the report's time zone, ``timestamp_utc`` in UTC."""
@@ -27,12 +30,11 @@ MAX_DIGITS = 38
 MAX_DECIMALS = MAX_DIGITS - 1
 """Of which so many can stand behind the point."""
 
-MIN_DECIMALS = 6
-"""Places of money where nobody asks for others: so that nearly all files of a report have one type, since DuckDB
-rounds to that of the first one."""
+DECIMALS = 6
+"""Places of money, but for the families in the table and what ``column_types`` says. The contents never decide, so
+that all files of a lake have one type: DuckDB rounds to that of the first one."""
 
-_AT_LEAST = re.compile(r"money\((\d{1,2})\)")
-
+_WITH_PLACES = re.compile(r"money\((\d{1,2})\)")
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +45,12 @@ class Column:
 
     :param name: as the header has it.
     :param kind: one of ``KINDS``.
-    :param decimals: for money, how many places it has at least.
+    :param decimals: for money, how many places it has: in Parquet exactly, in a table at least.
     """
 
     name: str
     kind: str
-    decimals: int = MIN_DECIMALS
+    decimals: int = DECIMALS
 
     @property
     def declared(self) -> str:
@@ -56,16 +58,20 @@ class Column:
         return f"money({self.decimals})" if self.kind == "money" else self.kind
 
 
-def columns_of(names: Iterable[str], column_types: Mapping[str, str] | None = None) -> Sequence[Column]:
+def columns_of(
+    names: Iterable[str], column_types: Mapping[str, str] | None = None, report_type: str = ""
+) -> Sequence[Column]:
     """Say what the columns of a header are.
 
     :param names: of the header, in its order.
     :param column_types: kinds by column name that overrule the table; names that the header lacks are for other
-        reports. Besides ``KINDS`` there is ``money(6)``: money with six decimal places or more.
+        reports. Besides ``KINDS`` there is ``money(6)``: money with six decimal places.
+    :param report_type: the report's, which says how many places money has that nobody asked for.
     :raises ConfigurationError: when a kind is unknown.
     """
-    chosen = check_column_types(column_types or {})
-    return [chosen.get(name) or Column(name, _kind(name)) for name in names]
+    places = _places(report_type)
+    chosen = check_column_types(column_types or {}, places)
+    return [chosen.get(name) or Column(name, _kind(name), places) for name in names]
 
 
 def require_columns(names: Sequence[str], column_types: Mapping[str, str] | None) -> None:
@@ -90,27 +96,28 @@ def require_columns(names: Sequence[str], column_types: Mapping[str, str] | None
         log.warning("column_types names columns that this report lacks: %s", ", ".join(elsewhere))
 
 
-def check_column_types(column_types: Mapping[str, str]) -> Mapping[str, Column]:
+def check_column_types(column_types: Mapping[str, str], places: int = DECIMALS) -> Mapping[str, Column]:
     """Read what a user says of columns, by name; for the places that know it before there is a report.
 
+    :param places: of money without a number.
     :raises ConfigurationError: when a kind is unknown; it names all that are.
     """
     if not isinstance(column_types, Mapping):
         raise ConfigurationError(f"column_types must be a mapping of column names to kinds, not {column_types!r}.")
-    columns = {name: _column(name, kind) for name, kind in column_types.items()}
+    columns = {name: _column(name, kind, places) for name, kind in column_types.items()}
     if unknown := [f"{name!r}: {column_types[name]!r}" for name, column in columns.items() if column is None]:
         raise ConfigurationError(
             f"column_types {{{', '.join(unknown)}}}: known kinds are {', '.join(KINDS)}, "
-            f"and money(n) for money with at least n decimal places, n up to {MAX_DECIMALS}."
+            f"and money(n) for money with n decimal places, n up to {MAX_DECIMALS}."
         )
     return {name: column for name, column in columns.items() if column}
 
 
-def _column(name: str, kind: object) -> Column | None:
+def _column(name: str, kind: object, places: int) -> Column | None:
     if kind in KINDS:
-        return Column(name, str(kind))
-    at_least = _AT_LEAST.fullmatch(kind) if isinstance(kind, str) else None
-    if at_least and (decimals := int(at_least[1])) <= MAX_DECIMALS:
+        return Column(name, str(kind), places)
+    with_places = _WITH_PLACES.fullmatch(kind) if isinstance(kind, str) else None
+    if with_places and (decimals := int(with_places[1])) <= MAX_DECIMALS:
         return Column(name, "money", decimals)
     return None
 
@@ -119,8 +126,21 @@ def _kind(name: str) -> str:
     return "timestamp_utc" if name.endswith("_utc") else _table().get(name, "text")
 
 
+def _places(report_type: str) -> int:
+    for family, places in _file()["decimals"].items():
+        if own_id(report_type).startswith(f"{family}."):
+            return int(places)
+    return DECIMALS
+
+
 @cache
 def _table() -> Mapping[str, str]:
-    text = files(__package__).joinpath("column_types.json").read_text(encoding="utf-8")
-    by_kind: Mapping[str, Sequence[str]] = json.loads(text)
-    return {name: kind for kind, lines in by_kind.items() for line in lines for name in line.split()}
+    return {name: kind for kind, lines in _file()["kinds"].items() for line in lines for name in line.split()}
+
+
+@cache
+def _file() -> Mapping[str, Any]:
+    contents: Mapping[str, Any] = json.loads(
+        files(__package__).joinpath("column_types.json").read_text(encoding="utf-8")
+    )
+    return contents

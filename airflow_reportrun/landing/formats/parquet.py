@@ -2,26 +2,25 @@
 
 What the types are:
 
-* Money is ``decimal(38, s)``: the first block of the report says how many places ``s`` its column has, at least 6.
-  A later cell with more is never rounded: it is an error that says how to begin again.
+* Money is ``decimal(38, s)``: the column's type says how many places ``s`` it has, and the contents don't. A cell
+  with more is never rounded: it is an error that says which type would do. Zeros at its end are no places.
 * Everything else is what `typed` says.
 
-pyarrow has a trap: a decimal with too many digits for its scale becomes another number without an error, so the
-types that read here leave no room for that.
+pyarrow has a trap: a decimal with too many digits for its scale becomes another number without an error, where it
+is parsed and where it is cast. So the types that read here leave no room for that, and what does not fit them is
+read as text and looked at.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import RawIOBase
 from typing import Any, BinaryIO
 
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.columns import MAX_DECIMALS, MAX_DIGITS, Column, columns_of, require_columns
-from airflow_reportrun.reporting.errors import MoreDecimalsError
 
 # Of typed first: without pyarrow it says what to install.
 from airflow_reportrun.landing.formats.typed import Converter  # isort: skip
@@ -49,6 +48,7 @@ def write_parquet(
     chunks: Iterable[bytes],
     file: BinaryIO,
     *,
+    report_type: str = "",
     column_types: Mapping[str, str] | None = None,
     timezone: str = "Etc/UTC",
     decimal_separator: str = ".",
@@ -61,14 +61,13 @@ def write_parquet(
     :param chunks: the CSV as Stripe writes it, cut anywhere; a header alone is a report of no rows.
     :param file: what is written to. It is not closed. After an error it lacks the end without which no reader
         takes it for a Parquet file.
+    :param report_type: the report's; its family says how many places money has.
     :param column_types: kinds by column name that overrule the table of `columns`.
     :param timezone: the IANA name of the time zone that the report was asked for.
     :param decimal_separator: the one that the report was asked for, a point or a comma.
     :raises ConfigurationError: when a kind or the time zone is unknown.
-    :raises ContentsError: when the bytes are no CSV, or a cell is not of its column's kind; it names column, row
-        (from 1, without the header) and value.
-    :raises MoreDecimalsError: when money has more places than the first block let expect: call again, from the
-        first byte, with the error's ``column_types``.
+    :raises ContentsError: when the bytes are no CSV, or cells are not of their columns' kinds; it names the first
+        of each column, with row (from 1, without the header) and value, and the ``column_types`` that would do.
     """
     column_types = dict(column_types or {})
     columns_of([], column_types)
@@ -76,23 +75,25 @@ def write_parquet(
     blocks = typed.blocks_of(chunks)
     names, first = typed.split_header(next(blocks, memoryview(b"")))
     require_columns(names, column_types)
-    converter = _Converter(columns_of(names, column_types), column_types, timezone, decimal_separator)
-    table = converter.first(first)
+    columns = columns_of(names, column_types, report_type)
+    converter = _Converter(columns, timezone, decimal_separator, column_types)
+    table = converter.convert(first)
     output = _Output(file)
     writer = pyarrow.parquet.ParquetWriter(
         pa.PythonFile(output, "w"),
         converter.schema,
         compression="zstd",
-        use_dictionary=[column.name for column in converter.columns if _repeats(column, table[column.name])],
+        use_dictionary=[column.name for column in columns if _repeats(column, table[column.name])],
     )
     try:
         _pump(blocks, converter, table, writer)
+        converter.finish()
         writer.close()
     except BaseException:
         # The writer ends the file even when it is deleted, and then a part of the rows would be a whole file.
         output.cut = True
         raise
-    return ParquetFacts(converter.rows, converter.columns)
+    return ParquetFacts(converter.rows, columns)
 
 
 def _pump(blocks: Iterator[memoryview], converter: _Converter, table: Any, writer: Any) -> None:
@@ -126,66 +127,87 @@ def _pump(blocks: Iterator[memoryview], converter: _Converter, table: Any, write
 
 
 class _Converter(Converter):
-    """Makes decimals of money; ``columns`` knows their places once the first block is converted."""
+    """Makes decimals of money."""
 
-    def __init__(
-        self, columns: Sequence[Column], column_types: Mapping[str, str], timezone: str, decimal_separator: str
-    ) -> None:
-        super().__init__(columns, timezone, decimal_separator)
-        self._column_types = column_types
-
-    def first(self, block: memoryview) -> Any:
-        """Convert the first block, which says how many places money has."""
-        texts = self.texts(block)
-        self.columns = [
-            replace(column, decimals=max(column.decimals, self._places(texts[column.name])))
-            if column.kind == "money"
-            else column
-            for column in self.columns
-        ]
-        return self.counted(self.parsed(texts))
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._money = {column.name: column for column in self.columns if column.kind == "money"}
+        self._long: set[str] = set()  # those of them whose cells have too many digits to be parsed at once
+        self._most: dict[str, tuple[int, int]] = {}  # of those with a misfit: most before and behind the point
 
     def read_as(self, column: Column) -> Any:
         """Return the type that pyarrow parses: for money with as many digits fewer as its scale may append."""
-        if column.kind == "money":
-            return pa.decimal128(MAX_DIGITS - column.decimals, column.decimals)
-        return super().read_as(column)
+        if column.kind != "money":
+            return super().read_as(column)
+        if column.name in self._long:
+            return pa.string()
+        return pa.decimal128(MAX_DIGITS - column.decimals, column.decimals)
 
     def made_as(self, column: Column) -> Any:
         """Return the type that the file has."""
         return pa.decimal128(MAX_DIGITS, column.decimals) if column.kind == "money" else super().made_as(column)
 
+    def counted(self, cells: Any) -> Any:
+        """Make a table, and count the digits of money that does not fit, for the error at the end."""
+        table = super().counted(cells)
+        for name in self._misfits.keys() & self._money.keys():
+            before, behind = _digits(cells[name], self._point)
+            most = self._most.get(name, (0, 0))
+            self._most[name] = max(before, most[0]), max(behind, most[1])
+        return table
+
     def made(self, column: Column, cells: Any) -> Any:
         """Return what goes into the file."""
-        return (
-            cells[column.name].cast(self.made_as(column))
-            if column.kind == "money"
-            else super().made(column, cells)
-        )
+        own = cells[column.name]
+        if column.kind != "money":
+            return super().made(column, cells)
+        if pa.types.is_string(own.type):
+            return self.each(column, own, self.parser(column))
+        return own.cast(self.made_as(column))
 
     def parser(self, column: Column) -> Callable[[Any], Any]:
         """Return what makes decimals of texts, too."""
-        return (lambda cells: self._money(column, cells)) if column.kind == "money" else super().parser(column)
+        return (lambda cells: self._decimals(column, cells)) if column.kind == "money" else super().parser(column)
 
-    def _money(self, column: Column, cells: Any) -> Any:
+    def way_out(self, name: str) -> str:
+        """Return money with as many places as the cells need, where a decimal can hold them."""
+        if name not in self._money:
+            return super().way_out(name)
+        before, behind = self._most[name]
+        places = max(behind, min(self._money[name].decimals, MAX_DIGITS - before))
+        return f"money({places})" if places <= MAX_DECIMALS and before + places <= MAX_DIGITS else "text"
+
+    def _decimals(self, column: Column, cells: Any) -> Any:
         """Read what fits the type: pyarrow alone would not notice that digits in front got lost."""
-        front = MAX_DIGITS - column.decimals
-        point = re.escape(self.decimal_separator)
-        fits = pc.match_substring_regex(cells, rf"^[+-]?0*[0-9]{{0,{front}}}({point}[0-9]*)?$")
-        if pc.all(fits).as_py() is False:
-            raise pa.ArrowInvalid(f"no decimal with up to {front} digits before the point")
-        decimals = self._places(cells)
-        if decimals > column.decimals:
-            raise MoreDecimalsError(
-                f"Column {column.name!r} has cells with {decimals} decimal places behind row {self.rows}, "
-                f"and its file has been given {column.decimals}; write it anew with more.",
-                {**self._column_types, column.name: f"money({decimals})"},
-            )
-        return pc.replace_substring(cells, self.decimal_separator, ".").cast(self.made_as(column))
+        places, front = column.decimals, MAX_DIGITS - column.decimals
+        whole = rf"^[+-]?0*[0-9]{{0,{front}}}"
+        if _any_not(cells, rf"{whole}({self._point}[0-9]{{0,{places}}}0*)?$"):
+            if _any_not(cells, rf"{whole}({self._point}[0-9]*)?$"):
+                raise pa.ArrowInvalid(f"no decimal with up to {front} digits before the point")
+            raise pa.ArrowInvalid(f"more than {places} decimal places")
+        longest = pc.max(pc.binary_length(cells)).as_py() or 0
+        if longest > front:
+            self._long.add(column.name)
+        if self.decimal_separator != ".":
+            cells = pc.replace_substring(cells, self.decimal_separator, ".")
+        if longest > MAX_DIGITS:  # that many digits are no decimal, be they zeros
+            cells = pc.replace_substring_regex(cells, r"(\.[0-9]*?)0+$", r"\1")
+        return cells.cast(self.made_as(column))
 
-    def _places(self, cells: Any) -> int:
-        """Count the most places; no file has more than `MAX_DECIMALS`."""
-        return min(MAX_DECIMALS, self.decimals(cells))
+
+def _any_not(cells: Any, pattern: str) -> bool:
+    return pc.all(pc.match_substring_regex(cells, pattern)).as_py() is False
+
+
+def _digits(cells: Any, point: str) -> tuple[int, int]:
+    """Count the most digits before and behind the point, without zeros that say nothing; too many of no number."""
+    if _any_not(cells, rf"^[+-]?([0-9]+({point}[0-9]*)?|{point}[0-9]+)$"):
+        return MAX_DIGITS, MAX_DIGITS
+    parts = pc.extract_regex(cells, rf"^[+-]?0*(?P<before>[0-9]*)(?:{point}(?P<behind>[0-9]*?)0*)?$")
+    before, behind = (
+        pc.max(pc.binary_length(pc.struct_field(parts, name))).as_py() for name in ("before", "behind")
+    )
+    return before or 0, behind or 0
 
 
 class _Output(RawIOBase):

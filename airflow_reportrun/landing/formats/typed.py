@@ -19,6 +19,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -54,33 +55,54 @@ _READ_AS = {
 _MADE_AS = {**_READ_AS, "timestamp": INSTANT, "timestamp_utc": INSTANT, "date": pa.date32()}
 
 
+class MisfitError(Exception):
+    """A cell that its column can't have.
+
+    :param said: column, row (from 1, without the header) and value.
+    :param as_text: it could, if the column was text.
+    """
+
+    def __init__(self, said: str, *, as_text: bool = True) -> None:
+        super().__init__(said)
+        self.as_text = as_text
+
+
 class Converter:
     """Turns blocks of records into tables of one schema, in the order of the file.
+
+    A cell that is not of its column's kind is no error yet: nothing comes of the report then, but what follows is
+    still looked at, so that `finish` names all the columns for which that is so.
 
     :param columns: of the header, in its order.
     :param timezone: the IANA name of the time zone that the report was asked for.
     :param decimal_separator: the one that the report was asked for, a point or a comma.
+    :param column_types: what the user said of columns, for the error that says what else is needed.
     """
 
-    def __init__(self, columns: Sequence[Column], timezone: str, decimal_separator: str) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        timezone: str,
+        decimal_separator: str,
+        column_types: Mapping[str, str] | None = None,
+    ) -> None:
         self.columns = columns
+        self.schema = pa.schema([(column.name, self.made_as(column)) for column in columns])
+        """Of the tables."""
         self.rows = 0
         """Those converted so far."""
         self._names = [column.name for column in columns]
         self._timezone = timezone
         self.decimal_separator = decimal_separator
         self._point = re.escape(decimal_separator)
-
-    @property
-    def schema(self) -> Any:
-        """Of the tables."""
-        return pa.schema([(column.name, self.made_as(column)) for column in self.columns])
+        self._column_types = column_types or {}
+        self._misfits: dict[str, MisfitError] = {}  # the first of each column
 
     def convert(self, block: memoryview) -> Any:
         """Convert a block of whole records: all at once, and where that fails cell by cell, which tells why.
 
-        :raises ContentsError: when it is no CSV, or a cell is not of its column's kind; it names column, row (from
-            1, without the header) and value.
+        :returns: a table; one without rows when a cell of this block, or one before, is not of its column's kind.
+        :raises ContentsError: when it is no CSV.
         """
         types = {column.name: self.read_as(column) for column in self.columns}
         try:
@@ -88,6 +110,31 @@ class Converter:
         except pa.ArrowInvalid:
             cells = self.parsed(self.texts(block))
         return self.counted(cells)
+
+    def finish(self) -> None:
+        """Say that no more blocks follow.
+
+        :raises ContentsError: when cells were not of their columns' kinds; it names the first of each column, and
+            which ``column_types`` would do.
+        """
+        if not self._misfits:
+            return
+        misfits = {name: self._misfits[name] for name in self._names if name in self._misfits}
+        ways_out = {name: self.way_out(name) for name, misfit in misfits.items() if misfit.as_text}
+        said = "; ".join(map(str, misfits.values()))
+        if ways_out:
+            said = f"{said}. Set column_types={ {**self._column_types, **ways_out}!r}"
+            if "text" in ways_out.values():
+                said = f"{said}; as text a column is kept as Stripe writes it"
+            if set(ways_out.values()) - {"text"}:
+                said = (
+                    f"{said}; give the places of money to all intervals alike, so that their files have one type"
+                )
+        raise ContentsError(f"{said}.")
+
+    def way_out(self, name: str) -> str:
+        """Return the kind that would do for a column with a misfit."""
+        return "text"
 
     def read_as(self, column: Column) -> Any:
         """Return the type that pyarrow parses."""
@@ -101,9 +148,17 @@ class Converter:
         """Make a table of the tables' types of cells that were read."""
         made: dict[str, Any] = {}
         for column in self.columns:
-            made[column.name] = self.made(column, cells)
+            try:
+                made[column.name] = self.made(column, cells)
+            except MisfitError as misfit:
+                self._note(column, misfit)
         self.rows += cells.num_rows
-        return pa.table(made, schema=self.schema)
+        return self.schema.empty_table() if self._misfits else pa.table(made, schema=self.schema)
+
+    def _note(self, column: Column, misfit: MisfitError) -> None:
+        """Remember the misfit, and take the column for text from here on."""
+        self._misfits[column.name] = misfit
+        self.columns = [replace(it, kind="text") if it.name == column.name else it for it in self.columns]
 
     def made(self, column: Column, cells: Any) -> Any:
         """Return what becomes of a column of the cells that were read."""
@@ -131,11 +186,6 @@ class Converter:
         if pc.all(pc.match_substring_regex(cells, whole)).as_py() is False:
             raise pa.ArrowInvalid("no plain decimal number")
         return cells if self.decimal_separator == "." else pc.replace_substring(cells, self.decimal_separator, ".")
-
-    def decimals(self, cells: Any) -> int:
-        """Count the most places behind a point in the texts of a column."""
-        places = pc.extract_regex(cells, rf"^[+-]?[0-9]*{self._point}(?P<places>[0-9]+)$")
-        return pc.max(pc.utf8_length(pc.struct_field(places, "places"))).as_py() or 0
 
     def texts(self, block: memoryview) -> Any:
         """Read the cells of a block as they are written."""
@@ -166,10 +216,14 @@ class Converter:
         return ContentsError(f"Behind row {self.rows}: {reason}")
 
     def parsed(self, texts: Any) -> Any:
-        """Read what texts say, column by column."""
-        parsed = {
-            column.name: self.each(column, texts[column.name], self.parser(column)) for column in self.columns
-        }
+        """Read what texts say, column by column; a column with a misfit stays text."""
+        parsed = {}
+        for column in self.columns:
+            parsed[column.name] = own = texts[column.name]
+            try:
+                parsed[column.name] = self.each(column, own, self.parser(column))
+            except MisfitError as misfit:
+                self._note(column, misfit)
         return pa.table(parsed)
 
     def parser(self, column: Column) -> Callable[[Any], Any]:
@@ -177,7 +231,10 @@ class Converter:
         return lambda cells: cells.cast(self.read_as(column))
 
     def each(self, column: Column, cells: Any, convert: Callable[[Any], Any]) -> Any:
-        """Convert the cells of a column, or find the first that can't be."""
+        """Convert the cells of a column, or find the first that can't be.
+
+        :raises MisfitError: naming it.
+        """
         try:
             return convert(cells)
         except pa.ArrowInvalid as error:
@@ -193,9 +250,8 @@ class Converter:
                 start = middle
         shown = _shortened(repr(str(cells[start])))
         kind = f"{column.kind} in {self._timezone}" if column.kind == "timestamp" else column.kind
-        raise ContentsError(
-            f"Row {self.rows + start + 1} of column {column.name!r}: {shown} is no {kind} ({reason}). "
-            f"To keep the column as Stripe writes it, set column_types={{{column.name!r}: 'text'}}."
+        raise MisfitError(
+            f"Row {self.rows + start + 1} of column {column.name!r}: {shown} is no {kind} ({reason})"
         )
 
 
@@ -266,6 +322,9 @@ def check_timezone(timezone: str) -> None:
 def blocks_of(chunks: Iterable[bytes]) -> Iterator[memoryview]:
     """Cut bytes where records end, into blocks of about `BLOCK_SIZE` bytes.
 
+    Each block ends with a newline. A report's last record may lack its own, and pyarrow takes an empty cell before
+    the end of a block for quoted when the one before it is.
+
     :param chunks: the CSV as Stripe writes it, cut anywhere.
     :raises ContentsError: when a record has no end.
     """
@@ -286,7 +345,7 @@ def blocks_of(chunks: Iterable[bytes]) -> Iterator[memoryview]:
     if block := b"".join(waiting):
         if block.count(b'"') % 2:
             raise ContentsError("The report ends within a quoted cell.")
-        yield memoryview(block)
+        yield memoryview(block if block.endswith(b"\n") else block + b"\n")
 
 
 def split_header(block: memoryview) -> tuple[Sequence[str], memoryview]:

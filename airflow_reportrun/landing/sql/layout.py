@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from airflow_reportrun.landing.formats.columns import KINDS
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 
 if TYPE_CHECKING:
@@ -188,19 +189,24 @@ def layout_of(
     laid, places = [], {}
     written = []
     missing = []
+    unfit = {}
     for column, name in zip(columns, names, strict=True):
         there = known.get(_folded(name, database))
         if there is None:
             made = sa.Column(name, database.type_of(column))
             missing.append(made)
         else:
-            column = _fitted(column, there, database, place)
+            if (fitted := _fitted(column, there, database)) is None:
+                unfit[column.name] = there["type"], column.kind
+            column = fitted or column
             made = sa.Column(there["name"], there["type"])
         laid.append(made)
         written.append(column)
         scale = getattr(made.type, "scale", None)
         if column.kind == "money" and isinstance(made.type, sa.Numeric) and scale is not None:
             places[column.name] = scale
+    if unfit:
+        raise ContentsError(_misfits(unfit, database, place))
     ours = _our_columns(database)
     table = sa.Table(place.name, sa.MetaData(), *laid, *ours, schema=place.schema, **database.table_options)
     if not exists:
@@ -260,8 +266,8 @@ def _folded(name: str, database: Database) -> str:
     return name if database.distinguishes_case else name.lower()
 
 
-def _fitted(column: Column, there: Any, database: Database, place: TableName) -> Column:
-    """Return how a column of the report goes into one that the table has."""
+def _fitted(column: Column, there: Any, database: Database) -> Column | None:
+    """Return how a column of the report goes into one that the table has, None where values would be lost."""
     kind = there["type"]
     if database.text_holds_everything and isinstance(database.type_of(column), sa.Text):
         if isinstance(kind, sa.String):
@@ -270,10 +276,24 @@ def _fitted(column: Column, there: Any, database: Database, place: TableName) ->
         return replace(column, kind="text")  # as Stripe wrote it
     elif _holds(kind, column.kind, database):
         return column
-    raise ContentsError(
-        f"The column {column.name!r} of the table {place} is {kind}, and the report's is {column.kind}: values "
-        "would be lost or changed. Alter the table's column, name another table, or set "
-        f"column_types={{{column.name!r}: …}} to a kind that the table's column holds."
+    return None
+
+
+def _misfits(unfit: Mapping[str, tuple[Any, str]], database: Database, place: TableName) -> str:
+    """Say which columns of a table are of another type than the report's, and what would do."""
+    said = "; ".join(
+        f"the column {name!r} of the table {place} is {kind}, and the report's is {wanted}"
+        for name, (kind, wanted) in unfit.items()
+    )
+    held = {
+        name: next((it for it in KINDS if it != "text" and _holds(kind, it, database)), None)
+        for name, (kind, _) in unfit.items()
+    }
+    ways_out = {name: kind for name, kind in held.items() if kind}
+    ask = f", or set column_types={ways_out!r} where the report's cells are that" if ways_out else ""
+    return (
+        f"{said[0].upper()}{said[1:]}: values would be lost or changed. "
+        f"Alter the table's columns, or name another table{ask}."
     )
 
 

@@ -122,7 +122,8 @@ def load(
         types = {column.name: column.declared for column in columns}
         manifest = replace(manifest, columns=tuple(names), format="sql", path=str(place), column_types=types)
         loading = _Loading(
-            database, connection, place, landings, file, manifest, columns, timezone, decimal_separator, on_overlap
+            *(database, connection, place, landings, file, manifest, columns),
+            *(column_types or {}, timezone, decimal_separator, on_overlap),
         )
         loading.run()
     log.info("Landed report run %s: %d rows in %s", manifest.report_run_id, manifest.rows, place)
@@ -141,6 +142,7 @@ class _Loading:
         file: BinaryIO,
         manifest: Manifest,
         columns: Sequence[Column],
+        column_types: Mapping[str, str],
         timezone: str,
         decimal_separator: str,
         on_overlap: str,
@@ -153,6 +155,7 @@ class _Loading:
         self._manifest = manifest
         self._subject = manifest.subject
         self._columns = columns
+        self._column_types = column_types
         self._timezone = timezone
         self._separator = decimal_separator
         self._neighbours = Neighbours(connection, database, place, landings, manifest)
@@ -236,7 +239,13 @@ class _Loading:
 
     def _batches(self, layout: Layout, make: Callable[[Any], T]) -> Iterator[T]:
         """Convert the file, ahead of who takes what is made of it."""
-        converter = _Rows(layout, self._timezone, self._separator, holds_nul=self._database.holds_nul)
+        converter = _Rows(
+            layout,
+            self._timezone,
+            self._separator,
+            self._column_types,
+            holds_nul=self._database.holds_nul,
+        )
         blocks = _blocks(self._file)
         _, first = typed.split_header(next(blocks, memoryview(b"")))
 
@@ -252,6 +261,7 @@ class _Loading:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
+                converter.finish()
             finally:
                 converting.shutdown(cancel_futures=True)
 
@@ -259,8 +269,16 @@ class _Loading:
 class _Rows(typed.Converter):
     """Refuses what the table can't hold as it is."""
 
-    def __init__(self, layout: Layout, timezone: str, decimal_separator: str, *, holds_nul: bool) -> None:
-        super().__init__(layout.columns, timezone, decimal_separator)
+    def __init__(
+        self,
+        layout: Layout,
+        timezone: str,
+        decimal_separator: str,
+        column_types: Mapping[str, str],
+        *,
+        holds_nul: bool,
+    ) -> None:
+        super().__init__(layout.columns, timezone, decimal_separator, column_types)
         self._places = layout.places
         self._holds_nul = holds_nul
         self._may_have_nul = False
@@ -275,9 +293,9 @@ class _Rows(typed.Converter):
         made = super().made(column, cells)
         if (places := self._places.get(column.name)) is not None:
             pattern = rf"\.[0-9]{{{places}}}[0-9]*[1-9]"
-            self._refuse(
-                column, made, pattern, f"more than the {places} decimal places that the table's column has"
-            )
+            has = f"more than the {places} decimal places that the table's column has"
+            kind = {column.name: "money(n)"}
+            self._refuse(column, made, pattern, f"{has} (alter it; a new table has n with column_types={kind})")
         if self._may_have_nul and pa.types.is_string(made.type):
             self._refuse(column, made, r"\x00", "the character NUL, which the database has no room for")
         return made
@@ -285,7 +303,8 @@ class _Rows(typed.Converter):
     def _refuse(self, column: Column, cells: Any, pattern: str, what: str) -> None:
         found = pc.index(pc.match_substring_regex(cells, pattern), pa.scalar(True)).as_py()
         if found >= 0:
-            raise ContentsError(f"Row {self.rows + found + 1} of column {column.name!r} has {what}.")
+            said = f"Row {self.rows + found + 1} of column {column.name!r} has {what}"
+            raise typed.MisfitError(said, as_text=False)
 
 
 def _blocks(file: BinaryIO) -> Iterator[memoryview]:
