@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import digits
@@ -206,7 +207,7 @@ def layout_of(
     if not exists:
         # What is deleted and counted by; an end has every report but that of a payout, which has a filter.
         by = (table.c["_interval_end"], table.c["_interval_start"], table.c["_filters"])
-        sa.Index(fitting(f"{place.name}_landing"), *by)
+        sa.Index(_index_name(place.name), *by)
     return Layout(table, written, places, exists, missing)
 
 
@@ -226,6 +227,12 @@ def fitting(name: str) -> str:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:8]
     return f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
+
+
+def _index_name(table: str) -> str:
+    """Return a name that nothing else has: it stays an index's when its table is renamed, and may be a table's."""
+    end = f"_landing_{secrets.token_hex(4)}"
+    return table.encode()[: LONGEST_NAME - len(end)].decode(errors="ignore") + end
 
 
 def _our_columns(database: Database) -> Sequence[Any]:
