@@ -95,12 +95,12 @@ def landings_table(database: Database, schema: str | None) -> sa.Table:
         sa.Column("report", sa.String(255), nullable=False),
         sa.Column("livemode", sa.Boolean(), nullable=False),
         sa.Column("stripe_account", sa.String(255)),
-        sa.Column("filters", sa.Text()),
+        sa.Column("filters", database.text),
         sa.Column("interval_start", instant),
         sa.Column("interval_end", instant),
         sa.Column("report_run_id", sa.String(255)),
         sa.Column("row_count", sa.BigInteger(), nullable=False),
-        sa.Column("manifest", sa.Text(), nullable=False),
+        sa.Column("manifest", database.text, nullable=False),
         schema=schema,
         **database.table_options,
     )
@@ -208,6 +208,12 @@ def layout_of(
         # What is deleted and counted by; an end has every report but that of a payout, which has a filter.
         by = (table.c["_interval_end"], table.c["_interval_start"], table.c["_filters"])
         sa.Index(_index_name(place.name), *by)
+    count = max(len(found), len(OURS)) + len(missing)
+    if database.most_columns is not None and count > database.most_columns:
+        raise ContentsError(
+            f"The table {place} would have {count} columns, {len(OURS)} of them ours, and can have "
+            f"{database.most_columns}: ask for the report with fewer columns."
+        )
     return Layout(table, written, places, exists, missing)
 
 
