@@ -568,6 +568,15 @@ def test_a_table_that_was_renamed_leaves_its_name_free(warehouse: Warehouse, tab
     assert rows_in(warehouse, table="kept") == money(warehouse, "1.00", "3.00")
 
 
+def test_manifests_that_were_renamed_are_begun_anew(warehouse: Warehouse) -> None:
+    """Their key has a name, too, in some databases; what the table has of an interval is still replaced."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    warehouse.query("ALTER TABLE stripe_report_landings RENAME TO kept")
+    recorded = land(warehouse.hook, ["net"], [["2.00"]], "frr_2")
+    assert landed(warehouse.hook, "activity", recorded) == recorded
+    assert rows_in(warehouse) == money(warehouse, "2.00")
+
+
 def test_a_table_may_have_the_name_that_an_index_would(warehouse: Warehouse) -> None:
     """Whichever of them comes first, and whatever else its schema has."""
     warehouse.query("CREATE TABLE third_landing (net int)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -60,7 +61,9 @@ def reading(warehouse: Warehouse) -> Iterator[list[float]]:
         reader.join()
 
 
-def test_a_new_column_lets_readers_by_while_one_of_them_stays(server: Warehouse) -> None:
+def test_a_new_column_lets_readers_by_while_one_of_them_stays(
+    server: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
     """No reader waits for longer than the column does, and the landing goes on when that one has left."""
     land(server.hook, ["net"], [["1.00"]])
     with idle(server, "SELECT count(*) FROM activity") as reader, reading(server) as took:
@@ -69,6 +72,7 @@ def test_a_new_column_lets_readers_by_while_one_of_them_stays(server: Warehouse)
         land(server.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
         leaving.join()
     assert server.query("SELECT count(fee) FROM activity") == [(1,)]
+    assert re.search(r"(public|warehouse)\.activity .* Trying again in 1 s", caplog.text)
     assert 2 < max(took) < general.DDL_TIMEOUT + 1, "nobody met the column, or somebody waited for the reader"
 
 
@@ -77,13 +81,13 @@ def test_who_never_leaves_is_named(server: Warehouse, monkeypatch: pytest.Monkey
     monkeypatch.setattr(general, "DDL_PATIENCE", general.DDL_TIMEOUT + 2)
     land(server.hook, ["net"], [["1.00"]])
     with (
-        idle(server, "SELECT count(*) FROM activity WHERE net <> 4711"),
+        idle(server, "SELECT count(*) FROM activity WHERE net <> 987654321"),
         reading(server) as took,
         pytest.raises(StoreError, match=r"(pid|open:) \d+ \(user \w+, .*since 20.* tried 2 times") as raised,
     ):
         land(server.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
     assert raised.value.is_transient
-    assert "4711" not in str(raised.value)
+    assert "987654321" not in str(raised.value)
     assert max(took) < general.DDL_TIMEOUT + 3
     assert server.query("SELECT net FROM activity") == [(1,)]
     land(server.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
@@ -92,19 +96,19 @@ def test_who_never_leaves_is_named(server: Warehouse, monkeypatch: pytest.Monkey
 def test_a_reader_that_stays_in_a_file_lets_others_by(sqlite: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit waits for all readers, and new ones for it; the landing comes in when that one has left."""
     land(sqlite.hook, ["net"], [["1.00"]])
-    with idle(sqlite, "BEGIN") as reader, reading(sqlite) as took:
+    with idle(sqlite, "BEGIN") as reader:
         reader.execute("SELECT count(*) FROM activity").fetchall()
-        monkeypatch.setattr(general, "DDL_PATIENCE", 0)
-        with pytest.raises(StoreError, match="Somebody reads the database's file"):
-            land(sqlite.hook, ["net"], [["2.00"]], "frr_2")
-        monkeypatch.undo()
-        sqlite.known(monkeypatch)
-        landing = threading.Thread(target=land, args=(sqlite.hook, ["net"], [["3.00"]], "frr_3"))
-        landing.start()
-        landing.join(general.DDL_TIMEOUT + 2)
-        assert landing.is_alive()
-        reader.commit()
-        landing.join()
+        with monkeypatch.context() as hurried:
+            hurried.setattr(general, "DDL_PATIENCE", 0)
+            with pytest.raises(StoreError, match="Somebody reads the database's file"):
+                land(sqlite.hook, ["net"], [["2.00"]], "frr_2")
+        with reading(sqlite) as took:
+            landing = threading.Thread(target=land, args=(sqlite.hook, ["net"], [["3.00"]], "frr_3"))
+            landing.start()
+            landing.join(general.DDL_TIMEOUT + 2)
+            assert landing.is_alive()
+            reader.commit()
+            landing.join()
     assert sqlite.query("SELECT net FROM activity") == [("3.00",)]
     assert max(took) < general.DDL_TIMEOUT + 1
 
@@ -140,6 +144,23 @@ def test_a_role_that_sees_little_of_others_is_told_what_it_may_know(
         pytest.raises(StoreError, match=who),
     ):
         land(postgres.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
+
+
+def test_a_user_that_sees_no_transactions_is_told_what_to_look_at(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB shows them to the privilege PROCESS alone."""
+    if "mariadb" not in SERVERS:
+        pytest.skip("MariaDB is not installed")
+    mariadb: Warehouse = request.getfixturevalue("mariadb")
+    monkeypatch.setattr(general, "DDL_PATIENCE", 0)
+    land(mariadb.hook, ["net"], [["1.00"]])
+    mariadb.query("CREATE OR REPLACE USER altering")
+    mariadb.query("GRANT ALL ON warehouse.* TO altering")
+    with idle(mariadb, "SELECT count(*) FROM activity"), acting_as("altering", mariadb, monkeypatch):
+        with pytest.raises(StoreError, match=r"somebody holds a lock on it\. SHOW PROCESSLIST"):
+            land(mariadb.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
+        land(mariadb.hook, ["net"], [["2.00"]], "frr_2")
 
 
 def narrow(postgres: Warehouse, *tables: str, may: str = "SELECT, INSERT, DELETE") -> str:

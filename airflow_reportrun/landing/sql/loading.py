@@ -76,6 +76,7 @@ def landed(
             return None
         if not sa.inspect(connection).has_table(landings.name, schema=place.schema):
             return None
+        database.check_table(connection, landings.schema, landings.name)
         neighbours = Neighbours(connection, database, place, landings, manifest)
         neighbours.covered(may_go=on_overlap == "replace")
         before = neighbours.same

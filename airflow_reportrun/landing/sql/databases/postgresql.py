@@ -257,10 +257,6 @@ def _holder(pid: int | None, user: str | None, application: str | None, state: s
     """Describe a session; of other roles' PostgreSQL tells less."""
     if pid is None:
         return "a prepared transaction (pg_prepared_xacts)"
-    facts = (
-        user and f"user {user}",
-        application and f"application {application}",
-        state,
-        since and f"since {since}",
-    )
-    return f"pid {pid} ({', '.join(str(fact) for fact in facts if fact)})"
+    when = since and f"since {since:%Y-%m-%d %H:%M:%S %Z}"
+    facts = (user and f"user {user}", application and f"application {application}", state, when)
+    return f"pid {pid} ({', '.join(fact for fact in facts if fact)})"

@@ -33,13 +33,13 @@ class SQLite(Database):
 
     creates_in_transaction = True
     text_holds_everything = True
-    most_columns = 2000
 
     def __init__(self, hook: DbApiHook) -> None:
         def connect() -> Any:
             connection = hook.get_conn()
             # The module would begin transactions by itself, late and without the lock that a writer needs.
             connection.isolation_level = None
+            self.most_columns = connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN)
             connection.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT * 1000}")
             return connection
 
