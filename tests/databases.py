@@ -66,7 +66,7 @@ def running_postgres() -> Iterator[Server]:
         [str(bin_folder / "initdb"), "-D", data, "-A", "trust", "-E", "UTF8", "--no-sync"], check=True, **as_user
     )
     settings = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off"}
-    settings |= {"wal_level": "logical"}  # as where tables are published
+    settings |= {"wal_level": "logical", "max_prepared_transactions": "1"}  # as some servers have them
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([str(bin_folder / "postgres"), "-D", data, *options], stderr=log, **as_user)

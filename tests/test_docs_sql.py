@@ -113,7 +113,7 @@ def users(warehouse: Warehouse, *names: str) -> Iterator[None]:
         for name in names:
             if warehouse.name == "mariadb":
                 warehouse.query(f"DROP USER IF EXISTS {name}")
-            elif warehouse.query(f"SELECT FROM pg_roles WHERE rolname = '{name}'"):
+            elif warehouse.query(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"):  # noqa: S608
                 warehouse.query(
                     f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}"
                 )

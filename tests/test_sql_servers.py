@@ -146,6 +146,20 @@ def test_a_role_that_sees_little_of_others_is_told_what_it_may_know(
         land(postgres.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
 
 
+def test_a_prepared_transaction_is_named(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps its locks without a session."""
+    monkeypatch.setattr(general, "DDL_PATIENCE", 0)
+    land(postgres.hook, ["net"], [["1.00"]])
+    with idle(postgres, "LOCK TABLE activity IN SHARE MODE; PREPARE TRANSACTION 'left'"):
+        try:
+            with pytest.raises(StoreError, match=r"Who holds it: a prepared transaction \(pg_prepared_xacts\)\."):
+                land(postgres.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
+        finally:
+            with closing(postgres.hook.get_conn()) as connection:
+                connection.autocommit = True
+                connection.cursor().execute("ROLLBACK PREPARED 'left'")
+
+
 def test_a_user_that_sees_no_transactions_is_told_what_to_look_at(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
