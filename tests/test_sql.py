@@ -601,6 +601,36 @@ def test_many_rows_come_in_several_statements(warehouse: Warehouse) -> None:
     assert rows_in(warehouse) == money(warehouse, *(cell for (cell,) in rows))
 
 
+@pytest.mark.parametrize("table", ["activity", "a" * 63, "é" * 31])
+def test_a_table_that_was_renamed_leaves_its_name_free(warehouse: Warehouse, table: str) -> None:
+    """Its index has gone along with the name that it had, and what the new table has of its days is nothing."""
+    for number in (1, 2):
+        land(warehouse.hook, ["net"], [["1.00"]], table=table, start=day(number), end=day(number + 1))
+    warehouse.query(f'ALTER TABLE "{table}" RENAME TO kept')
+    recorded = land(warehouse.hook, ["net"], [["2.00"]], table=table, end=day(3))
+    assert rows_in(warehouse, table=f'"{table}"') == money(warehouse, "2.00")
+    assert landed(warehouse.hook, table, recorded) == recorded
+    land(warehouse.hook, ["net"], [["3.00"]], table="kept")
+    assert rows_in(warehouse, table="kept") == money(warehouse, "1.00", "3.00")
+
+
+def test_manifests_that_were_renamed_are_begun_anew(warehouse: Warehouse) -> None:
+    """Their key has a name, too, in some databases; what the table has of an interval is still replaced."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    warehouse.query("ALTER TABLE stripe_report_landings RENAME TO kept")
+    recorded = land(warehouse.hook, ["net"], [["2.00"]], "frr_2")
+    assert landed(warehouse.hook, "activity", recorded) == recorded
+    assert rows_in(warehouse) == money(warehouse, "2.00")
+
+
+def test_a_table_may_have_the_name_that_an_index_would(warehouse: Warehouse) -> None:
+    """Whichever of them comes first, and whatever else its schema has."""
+    warehouse.query("CREATE TABLE third_landing (net int)")
+    for table in ("activity", "activity_landing", "activity_landing_landing", "second_landing", "second", "third"):
+        land(warehouse.hook, ["net"], [["1.00"]], table=table)
+        assert rows_in(warehouse, table=table) == money(warehouse, "1.00")
+
+
 def test_manifests_of_a_dropped_table_go_before_another_one_comes(warehouse: Warehouse) -> None:
     """Where making a table ends the transaction, another landing's manifest could be among them afterwards."""
     land(warehouse.hook, ["net"], [["1.00"]])

@@ -54,7 +54,8 @@ def test_nothing_is_cut_where_the_server_is_not_strict(mariadb: Warehouse, cells
     """Neither long text nor large money; the interval stays as it was."""
     with server(mariadb, "sql_mode", "''"):
         land(mariadb.hook, ["net", "x"], [["1.00", "x"]])
-        with pytest.raises(Exception, match=r"Out of range|too long|Incorrect string"):
+        mariadb.query("ALTER TABLE activity MODIFY x text")  # as earlier versions made it
+        with pytest.raises(Exception, match=r"Out of range|activity.*x.* LONGTEXT"):
             land(mariadb.hook, ["net", "x"], [cells], "frr_2")
     assert mariadb.query("SELECT x FROM activity") == [("x",)]
 

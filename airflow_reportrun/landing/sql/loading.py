@@ -48,13 +48,23 @@ log = logging.getLogger(__name__)
 
 
 def landed(
-    hook: DbApiHook, table: str, manifest: Manifest, *, on_overlap: Literal["fail", "replace"] = "fail"
+    hook: DbApiHook,
+    table: str,
+    manifest: Manifest,
+    *,
+    columns: Sequence[str] = (),
+    column_types: Mapping[str, str] | None = None,
+    on_overlap: Literal["fail", "replace"] = "fail",
 ) -> Manifest | None:
     """Return the manifest of what is landed, None where it is not, or where its rows are not all there.
 
     :param table: ``table`` or ``schema.table``.
     :param manifest: of what is to be landed, as far as it is known.
+    :param columns: of the report, where they are known: whether they fit is said now.
+    :param column_types: kinds by column name that overrule the table of `columns`.
     :param on_overlap: see :func:`load`.
+    :raises ContentsError: when the columns do not fit the database or the table.
+    :raises ConfigurationError: when the table's rows can't be replaced: a privilege is lacking, for example.
     :raises LandingConflictError: when it can't stand beside what is landed.
     :raises ManifestError: when a later version of this package has landed it.
     """
@@ -62,9 +72,11 @@ def landed(
     with database.connected() as connection, connection.begin():
         place = _place(table, connection, database)
         landings = landings_table(database, place.schema)
-        inspector = sa.inspect(connection)
-        if not all(inspector.has_table(name, schema=place.schema) for name in (place.name, landings.name)):
+        if not layout_of(connection, database, place, columns_of(columns, column_types)).exists:
             return None
+        if not sa.inspect(connection).has_table(landings.name, schema=place.schema):
+            return None
+        database.check_table(connection, landings.schema, landings.name)
         neighbours = Neighbours(connection, database, place, landings, manifest)
         neighbours.covered(may_go=on_overlap == "replace")
         before = neighbours.same
@@ -118,7 +130,7 @@ def load(
             landings = landings_table(database, place.schema)
             is_new = not sa.inspect(connection).has_table(landings.name, schema=place.schema)
         if is_new:
-            database.create_landings(connection, landings)
+            database.patiently(connection, landings, lambda: database.create_landings(connection, landings))
         types = {column.name: column.declared for column in columns}
         manifest = replace(manifest, columns=tuple(names), format="sql", path=str(place), column_types=types)
         loading = _Loading(
@@ -163,23 +175,41 @@ class _Loading:
 
     def run(self) -> None:
         """Load at once, or make the table fit first."""
-        with self._alone():
-            replaced, layout = self._prepared()
-            if self._fits(layout):
-                self._load(replaced, layout)
-                return
+        layout = self._patiently(self._load_at_once)
+        if layout is None:
+            return
         # An altered table is locked for readers, and in some databases DDL ends a transaction. So the contents are
         # looked at before, and the rows come after.
         for _ in self._batches(layout, lambda table: table):
             pass
+        self._patiently(self._make_fit)
+        self._patiently(self._load_into_it)
+
+    def _load_at_once(self) -> Layout | None:
+        """Load, unless the table has to be made to fit; returns what it looks like then."""
+        with self._alone():
+            replaced, layout = self._prepared()
+            if not self._fits(layout):
+                return layout
+            self._load(replaced, layout)
+            return None
+
+    def _load_into_it(self) -> None:
+        with self._alone():
+            self._load(*self._prepared())
+
+    def _make_fit(self) -> None:
         with self._alone():
             _, layout = self._prepared()
             if not layout.exists:
                 self._create(layout)
-            else:
+                return
+            with self._database.ddl(self._connection, layout.table):
                 add_columns(self._connection, layout)
-        with self._alone():
-            self._load(*self._prepared())
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        table = our_table(self._database, self._place)
+        return self._database.patiently(self._connection, table, step)
 
     def _alone(self) -> Any:
         return self._database.alone(self._connection, self._landings, self._place.key)
@@ -199,7 +229,7 @@ class _Loading:
         """Make the table, and forget what was landed in one of its name that was dropped."""
         # In this order: where DDL ends the transaction, another landing may come right after it.
         self._connection.execute(self._landings.delete().where(self._neighbours.here))
-        layout.table.create(self._connection)
+        self._database.create(self._connection, layout.table)
 
     def _load(self, replaced: Sequence[Subject], layout: Layout) -> None:
         connection, table, landings = self._connection, layout.table, self._landings

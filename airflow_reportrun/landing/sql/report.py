@@ -78,7 +78,14 @@ def land_in_table(
     account = hook.settings.stripe_account
     known: dict[str, Any] = {"file_sha256": "", "rows": None, "columns": None, "format": "sql", "path": table}
     with _database_errors(table):
-        before = landed(warehouse, table, Manifest.of(run, file, account, **known), on_overlap=on_overlap)
+        before = landed(
+            warehouse,
+            table,
+            Manifest.of(run, file, account, **known),
+            columns=run.parameters.get("columns") or (),
+            column_types=column_types,
+            on_overlap=on_overlap,
+        )
     if before and _types(before, column_types) == before.column_types:
         if before.file_id == file.id:
             require_columns(before.columns or (), column_types)
