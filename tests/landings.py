@@ -79,6 +79,8 @@ def land(
 ) -> Manifest:
     """Land a report of these cells."""
     contents = as_stripe_writes([names, *rows])
+    asked = {"timezone": timezone, "decimal_separator": decimal_separator}
+    about |= {name: value for name, value in asked.items() if value not in ("Etc/UTC", ".")}
     return load(
         hook,
         table,

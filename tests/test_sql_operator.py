@@ -152,7 +152,8 @@ def test_days_add_up_and_a_clear_replaces_its_day_alone(warehouse: Warehouse) ->
     whole = sorted(row["balance_transaction_id"] for row in contents(finished(day(1), day(4))))
     assert ids(warehouse) == whole
     by_run = {row[0] for row in warehouse.query("SELECT DISTINCT _report_run_id FROM activity")}
-    assert by_run == {runs[0], again, runs[2]}
+    assert by_run == set(runs)  # the figures are the same
+    assert again in "".join(text for (text,) in warehouse.query(MANIFESTS))
 
 
 def test_a_span_over_landed_days_is_refused_without_a_retry(
@@ -351,7 +352,7 @@ def test_faults_land_all_rows_or_none(
     task.hook.sleep = lambda seconds: None
     tried = TaskRunner().run(task)
     assert tried.state == "success" or times > 1
-    there = sqlite.query("SELECT DISTINCT _report_run_id FROM activity")
+    there = sqlite.query("SELECT report_run_id FROM stripe_report_landings")
     assert there == [(newer if tried.state == "success" else older,)]
     assert ids(sqlite) == expected
 

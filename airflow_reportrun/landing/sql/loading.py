@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from airflow_reportrun.landing.decision import Answer
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
 from airflow_reportrun.landing.sql.databases import Database, open_database
@@ -24,7 +25,7 @@ from airflow_reportrun.landing.sql.layout import (
     landing_key,
     landings_table,
     layout_of,
-    our_table,
+    near_index,
     our_values,
     rows_of,
 )
@@ -32,6 +33,7 @@ from airflow_reportrun.landing.sql.neighbours import Neighbours
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
+    LandingConflictError,
 )
 
 if TYPE_CHECKING:
@@ -48,29 +50,38 @@ log = logging.getLogger(__name__)
 
 
 def landed(
-    hook: DbApiHook, table: str, manifest: Manifest, *, on_overlap: Literal["fail", "replace"] = "fail"
+    hook: DbApiHook,
+    table: str,
+    manifest: Manifest,
+    *,
+    column_types: Mapping[str, str] | None = None,
+    on_overlap: Literal["fail", "replace"] = "fail",
 ) -> Manifest | None:
-    """Return the manifest of what is landed, None where it is not, or where its rows are not all there.
+    """Return the manifest of what is landed and stays there, None where there is something to land.
+
+    It is of this very report run, in the types that are asked for, or of a newer one; all its rows are there.
 
     :param table: ``table`` or ``schema.table``.
     :param manifest: of what is to be landed, as far as it is known.
+    :param column_types: kinds by column name that overrule the table of `columns`.
     :param on_overlap: see :func:`load`.
-    :raises LandingConflictError: when it can't stand beside what is landed.
+    :raises LandingConflictError: when it can't stand beside what is landed, or the table is none of ours.
     :raises ManifestError: when a later version of this package has landed it.
     """
     database = open_database(hook)
     with database.connected() as connection, connection.begin():
         place = _place(table, connection, database)
         landings = landings_table(database, place.schema)
-        inspector = sa.inspect(connection)
-        if not all(inspector.has_table(name, schema=place.schema) for name in (place.name, landings.name)):
+        if not layout_of(connection, database, place, ()).exists:
+            return None
+        if not sa.inspect(connection).has_table(landings.name, schema=place.schema):
             return None
         neighbours = Neighbours(connection, database, place, landings, manifest)
         neighbours.covered(may_go=on_overlap == "replace")
-        before = neighbours.same
-        rows = our_table(database, place)
-        there = _count(connection, rows, rows_of(rows, manifest.subject, database))
-        return before if before and there == before.rows else None
+        there = neighbours.same
+        as_wanted = there is not None and there.column_types == _types(there.columns or (), column_types)
+        stays = neighbours.answer(there, as_wanted=as_wanted) in (Answer.LANDED, Answer.NEWER)
+        return there if stays else None
 
 
 def load(
@@ -98,8 +109,10 @@ def load(
     :param decimal_separator: the one that the report was asked for, a point or a comma.
     :param on_overlap: ``replace`` what the interval covers whole, such as days by their month; by default that is
         an error.
-    :returns: the manifest as it is recorded.
-    :raises LandingConflictError: when rows would count twice beside what is landed; nothing was changed.
+    :returns: the manifest as it is recorded. It is another run's where a newer one has landed meanwhile, which
+        stays; where the same figures are landed already, it alone is new, and the rows stay.
+    :raises LandingConflictError: when rows would count twice beside what is landed, or the table keeps rows that
+        are deleted; nothing was changed.
     :raises ContentsError: when the report does not fit its types or the table's; no row was changed.
     :raises ConfigurationError: when a kind, the time zone or the table's name can't be, or the file is no CSV.
     """
@@ -119,14 +132,36 @@ def load(
             is_new = not sa.inspect(connection).has_table(landings.name, schema=place.schema)
         if is_new:
             database.create_landings(connection, landings)
+        _index(connection, database, landings)
         types = {column.name: column.declared for column in columns}
         manifest = replace(manifest, columns=tuple(names), format="sql", path=str(place), column_types=types)
         loading = _Loading(
             database, connection, place, landings, file, manifest, columns, timezone, decimal_separator, on_overlap
         )
-        loading.run()
-    log.info("Landed report run %s: %d rows in %s", manifest.report_run_id, manifest.rows, place)
-    return manifest
+        return loading.run()
+
+
+def _index(connection: sa.engine.Connection, database: Database, landings: sa.Table) -> None:
+    """Give the table of manifests the index that it may be without, as after earlier versions of this package."""
+    index = near_index(database, landings.schema)
+
+    def is_there() -> bool:
+        found = sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
+        return any(it["name"] == index.name for it in found)
+
+    with connection.begin():
+        if is_there():
+            return
+    try:
+        with database.alone(connection, landings, landings.name):
+            if not is_there():
+                index.create(connection)
+    except sa.exc.DBAPIError as error:
+        log.info(
+            "%s is without the index %s (%s): landings take longer, the more there are. Its owner can run: %s",
+            *(landings.name, index.name, type(error.orig).__name__),
+            sa.schema.CreateIndex(index).compile(dialect=connection.dialect),
+        )
 
 
 class _Loading:
@@ -157,26 +192,29 @@ class _Loading:
         self._separator = decimal_separator
         self._neighbours = Neighbours(connection, database, place, landings, manifest)
         self._may_go = on_overlap == "replace"
+        self._has_lacked = False
 
-    def run(self) -> None:
-        """Load at once, or make the table fit first."""
+    def run(self) -> Manifest:
+        """Load at once, or make the table fit first; returns the manifest of what is there then."""
         with self._alone():
-            replaced, layout = self._prepared()
-            if self._fits(layout):
-                self._load(replaced, layout)
-                return
+            replaced, layout, stays = self._prepared()
+            if stays or self._fits(layout):
+                return stays or self._load(replaced, layout)
         # An altered table is locked for readers, and in some databases DDL ends a transaction. So the contents are
         # looked at before, and the rows come after.
         for _ in self._batches(layout, lambda table: table):
             pass
         with self._alone():
-            _, layout = self._prepared()
+            _, layout, stays = self._prepared()
+            if stays:
+                return stays
             if not layout.exists:
                 self._create(layout)
             else:
                 add_columns(self._connection, layout)
         with self._alone():
-            self._load(*self._prepared())
+            replaced, layout, stays = self._prepared()
+            return stays or self._load(replaced, layout)
 
     def _alone(self) -> Any:
         return self._database.alone(self._connection, self._landings, self._place.key)
@@ -184,13 +222,32 @@ class _Loading:
     def _fits(self, layout: Layout) -> bool:
         return not layout.missing if layout.exists else self._database.creates_in_transaction
 
-    def _prepared(self) -> tuple[Sequence[Subject], Layout]:
-        """Look at what is there: what is replaced, and how the report fits."""
+    def _prepared(self) -> tuple[Sequence[Subject], Layout, Manifest | None]:
+        """Look at what is there: what is replaced, how the report fits, and what stays there instead."""
         layout = layout_of(self._connection, self._database, self._place, self._columns)
         if not layout.exists:
-            return (), layout
-        self._neighbours.require_no_better()
-        return self._neighbours.covered(may_go=self._may_go), layout
+            return (), layout, None
+        mine, neighbours = self._manifest, self._neighbours
+        replaced, there = neighbours.covered(may_go=self._may_go), neighbours.same
+        self._has_lacked = self._has_lacked or bool(layout.missing)  # in rows that are there nothing is in these
+        as_wanted = not self._has_lacked and there is not None and _says_the_same(there, mine)
+        answer = Answer.REPLACE if replaced else neighbours.answer(there, as_wanted=as_wanted)
+        if answer in (Answer.LANDED, Answer.NEWER):
+            return (), layout, there
+        if answer is Answer.CONFIRMED:
+            self._connection.execute(self._landings.delete().where(neighbours.about(self._subject)))
+            self._connection.execute(self._landings.insert(), [self._row()])
+            log.info(
+                "Report run %s has the figures that are in %s: no row is changed", mine.report_run_id, self._place
+            )
+            return (), layout, mine
+        if there is not None and there.is_newer_than(mine.report_run_created):
+            log.warning(
+                "Not all %s rows of report run %s, which is newer than %s, are in %s any longer: it is replaced.",
+                *(there.rows, there.report_run_id, mine.report_run_id, self._place),
+            )
+        neighbours.require_no_less(there)
+        return replaced, layout, None
 
     def _create(self, layout: Layout) -> None:
         """Make the table, and forget what was landed in one of its name that was dropped."""
@@ -198,25 +255,35 @@ class _Loading:
         self._connection.execute(self._landings.delete().where(self._neighbours.here))
         layout.table.create(self._connection)
 
-    def _load(self, replaced: Sequence[Subject], layout: Layout) -> None:
-        connection, table, landings = self._connection, layout.table, self._landings
+    def _load(self, replaced: Sequence[Subject], layout: Layout) -> Manifest:
+        connection, table, landings, mine = self._connection, layout.table, self._landings, self._manifest
         if not layout.exists:
             self._create(layout)
         for subject in (self._subject, *replaced):
             if layout.exists:
-                connection.execute(table.delete().where(rows_of(table, subject, self._database)))
+                self._delete(table, rows_of(table, subject, self._database))
             connection.execute(landings.delete().where(self._neighbours.about(subject)))
-        ours = our_values(self._manifest, self._database)
+        ours = our_values(mine, self._database)
         batches = self._batches(layout, lambda cells: self._database.batch(cells, layout.columns, ours))
-        rows = self._database.write(connection, table, batches)
-        if rows is None:
-            rows = _count(connection, table, rows_of(table, self._subject, self._database))
-        if rows != self._manifest.rows:
+        self._database.write(connection, table, batches)
+        if (there := self._neighbours.rows_there(self._subject)) != mine.rows:
             raise ContentsError(
-                f"The report has {self._manifest.rows} rows, and {rows} of them came into {self._place}: it "
-                "has an empty line, or a trigger or a rule of the table keeps some out. No row was changed."
+                f"The report has {mine.rows} rows, and {there} of them came into {self._place}: it has an empty "
+                "line, or a trigger or a rule of the table keeps some out, alters or adds some. Nothing changed."
             )
         connection.execute(landings.insert(), [self._row()])
+        log.info("Landed report run %s: %d rows in %s", mine.report_run_id, mine.rows, self._place)
+        return mine
+
+    def _delete(self, table: sa.Table, rows: Any) -> None:
+        self._connection.execute(table.delete().where(rows))
+        left = sa.select(sa.literal(1)).select_from(table).where(rows).limit(1)
+        if self._connection.execute(left).first():
+            raise LandingConflictError(
+                f"{self._place} keeps rows that are deleted, as a trigger or a rule of the table can have it, and "
+                "they would count beside the new ones. Drop that, or name another table; which rows are looked at "
+                "is for a view to say. No row was changed."
+            )
 
     def _row(self) -> Mapping[str, Any]:
         subject = self._subject
@@ -298,5 +365,15 @@ def _place(table: str, connection: sa.engine.Connection, database: Database) -> 
     return TableName.of(table, schema, distinguishes_case=database.distinguishes_tables(connection))
 
 
-def _count(connection: sa.engine.Connection, table: sa.Table, condition: Any) -> int:
-    return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(condition)).scalar_one())
+def _types(names: Sequence[str], column_types: Mapping[str, str] | None) -> Mapping[str, str]:
+    return {column.name: column.declared for column in columns_of(names, column_types)}
+
+
+def _says_the_same(there: Manifest, mine: Manifest) -> bool:
+    """Tell whether a file that is landed would make the same rows of another report run."""
+    return all(
+        getattr(there, name) == getattr(mine, name)
+        for name in ("report_type", "file_sha256", "rows", "columns", "column_types")
+    ) and all(
+        there.parameters.get(name) == mine.parameters.get(name) for name in ("timezone", "decimal_separator")
+    )

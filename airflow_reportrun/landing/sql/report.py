@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
-from airflow_reportrun.landing.manifest import Manifest, iso
+from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
+from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import (
     Contents,
     Landed,
@@ -68,8 +68,7 @@ def land_in_table(
     :raises LandingConflictError: when rows would count twice, or be lost.
     :raises ContentsError: when a cell is not of its column's type, or of the table's.
     :raises ConfigurationError: when the file is compressed, or an option can't be.
-    :raises StoreError: when the database can't be reached, the temporary folder can't be written to, or a newer
-        run has landed meanwhile.
+    :raises StoreError: when the database can't be reached, or the temporary folder can't be written to.
     """
     check_column_types(column_types or {})
     file = finished_file(run)
@@ -78,15 +77,18 @@ def land_in_table(
     account = hook.settings.stripe_account
     known: dict[str, Any] = {"file_sha256": "", "rows": None, "columns": None, "format": "sql", "path": table}
     with _database_errors(table):
-        before = landed(warehouse, table, Manifest.of(run, file, account, **known), on_overlap=on_overlap)
-    if before and _types(before, column_types) == before.column_types:
-        if before.file_id == file.id:
-            require_columns(before.columns or (), column_types)
-            log.info("Report run %s is landed already, in %s", run.id, before.path)
-            return _landed(warehouse, before)
-        if before.is_newer_than(iso(run.created)):
-            say_newer(before.path, before, run)
-            return _landed(warehouse, before)
+        before = landed(
+            *(warehouse, table, Manifest.of(run, file, account, **known)),
+            column_types=column_types,
+            on_overlap=on_overlap,
+        )
+    if before and before.file_id == file.id:
+        require_columns(before.columns or (), column_types)
+        log.info("Report run %s is landed already, in %s", run.id, before.path)
+        return _landed(warehouse, before)
+    if before:
+        say_newer(before.path, before, run)
+        return _landed(warehouse, before)
     require_unexpired(run, file)
     folder = LocalFile(Path(tempfile.gettempdir(), file.id))
     defaults = default_columns(hook, run)
@@ -118,6 +120,8 @@ def land_in_table(
                 decimal_separator=run.parameters.get("decimal_separator", "."),
                 on_overlap=on_overlap,
             )
+    if manifest.file_id != file.id:
+        say_newer(manifest.path, manifest, run)
     return _landed(warehouse, manifest)
 
 
@@ -146,10 +150,6 @@ def _shown(said: BaseException) -> str:
     context = getattr(getattr(said, "diag", None), "context", None) or ""
     place = re.match(r"COPY .*, line \d+(, column .*?)?(?=:|\n|$)", context)
     return f"{line} ({place[0]})" if place else line
-
-
-def _types(before: Manifest, column_types: Mapping[str, str] | None) -> Mapping[str, str]:
-    return {column.name: column.declared for column in columns_of(before.columns or (), column_types)}
 
 
 def _landed(warehouse: DbApiHook, manifest: Manifest) -> Landed:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class MySQL(Database):
     """MySQL and MariaDB, whose defaults may cut, merge, and not roll back."""
 
+    byte_order = "utf8mb4_bin"
     impossible_name = "[\0\U00010000-\U0010ffff]| $"
     table_options: Mapping[str, Any] = {
         f"{dialect}_{option}": value

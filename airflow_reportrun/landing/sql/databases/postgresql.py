@@ -23,6 +23,7 @@ _ROWS_AT_ONCE = 1 << 14  # of what is written for COPY: with fewer it takes long
 class PostgreSQL(Database):
     """PostgreSQL, by psycopg 2 or 3: whichever the hook's connection is of."""
 
+    byte_order = "C"
     creates_in_transaction = True
     distinguishes_case = True
     holds_nul = False
