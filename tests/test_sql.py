@@ -647,10 +647,14 @@ def test_nul_is_refused_where_the_database_has_no_room_for_it(warehouse: Warehou
             land(warehouse.hook, ["x", "y"], rows)
 
 
-@pytest.mark.parametrize("table", ["", "a.b.c", ".a", "a.", "x" * 64, "stripe_report_landings"])
+QUOTED = ['"Activity"', 'main."Activity"', '"main".activity', "`activity`", "'activity'", "[activity]", '"a.b"']
+
+
+@pytest.mark.parametrize("table", ["", "a.b.c", ".a", "a.", "x" * 64, "stripe_report_landings", *QUOTED])
 def test_a_table_that_can_not_be_is_refused(sqlite: Warehouse, table: str) -> None:
-    """Before anything is written."""
-    with pytest.raises(ConfigurationError, match="table"):
+    """Before anything is written; quotes would be of its name."""
+    why = "give the name without quotes" if table in QUOTED else "table"
+    with pytest.raises(ConfigurationError, match=why):
         land(sqlite.hook, ["net"], [["1.00"]], table=table)
     assert sqlite.query("SELECT count(*) FROM sqlite_master") == [(0,)]
 
