@@ -153,8 +153,8 @@ class Neighbours:
             touching: Any = sa.and_(c.interval_end > start, c.interval_start < end)
             odd = [no_end, sa.and_(no_start, c.interval_end.isnot(None))]
         else:
-            touching = no_end if end is None else sa.and_(c.interval_end == end, no_start)
-            odd = [span]
+            touching = sa.and_(no_end if end is None else c.interval_end == end, no_start)
+            odd = [span] if end is not None else [span, sa.and_(no_end, c.interval_start.isnot(None))]
         conditions = [*(sa.and_(touching, filters) for filters in self._of_like_filters()), *odd]
         queries = [sa.select(c.manifest).where(of_the_same, condition) for condition in conditions]
         found = [Manifest.from_json(text) for (text,) in self._connection.execute(sa.union_all(*queries))]
