@@ -17,7 +17,7 @@ help:  ## show this menu
 demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEEP=1, STRIPE_API_KEY=…)
 	.venv/bin/python -m demo
 
-test: .venv/ready  ## run the tests, a file at a time on each core
+test: .venv/ready  ## run the tests, a file at a time on each core (all of them with apt-get install postgresql pgbouncer)
 	.venv/bin/python -m pytest --ignore=tests/test_packaging.py --numprocesses=logical --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")

@@ -66,6 +66,7 @@ def running_postgres() -> Iterator[Server]:
         [str(bin_folder / "initdb"), "-D", data, "-A", "trust", "-E", "UTF8", "--no-sync"], check=True, **as_user
     )
     settings = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off"}
+    settings |= {"wal_level": "logical", "max_prepared_transactions": "1"}  # as some servers have them
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([str(bin_folder / "postgres"), "-D", data, *options], stderr=log, **as_user)
@@ -88,6 +89,41 @@ def _postgres_server() -> Iterator[Server]:
         pytest.skip("no PostgreSQL server is installed")
     with running_postgres() as server:
         yield server
+
+
+def pgbouncer() -> str | None:
+    """Return the pooler's program; None where it is not installed."""
+    return shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@contextmanager
+def running_pgbouncer(server: Server) -> Iterator[dict[str, Any]]:
+    """Put PgBouncer before a PostgreSQL, with two sessions for all transactions; yields a connection to it."""
+    folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    _, as_user = _user_of(folder, "postgres")
+    port = 6432  # of a name in the folder alone
+    settings = {
+        **{"unix_socket_dir": folder, "listen_port": port, "logfile": folder / "log"},
+        **{"auth_type": "trust", "auth_file": folder / "users"},
+        **{"pool_mode": "transaction", "default_pool_size": 2},
+    }
+    lines = [
+        *("[databases]", f"postgres = host={server.folder}", "[pgbouncer]"),
+        *(f"{name} = {value}" for name, value in settings.items()),
+    ]
+    (folder / "ini").write_text("\n".join(lines))
+    (folder / "users").write_text(f'"{server.user}" ""\n')
+    process = subprocess.Popen([str(pgbouncer()), "-q", str(folder / "ini")], stderr=subprocess.DEVNULL, **as_user)
+    try:
+        while not (folder / f".s.PGSQL.{port}").exists():
+            if process.poll() is not None:
+                raise RuntimeError((folder / "log").read_text())
+            time.sleep(0.05)
+        yield {**server.connection, "host": str(folder), "port": port}
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def mariadbd() -> str | None:

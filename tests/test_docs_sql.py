@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pytest
 from airflow.providers.common.compat.sdk import DAG, Connection
 
-from airflow_reportrun.landing.sql.layout import LANDINGS, OURS
+from airflow_reportrun.landing.sql.databases import Database
+from airflow_reportrun.landing.sql.layout import LANDINGS, OURS, landings_table
+from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.landing.sql.warehouse import what_to_install
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
-from tests.databases import Warehouse
+from airflow_reportrun.reporting.errors import ConfigurationError, LandingConflictError
+from tests.databases import WAREHOUSES, Warehouse
 from tests.landings import day, land
 
 PAGE = (Path(__file__).parent.parent / "docs" / "sql.md").read_text()
-QUERY, TABLE = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+QUERY, TABLE, *NARROW = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_tasks_can_be_declared() -> None:
@@ -52,9 +58,69 @@ def test_the_query_counts_its_week(warehouse: Warehouse) -> None:
 def test_a_table_made_by_hand_takes_a_report(postgres: Warehouse) -> None:
     """With the columns and types that are shown."""
     postgres.query(TABLE)
-    for _ in range(2):
-        land(postgres.hook, ["net"], [["1.50"]], table="my_activity")
+    for net in ("1.00", "1.50"):
+        land(postgres.hook, ["net"], [[net]], table="my_activity")
     assert postgres.query("SELECT net FROM my_activity") == [(Decimal("1.50"),)]
+
+
+@pytest.mark.parametrize(("server", "statements"), [*zip(("postgres", "mariadb"), NARROW, strict=True)])
+def test_a_role_that_creates_nothing_lands(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server: str, statements: str
+) -> None:
+    """With the tables and the grants that are shown, made by their owner: landed, restated, overlaps refused."""
+    if server not in WAREHOUSES:
+        pytest.skip(f"{server} is not installed")
+    warehouse: Warehouse = request.getfixturevalue(server)
+    made = {
+        "postgres": "CREATE ROLE keeper LOGIN; CREATE ROLE loader LOGIN; ALTER SCHEMA public OWNER TO keeper",
+        "mariadb": "CREATE USER keeper; CREATE USER loader; GRANT ALL ON warehouse.* TO keeper WITH GRANT OPTION",
+    }
+    with users(warehouse, "keeper", "loader"):
+        for statement in made[server].split("; "):
+            warehouse.query(statement)
+        keeper, loader = (
+            Warehouse(warehouse.name, {**warehouse.connection, "login": name}) for name in ("keeper", "loader")
+        )
+        keeper.known(monkeypatch)
+        for statement in filter(str.strip, statements.split(";\n")):
+            keeper.query(statement)
+        about = f"WHERE table_name = '{LANDINGS}' ORDER BY ordinal_position"
+        columns = keeper.query(f"SELECT column_name FROM information_schema.columns {about}")  # noqa: S608
+        assert [name for (name,) in columns] == landings_table(Database(mock.Mock()), None).columns.keys()
+        loader.known(monkeypatch)
+        names, rows = ["reporting_category", "net", "created"], [["charge", "1.50", "2024-05-01 09:30:00"]]
+        for number in (1, 2, 1):
+            start, end = day(number), day(number + 1)
+            recorded = land(loader.hook, names, rows, table="stripe_activity", start=start, end=end)
+            assert landed(loader.hook, "stripe_activity", recorded) == recorded
+        with pytest.raises(LandingConflictError, match="count the same twice"):
+            land(loader.hook, names, rows, table="stripe_activity", end=day(3))
+        assert loader.query("SELECT count(*), sum(net) FROM stripe_activity") == [(2, 3)]
+        land(loader.hook, names, rows, table="stripe_activity", end=day(3), on_overlap="replace")
+        with pytest.raises(ConfigurationError, match=r"must be owner|ALTER command denied"):
+            land(loader.hook, [*names, "fee"], [[*rows[0], "1"]], table="stripe_activity", end=day(3))
+        with pytest.raises(ConfigurationError, match=r"CREATE"):
+            land(loader.hook, names, rows, table="another")
+        assert loader.query("SELECT net FROM stripe_activity") == [(Decimal("1.50"),)]
+        warehouse.known(monkeypatch)
+
+
+@contextmanager
+def users(warehouse: Warehouse, *names: str) -> Iterator[None]:
+    """Have no such users before and after."""
+
+    def drop() -> None:
+        for name in names:
+            if warehouse.name == "mariadb":
+                warehouse.query(f"DROP USER IF EXISTS {name}")
+            elif warehouse.query(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"):  # noqa: S608
+                warehouse.query(
+                    f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}"
+                )
+
+    drop()
+    yield
+    drop()
 
 
 def test_cents_add_up_in_sqlite(sqlite: Warehouse) -> None:

@@ -326,9 +326,9 @@ def test_what_would_lose_rows_is_refused_always(warehouse: Warehouse, about: SPA
 )
 def test_what_counts_nothing_twice_stands_side_by_side(warehouse: Warehouse, one: SPAN, other: SPAN) -> None:
     """Days, currencies, accounts, snapshots, payouts and reports; each can be landed again."""
-    for _ in range(2):
-        land(warehouse.hook, ["net"], [["1.00"]], **one)
-        land(warehouse.hook, ["net"], [["2.00"]], "frr_2", **other)
+    for time in ("once", "again"):
+        land(warehouse.hook, ["net", "x"], [["1.00", time]], **one)
+        land(warehouse.hook, ["net", "x"], [["2.00", time]], "frr_2", **other)
     assert rows_in(warehouse) == money(warehouse, "1.00", "2.00")
 
 
@@ -615,8 +615,8 @@ def test_names_that_differ_in_case_alone_are_two_or_refused(warehouse: Warehouse
 def test_long_names_are_cut_and_stay_apart(warehouse: Warehouse) -> None:
     """PostgreSQL would cut them without a word."""
     names = [f"destination_payment_metadata[{'é' * 20}{end}]" for end in ("a", "b")]
-    for _ in range(2):
-        land(warehouse.hook, names, [["1", "2"]])
+    for first in ("0", "1"):
+        land(warehouse.hook, names, [[first, "2"]])
     short = [fitting(name) for name in names]
     assert len(set(short)) == 2
     assert all(len(name.encode()) <= 63 and name.startswith("destination_payment_metadata[éé") for name in short)
@@ -628,8 +628,8 @@ def test_names_are_never_sql(warehouse: Warehouse) -> None:
     names = ['a"; DROP TABLE activity; --', "100%", "%s", ":net", "select", "(x)", "a'b", "$1", "?"]
     table = 'my "table" %s'
     land(warehouse.hook, ["net"], [["1.00"]])
-    for _ in range(2):
-        land(warehouse.hook, names[:5], [list("12345")], table=table)
+    for cells in ("54321", "12345"):
+        land(warehouse.hook, names[:5], [list(cells)], table=table)
     land(warehouse.hook, names, [list("123456789")], table=table)
     quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
     assert rows_in(warehouse, quoted, '"my ""table"" %s"') == [tuple("123456789")]
@@ -675,7 +675,7 @@ def eccentric(request: pytest.FixtureRequest, postgres: Warehouse, monkeypatch: 
 def test_a_connections_extra_holds_and_does_no_harm(eccentric: Warehouse) -> None:
     """Rows as dictionaries are for others, and no snapshot may be older than the lock."""
     for run_id in ("frr_1", "frr_2"):
-        recorded = land(eccentric.hook, ["net"], [["1.00"]], run_id)
+        recorded = land(eccentric.hook, ["net", "x"], [["1.00", run_id]], run_id)
     assert landed(eccentric.hook, "activity", recorded) == recorded
 
 
@@ -703,6 +703,36 @@ def test_many_rows_come_in_several_statements(warehouse: Warehouse) -> None:
     with mock.patch.object(databases.general, "_ROWS_IN_A_STATEMENT", 3):
         land(warehouse.hook, ["net"], rows)
     assert rows_in(warehouse) == money(warehouse, *(cell for (cell,) in rows))
+
+
+@pytest.mark.parametrize("table", ["activity", "a" * 63, "é" * 31])
+def test_a_table_that_was_renamed_leaves_its_name_free(warehouse: Warehouse, table: str) -> None:
+    """Its index has gone along with the name that it had, and what the new table has of its days is nothing."""
+    for number in (1, 2):
+        land(warehouse.hook, ["net"], [["1.00"]], table=table, start=day(number), end=day(number + 1))
+    warehouse.query(f'ALTER TABLE "{table}" RENAME TO kept')
+    recorded = land(warehouse.hook, ["net"], [["2.00"]], table=table, end=day(3))
+    assert rows_in(warehouse, table=f'"{table}"') == money(warehouse, "2.00")
+    assert landed(warehouse.hook, table, recorded) == recorded
+    land(warehouse.hook, ["net"], [["3.00"]], table="kept")
+    assert rows_in(warehouse, table="kept") == money(warehouse, "1.00", "3.00")
+
+
+def test_manifests_that_were_renamed_are_begun_anew(warehouse: Warehouse) -> None:
+    """Their key has a name, too, in some databases; what the table has of an interval is still replaced."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    warehouse.query("ALTER TABLE stripe_report_landings RENAME TO kept")
+    recorded = land(warehouse.hook, ["net"], [["2.00"]], "frr_2")
+    assert landed(warehouse.hook, "activity", recorded) == recorded
+    assert rows_in(warehouse) == money(warehouse, "2.00")
+
+
+def test_a_table_may_have_the_name_that_an_index_would(warehouse: Warehouse) -> None:
+    """Whichever of them comes first, and whatever else its schema has."""
+    warehouse.query("CREATE TABLE third_landing (net int)")
+    for table in ("activity", "activity_landing", "activity_landing_landing", "second_landing", "second", "third"):
+        land(warehouse.hook, ["net"], [["1.00"]], table=table)
+        assert rows_in(warehouse, table=table) == money(warehouse, "1.00")
 
 
 def test_manifests_of_a_dropped_table_go_before_another_one_comes(warehouse: Warehouse) -> None:

@@ -54,7 +54,8 @@ def test_nothing_is_cut_where_the_server_is_not_strict(mariadb: Warehouse, cells
     """Neither long text nor large money; the interval stays as it was."""
     with server(mariadb, "sql_mode", "''"):
         land(mariadb.hook, ["net", "x"], [["1.00", "x"]])
-        with pytest.raises(Exception, match=r"Out of range|too long|Incorrect string"):
+        mariadb.query("ALTER TABLE activity MODIFY x text")  # as earlier versions made it
+        with pytest.raises(Exception, match=r"Out of range|activity.*x.* LONGTEXT"):
             land(mariadb.hook, ["net", "x"], [cells], "frr_2")
     assert mariadb.query("SELECT x FROM activity") == [("x",)]
 
@@ -103,8 +104,8 @@ def test_each_driver_lands_and_keeps_to_the_servers_packet(
     with server(mariadb, *packet), server(mariadb, *mode):
         connection = {**mariadb.connection, "extra": {"client": client}}
         warehouse = Warehouse("mariadb", connection).known(monkeypatch)
-        for _ in range(2):
-            recorded = land(warehouse.hook, ["x"], [[cell] for cell in cells * 3000])
+        for times in (1, 3000):
+            recorded = land(warehouse.hook, ["x"], [[cell] for cell in cells * times])
         assert landed(warehouse.hook, "activity", recorded) == recorded
         mariadb.known(monkeypatch)
     assert sorted(map(repr, mariadb.query("SELECT x, count(*) FROM activity GROUP BY x"))) == sorted(

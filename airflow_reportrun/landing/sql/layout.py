@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import digits
@@ -98,12 +99,12 @@ def landings_table(database: Database, schema: str | None) -> sa.Table:
         sa.Column("report", sa.String(255), nullable=False),
         sa.Column("livemode", sa.Boolean(), nullable=False),
         sa.Column("stripe_account", sa.String(255)),
-        sa.Column("filters", sa.Text()),
+        sa.Column("filters", database.text),
         sa.Column("interval_start", instant),
         sa.Column("interval_end", instant),
         sa.Column("report_run_id", sa.String(255)),
         sa.Column("row_count", sa.BigInteger(), nullable=False),
-        sa.Column("manifest", sa.Text(), nullable=False),
+        sa.Column("manifest", database.text, nullable=False),
         schema=schema,
         **database.table_options,
     )
@@ -221,7 +222,13 @@ def layout_of(
     if not exists:
         # What is deleted and counted by; an end has every report but that of a payout, which has a filter.
         by = (table.c["_interval_end"], table.c["_interval_start"], table.c["_filters"])
-        sa.Index(fitting(f"{place.name}_landing"), *by)
+        sa.Index(_index_name(place.name), *by)
+    count = max(len(found), len(OURS)) + len(missing)
+    if database.most_columns is not None and count > database.most_columns:
+        raise ContentsError(
+            f"The table {place} would have {count} columns, {len(OURS)} of them ours, and can have "
+            f"{database.most_columns}: ask for the report with fewer columns."
+        )
     return Layout(table, written, places, exists, missing)
 
 
@@ -241,6 +248,12 @@ def fitting(name: str) -> str:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:8]
     return f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
+
+
+def _index_name(table: str) -> str:
+    """Return a name that nothing else has: it stays an index's when its table is renamed, and may be a table's."""
+    end = f"_landing_{secrets.token_hex(4)}"
+    return table.encode()[: LONGEST_NAME - len(end)].decode(errors="ignore") + end
 
 
 def _our_columns(database: Database) -> Sequence[Any]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from airflow_reportrun.landing.decision import Answer
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
+from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
@@ -26,6 +28,7 @@ from airflow_reportrun.landing.sql.layout import (
     landings_table,
     layout_of,
     near_index,
+    our_table,
     our_values,
     rows_of,
 )
@@ -34,12 +37,13 @@ from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
     LandingConflictError,
+    ReportingError,
 )
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_reportrun.landing.manifest import Manifest, Subject
+    from airflow_reportrun.landing.manifest import Subject
 
 T = TypeVar("T")
 
@@ -54,6 +58,7 @@ def landed(
     table: str,
     manifest: Manifest,
     *,
+    columns: Sequence[str] = (),
     column_types: Mapping[str, str] | None = None,
     on_overlap: Literal["fail", "replace"] = "fail",
 ) -> Manifest | None:
@@ -63,8 +68,11 @@ def landed(
 
     :param table: ``table`` or ``schema.table``.
     :param manifest: of what is to be landed, as far as it is known.
+    :param columns: of the report, where they are known: whether they fit is said now.
     :param column_types: kinds by column name that overrule the table of `columns`.
     :param on_overlap: see :func:`load`.
+    :raises ContentsError: when the columns do not fit the database or the table.
+    :raises ConfigurationError: when the table's rows can't be replaced: a privilege is lacking, for example.
     :raises LandingConflictError: when it can't stand beside what is landed, or the table is none of ours.
     :raises ManifestError: when a later version of this package has landed it.
     """
@@ -72,16 +80,17 @@ def landed(
     with database.connected() as connection, connection.begin():
         place = _place(table, connection, database)
         landings = landings_table(database, place.schema)
-        if not layout_of(connection, database, place, ()).exists:
-            return None
-        if not sa.inspect(connection).has_table(landings.name, schema=place.schema):
-            return None
-        neighbours = Neighbours(connection, database, place, landings, manifest)
-        neighbours.covered(may_go=on_overlap == "replace")
-        there = neighbours.same
-        as_wanted = there is not None and there.column_types == _types(there.columns or (), column_types)
-        stays = neighbours.answer(there, as_wanted=as_wanted) in (Answer.LANDED, Answer.NEWER)
-        return there if stays else None
+        exists = layout_of(connection, database, place, ()).exists
+        if exists and sa.inspect(connection).has_table(landings.name, schema=place.schema):
+            database.check_table(connection, landings.schema, landings.name)
+            neighbours = Neighbours(connection, database, place, landings, manifest)
+            there = neighbours.same
+            as_wanted = there is not None and there.column_types == _types(there.columns or (), column_types)
+            if neighbours.answer(there, as_wanted=as_wanted) in (Answer.LANDED, Answer.NEWER):
+                return there
+            neighbours.covered(may_go=on_overlap == "replace")
+        layout_of(connection, database, place, columns_of(columns, column_types))
+        return None
 
 
 def load(
@@ -131,8 +140,11 @@ def load(
             landings = landings_table(database, place.schema)
             is_new = not sa.inspect(connection).has_table(landings.name, schema=place.schema)
         if is_new:
-            database.create_landings(connection, landings)
-        _index(connection, database, landings)
+            database.patiently(connection, landings, lambda: database.create_landings(connection, landings))
+        with connection.begin():
+            has_index = _has(connection, landings, near_index(database, place.schema))
+        if not has_index:
+            _make_index(hook, landings)
         types = {column.name: column.declared for column in columns}
         manifest = replace(manifest, columns=tuple(names), format="sql", path=str(place), column_types=types)
         loading = _Loading(
@@ -141,27 +153,29 @@ def load(
         return loading.run()
 
 
-def _index(connection: sa.engine.Connection, database: Database, landings: sa.Table) -> None:
-    """Give the table of manifests the index that it may be without, as after earlier versions of this package."""
+def _make_index(hook: DbApiHook, landings: sa.Table) -> None:
+    """Give the table of manifests the index that it is without after earlier versions of this package.
+
+    Landings are right without it, and take longer the more there are.
+    """
+    database = open_database(hook)  # of its own: what is refused here ends nothing else
     index = near_index(database, landings.schema)
-
-    def is_there() -> bool:
-        found = sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
-        return any(it["name"] == index.name for it in found)
-
-    with connection.begin():
-        if is_there():
-            return
     try:
-        with database.alone(connection, landings, landings.name):
-            if not is_there():
-                index.create(connection)
-    except sa.exc.DBAPIError as error:
+        with database.connected() as connection, database.alone(connection, landings, landings.name):
+            if not _has(connection, landings, index):
+                with database.ddl(connection, landings):
+                    index.create(connection)
+    except (sa.exc.DBAPIError, ReportingError) as error:
         log.info(
-            "%s is without the index %s (%s): landings take longer, the more there are. Its owner can run: %s",
-            *(landings.name, index.name, type(error.orig).__name__),
-            sa.schema.CreateIndex(index).compile(dialect=connection.dialect),
+            "%s has no index %s yet (%s); its owner can run: %s",
+            *(landings.name, index.name, type(getattr(error, "orig", error)).__name__),
+            sa.schema.CreateIndex(index).compile(dialect=database.engine.dialect),
         )
+
+
+def _has(connection: sa.engine.Connection, landings: sa.Table, index: sa.Index) -> bool:
+    found = sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
+    return any(it["name"] == index.name for it in found)
 
 
 class _Loading:
@@ -196,25 +210,43 @@ class _Loading:
 
     def run(self) -> Manifest:
         """Load at once, or make the table fit first; returns the manifest of what is there then."""
-        with self._alone():
-            replaced, layout, stays = self._prepared()
-            if stays or self._fits(layout):
-                return stays or self._load(replaced, layout)
+        found = self._patiently(self._load_at_once)
+        if isinstance(found, Manifest):
+            return found
         # An altered table is locked for readers, and in some databases DDL ends a transaction. So the contents are
         # looked at before, and the rows come after.
-        for _ in self._batches(layout, lambda table: table):
+        for _ in self._batches(found, lambda table: table):
             pass
+        self._patiently(self._make_fit)
+        return self._patiently(self._load_into_it)
+
+    def _load_at_once(self) -> Layout | Manifest:
+        """Load, unless the table has to be made to fit; returns what it looks like then."""
         with self._alone():
-            _, layout, stays = self._prepared()
+            replaced, layout, stays = self._prepared()
             if stays:
                 return stays
-            if not layout.exists:
-                self._create(layout)
-            else:
-                add_columns(self._connection, layout)
+            return self._load(replaced, layout) if self._fits(layout) else layout
+
+    def _load_into_it(self) -> Manifest:
         with self._alone():
             replaced, layout, stays = self._prepared()
             return stays or self._load(replaced, layout)
+
+    def _make_fit(self) -> None:
+        with self._alone():
+            _, layout, stays = self._prepared()
+            if stays:
+                return
+            if not layout.exists:
+                self._create(layout)
+                return
+            with self._database.ddl(self._connection, layout.table):
+                add_columns(self._connection, layout)
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        table = our_table(self._database, self._place)
+        return self._database.patiently(self._connection, table, step)
 
     def _alone(self) -> Any:
         return self._database.alone(self._connection, self._landings, self._place.key)
@@ -224,15 +256,22 @@ class _Loading:
 
     def _prepared(self) -> tuple[Sequence[Subject], Layout, Manifest | None]:
         """Look at what is there: what is replaced, how the report fits, and what stays there instead."""
-        layout = layout_of(self._connection, self._database, self._place, self._columns)
+        look = partial(layout_of, self._connection, self._database, self._place)
+        mine, neighbours = self._manifest, self._neighbours
+        there = neighbours.same
+        newer = there is not None and there.is_newer_than(mine.report_run_created)
+        # What stays need not fit, whatever is asked for now.
+        if newer and (layout := look(())).exists and neighbours.answer(there, as_wanted=False) is Answer.NEWER:
+            return (), layout, there
+        layout = look(self._columns)
         if not layout.exists:
             return (), layout, None
-        mine, neighbours = self._manifest, self._neighbours
-        replaced, there = neighbours.covered(may_go=self._may_go), neighbours.same
+        replaced = neighbours.covered(may_go=self._may_go)
         self._has_lacked = self._has_lacked or bool(layout.missing)  # in rows that are there nothing is in these
         as_wanted = not self._has_lacked and there is not None and _says_the_same(there, mine)
-        answer = Answer.REPLACE if replaced else neighbours.answer(there, as_wanted=as_wanted)
-        if answer in (Answer.LANDED, Answer.NEWER):
+        # To count takes a moment, and tells nothing where the file is another.
+        answer = neighbours.answer(there, as_wanted=True) if as_wanted and not replaced else Answer.REPLACE
+        if answer is Answer.LANDED:
             return (), layout, there
         if answer is Answer.CONFIRMED:
             self._connection.execute(self._landings.delete().where(neighbours.about(self._subject)))
@@ -241,7 +280,7 @@ class _Loading:
                 "Report run %s has the figures that are in %s: no row is changed", mine.report_run_id, self._place
             )
             return (), layout, mine
-        if there is not None and there.is_newer_than(mine.report_run_created):
+        if there is not None and newer:
             log.warning(
                 "Not all %s rows of report run %s, which is newer than %s, are in %s any longer: it is replaced.",
                 *(there.rows, there.report_run_id, mine.report_run_id, self._place),
@@ -253,7 +292,7 @@ class _Loading:
         """Make the table, and forget what was landed in one of its name that was dropped."""
         # In this order: where DDL ends the transaction, another landing may come right after it.
         self._connection.execute(self._landings.delete().where(self._neighbours.here))
-        layout.table.create(self._connection)
+        self._database.create(self._connection, layout.table)
 
     def _load(self, replaced: Sequence[Subject], layout: Layout) -> Manifest:
         connection, table, landings, mine = self._connection, layout.table, self._landings, self._manifest

@@ -80,6 +80,7 @@ def land_in_table(
     with _database_errors(table):
         before = landed(
             *(warehouse, table, Manifest.of(run, file, account, **known)),
+            columns=run.parameters.get("columns") or (),
             column_types=column_types,
             on_overlap=on_overlap,
         )

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from airflow_reportrun.reporting.errors import ReportingError, StoreError
+
 if TYPE_CHECKING:
     from airflow_reportrun.landing.formats.columns import Column
 
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
 LOCK_TIMEOUT = 3600
 """Seconds that a landing waits for others into the same table, where the database knows such a limit."""
+
+DDL_TIMEOUT = 3
+"""Seconds that DDL waits for somebody's lock, and who comes later waits behind it, where the database knows such a
+limit. PostgreSQL sends an autovacuum away after one (``deadlock_timeout``)."""
+
+DDL_PATIENCE = 120
+"""Seconds over which it is sent again."""
+
+_PAUSES = (1, 2, 4, 8)  # seconds between, the last one from then on
 
 MONEY_DECIMALS = 18
 """Places of money in a database whose decimals need a scale."""
@@ -29,6 +46,10 @@ OPTIONS: Mapping[str, Any] = {
 """Of SQLAlchemy's engines."""
 
 _ROWS_IN_A_STATEMENT = 1000  # since drivers may make one of them, and servers limit its size
+
+
+class LockedError(StoreError):
+    """Somebody's lock is in the way of what locks others out; nothing was changed."""
 
 
 class Database:
@@ -53,6 +74,10 @@ class Database:
     """Timestamps, dates and money are stored as text, of this module's own making."""
     table_options: Mapping[str, Any] = {}
     """How tables are created, in the words of SQLAlchemy's dialect."""
+    text: Any = sa.Text()
+    """The type of text without a limit."""
+    most_columns: int | None = None
+    """How many columns a table can have, where that is known."""
 
     def __init__(self, engine: sa.engine.Engine) -> None:
         self.engine = engine
@@ -61,7 +86,16 @@ class Database:
     def connected(self) -> Iterator[sa.engine.Connection]:
         """Open the connection."""
         with self.engine.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            except Exception as error:
+                if explained := self.explained(error):
+                    raise explained from None
+                raise
+
+    def explained(self, error: Exception) -> ReportingError | None:
+        """Return what is to be said of an error whose class, which its driver chose, tells less."""
+        return None
 
     @contextmanager
     def alone(self, connection: sa.engine.Connection, landings: sa.Table, name: str) -> Iterator[None]:
@@ -83,10 +117,53 @@ class Database:
             connection.execute(landings.update().where(key).values(row_count=landings.c.row_count + 1))
             yield
 
+    def patiently(self, connection: sa.engine.Connection, table: sa.Table, step: Callable[[], T]) -> T:
+        """Take a step again while somebody's lock is in its way; in between, who waits behind it goes on.
+
+        :param step: a whole transaction.
+        :param table: of the DDL.
+        :raises LockedError: when the lock stays; it says whose it is, as far as the database tells.
+        """
+        end = time.monotonic() + DDL_PATIENCE
+        tries = 0
+        while True:
+            try:
+                return step()
+            except LockedError as error:
+                said = f"{error} {self.holders(connection, table)}".strip()
+            pause = _PAUSES[min(tries, len(_PAUSES) - 1)]
+            tries += 1
+            if time.monotonic() + pause > end:
+                raise LockedError(f"{said} This was tried {tries} times; a retry of the task tries again.")
+            log.warning("%s Trying again in %d s.", said, pause)
+            time.sleep(pause)
+
+    @contextmanager
+    def ddl(self, connection: sa.engine.Connection, table: sa.Table) -> Iterator[None]:
+        """Send DDL in a transaction, with `DDL_TIMEOUT` where the database knows one.
+
+        :raises LockedError: when that was too short.
+        """
+        yield
+
+    def holders(self, connection: sa.engine.Connection, table: sa.Table) -> str:
+        """Say who has a lock on a table, without a word of their queries, which may have values."""
+        return ""
+
+    def create(self, connection: sa.engine.Connection, table: sa.Table) -> None:
+        """Create the table of the rows."""
+        with self.ddl(connection, table):
+            table.create(connection)
+            if connection.dialect.name == "postgresql":
+                # Or no row could be deleted once a publication has the table. Nothing else is written for it where
+                # the server has no logical replication.
+                target = connection.dialect.identifier_preparer.format_table(table)
+                connection.exec_driver_sql(f"ALTER TABLE {target} REPLICA IDENTITY FULL")
+
     def create_landings(self, connection: sa.engine.Connection, landings: sa.Table) -> None:
         """Create the table of manifests, unless another one is faster."""
         try:
-            with connection.begin():
+            with connection.begin(), self.ddl(connection, landings):
                 landings.create(connection)
         except sa.exc.DBAPIError:
             if not sa.inspect(connection).has_table(landings.name, schema=landings.schema):
@@ -98,7 +175,7 @@ class Database:
         return self.distinguishes_case
 
     def check_table(self, connection: sa.engine.Connection, schema: str | None, name: str) -> None:
-        """Refuse a table whose rows can't be replaced at once."""
+        """Refuse a table whose rows can't be replaced, or not at once."""
 
     def is_text(self, column: Any, text: str) -> Any:
         """Return the condition that one of our columns has exactly this text."""
@@ -114,7 +191,7 @@ class Database:
             "timestamp": sa.DateTime(timezone=True),
             "timestamp_utc": sa.DateTime(timezone=True),
             "date": sa.Date(),
-            "text": sa.Text(),
+            "text": self.text,
         }[column.kind]
 
     def instant_type(self) -> Any:

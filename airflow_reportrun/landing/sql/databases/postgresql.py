@@ -12,12 +12,51 @@ import pyarrow as pa
 import pyarrow.csv
 import sqlalchemy as sa
 
-from airflow_reportrun.landing.sql.databases.general import LOCK_TIMEOUT, OPTIONS, Database, seconds
+from airflow_reportrun.landing.sql.databases.general import (
+    DDL_TIMEOUT,
+    LOCK_TIMEOUT,
+    OPTIONS,
+    Database,
+    LockedError,
+    seconds,
+)
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.formats.columns import Column
 
 _ROWS_AT_ONCE = 1 << 14  # of what is written for COPY: with fewer it takes longer
+
+_ABOUT = """
+SELECT
+    CASE WHEN has_schema_privilege(c.relnamespace, 'USAGE') THEN row_security_active(c.oid) END,
+    c.relkind = 'v' AND NOT EXISTS (
+        SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 68 = 68  -- INSTEAD OF INSERT
+    ),
+    CASE WHEN c.relreplident <> 'f' AND NOT EXISTS (
+        SELECT FROM pg_index i WHERE i.indrelid = c.oid
+        AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END
+    ) THEN (
+        SELECT min(p.pubname) FROM pg_publication p JOIN pg_publication_tables t USING (pubname)
+        WHERE p.pubdelete AND t.schemaname = n.nspname AND t.tablename = c.relname
+    ) END,
+    array_to_string(ARRAY[
+        CASE WHEN NOT has_any_column_privilege(c.oid, 'SELECT') THEN 'SELECT' END,
+        CASE WHEN NOT has_any_column_privilege(c.oid, 'INSERT') THEN 'INSERT' END,
+        CASE WHEN NOT has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END
+    ], ', ')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relname = :name
+"""
+
+_HOLDERS = """
+SELECT DISTINCT l.pid, a.usename, a.application_name, a.state, a.xact_start
+FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid), (SELECT to_regclass(:target)::oid AS oid) made
+WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND (
+    l.relation = made.oid AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    OR made.oid IS NULL AND l.locktype = 'transactionid' AND a.datname = current_database()
+) ORDER BY 1 LIMIT 5
+"""
 
 
 class PostgreSQL(Database):
@@ -28,6 +67,7 @@ class PostgreSQL(Database):
     distinguishes_case = True
     holds_nul = False
     knows_time_zones = True
+    most_columns = 1600
 
     def __init__(self, raw: Any, driver: str) -> None:
         # What a connection's extra may make of rows (dictionaries), SQLAlchemy can't read.
@@ -35,6 +75,7 @@ class PostgreSQL(Database):
             from psycopg.rows import tuple_row
 
             raw.row_factory = tuple_row
+            raw.prepare_threshold = None  # a pooler may hand the next transaction to another session
         else:
             raw.cursor_factory = None
         # With a snapshot from before the wait for others, as the role may have it by default, their work would be
@@ -47,6 +88,7 @@ class PostgreSQL(Database):
         )
         super().__init__(engine)
         self._has_copy = driver == "psycopg"
+        self._copies = True
 
     @contextmanager
     def alone(self, connection: sa.engine.Connection, landings: sa.Table, name: str) -> Iterator[None]:
@@ -61,8 +103,74 @@ class PostgreSQL(Database):
 
     def create_landings(self, connection: sa.engine.Connection, landings: sa.Table) -> None:
         """Create it behind a lock: ``IF NOT EXISTS`` alone fails when two come at once."""
-        with self.alone(connection, landings, landings.name):
+        with self.alone(connection, landings, landings.name), self.ddl(connection, landings):
             landings.create(connection, checkfirst=True)
+
+    @contextmanager
+    def ddl(self, connection: sa.engine.Connection, table: sa.Table) -> Iterator[None]:
+        """Wait for seconds: readers of a table wait for DDL that waits for one of them."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{DDL_TIMEOUT}s'")
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            if _code(error) != "55P03":
+                raise
+            raise LockedError(f"The table {table} has to be altered, and somebody holds a lock on it.") from None
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+
+    def holders(self, connection: sa.engine.Connection, table: sa.Table) -> str:
+        """Name the sessions; of a table that is not there, those that write and may be creating it."""
+        target = f"{_quoted(str(table.schema))}.{_quoted(table.name)}"
+        with connection.begin():
+            found = connection.execute(sa.text(_HOLDERS), {"target": target}).all()
+        shown = "; ".join(_holder(*one) for one in found) or "nobody any more"
+        return f"Who holds it: {shown}. They have to commit; pg_terminate_backend(pid) ends one."
+
+    def check_table(self, connection: sa.engine.Connection, schema: str | None, name: str) -> None:
+        """Refuse a table whose rows the role may not replace, and see how it takes rows."""
+        about = connection.execute(sa.text(_ABOUT), {"schema": schema, "name": name}).one()
+        secured, is_view, publication, lacking = about
+        self._copies = not secured and not is_view  # of which it refuses COPY
+        place = f"{_quoted(str(schema))}.{_quoted(name)}"
+        if lacking:
+            user = connection.execute(sa.select(sa.func.current_user())).scalar()
+            raise ConfigurationError(
+                f"The role {user} may not do in the table {schema}.{name} what a landing does: "
+                f"GRANT {lacking} ON {place} TO {_quoted(str(user))}."
+            )
+        if publication:
+            raise ConfigurationError(
+                f"The table {schema}.{name} is in the publication {publication} and has no replica identity, "
+                f"without which PostgreSQL deletes no row of it: ALTER TABLE {place} REPLICA IDENTITY FULL."
+            )
+
+    def explained(self, error: Exception) -> ReportingError | None:
+        """Say what to grant, and tell errors that stay, which drivers call operational, from those that pass."""
+        code = _code(error)
+        said = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        if code == "42501" and said.startswith("must be owner"):
+            return ConfigurationError(
+                f"{said}: let the owner add what this report has more (docs/sql.md shows the types), or make the "
+                "connection's role a member of the owner's."
+            )
+        if code == "3F000" or (code == "42501" and "row-level security" not in said):
+            return ConfigurationError(
+                f"{said}: grant the connection's role USAGE on the schema, SELECT, INSERT and DELETE on the table "
+                "and on stripe_report_landings, and CREATE on the schema where tables are to be made (docs/sql.md "
+                "has the statements)."
+            )
+        if code == "42501":
+            return ConfigurationError(
+                f"{said}: its policies have to let the connection's role see and write these."
+            )
+        if code == "55000" and "replica identity" in said:
+            return ConfigurationError(f"{said}: its owner has to ALTER TABLE … REPLICA IDENTITY FULL.")
+        if code in ("54000", "54011"):
+            return ContentsError(
+                f"{said}: a table has {self.most_columns} columns at most, dropped ones included, and a row 8,160 "
+                "bytes, in which a long cell counts 18: ask for the report with fewer columns. No row was changed."
+            )
+        return None
 
     def type_of(self, column: Column) -> Any:
         """Return ``numeric`` without a scale for money, which keeps the digits that were written."""
@@ -70,6 +178,8 @@ class PostgreSQL(Database):
 
     def batch(self, table: Any, columns: Sequence[Column], ours: Sequence[Any]) -> Any:
         """Make CSV, in which each text is quoted and a null is not."""
+        if not self._copies:
+            return super().batch(table, columns, ours)
         own = [table[column.name] for column in columns]
         count = table.num_rows
         constant = [pa.nulls(count, pa.string()) if value is None else pa.repeat(value, count) for value in ours]
@@ -84,6 +194,8 @@ class PostgreSQL(Database):
 
     def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> int | None:
         """Copy, as a stream."""
+        if not self._copies:
+            return super().write(connection, table, batches)
         # Neither driver looks for parameters here, so that SQLAlchemy's own quoting (which doubles %) won't do.
         names = ", ".join(_quoted(column.name) for column in table.columns)
         place = f"{_quoted(str(table.schema))}.{_quoted(table.name)}"
@@ -133,3 +245,19 @@ class _Stream(RawIOBase):
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _code(error: Exception) -> str | None:
+    """Return the server's code of an error, which each driver calls otherwise."""
+    said = getattr(error, "orig", error)
+    code: str | None = getattr(said, "sqlstate", None) or getattr(said, "pgcode", None)
+    return code
+
+
+def _holder(pid: int | None, user: str | None, application: str | None, state: str | None, since: Any) -> str:
+    """Describe a session; of other roles' PostgreSQL tells less."""
+    if pid is None:
+        return "a prepared transaction (pg_prepared_xacts)"
+    when = since and f"since {since:%Y-%m-%d %H:%M:%S %Z}"
+    facts = (user and f"user {user}", application and f"application {application}", state, when)
+    return f"pid {pid} ({', '.join(fact for fact in facts if fact)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,15 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from airflow_reportrun.landing.manifest import iso
-from airflow_reportrun.landing.sql.databases.general import LOCK_TIMEOUT, OPTIONS, Database, python_rows, seconds
+from airflow_reportrun.landing.sql.databases.general import (
+    DDL_TIMEOUT,
+    LOCK_TIMEOUT,
+    OPTIONS,
+    Database,
+    LockedError,
+    python_rows,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -31,6 +40,7 @@ class SQLite(Database):
             connection = hook.get_conn()
             # The module would begin transactions by itself, late and without the lock that a writer needs.
             connection.isolation_level = None
+            self.most_columns = connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN)
             connection.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT * 1000}")
             return connection
 
@@ -38,10 +48,23 @@ class SQLite(Database):
 
     @contextmanager
     def alone(self, connection: sa.engine.Connection, landings: sa.Table, name: str) -> Iterator[None]:
-        """Begin as the one writer that the file has."""
-        with connection.begin():
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield
+        """Begin as the one writer that the file has.
+
+        :raises LockedError: when somebody reads on and on, since new readers wait for who waits for that one.
+        """
+        is_ours = False
+        try:
+            with connection.begin():
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCK_TIMEOUT * 1000}")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                is_ours = True
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {DDL_TIMEOUT * 1000}")
+                yield
+        except sa.exc.DBAPIError as error:
+            if not is_ours or getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+                raise
+            connection.connection.rollback()  # which SQLAlchemy leaves out where the commit is what failed
+            raise LockedError("Somebody reads the database's file, which has to be written.") from None
 
     def create_landings(self, connection: sa.engine.Connection, landings: sa.Table) -> None:
         """Create it as the one writer, so that nobody else does."""
