@@ -81,6 +81,8 @@ def land(
     """Land a report of these cells; the last line may lack its end."""
     contents = as_stripe_writes([names, *rows])
     contents = contents if ended else contents.removesuffix(b"\n")
+    asked = {"timezone": timezone, "decimal_separator": decimal_separator}
+    about |= {name: value for name, value in asked.items() if value not in ("Etc/UTC", ".")}
     return load(
         hook,
         table,

@@ -58,8 +58,8 @@ def test_the_query_counts_its_week(warehouse: Warehouse) -> None:
 def test_a_table_made_by_hand_takes_a_report(postgres: Warehouse) -> None:
     """With the columns and types that are shown."""
     postgres.query(TABLE)
-    for _ in range(2):
-        land(postgres.hook, ["net"], [["1.50"]], table="my_activity")
+    for net in ("1.00", "1.50"):
+        land(postgres.hook, ["net"], [[net]], table="my_activity")
     assert postgres.query("SELECT net FROM my_activity") == [(Decimal("1.50"),)]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -18,7 +19,7 @@ from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql import databases, loading
 from airflow_reportrun.landing.sql.layout import fitting
 from airflow_reportrun.landing.sql.loading import landed
-from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError, StoreError
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 from tests.databases import WAREHOUSES, Warehouse
 from tests.landings import OURS, day, land, manifest_of
 
@@ -38,6 +39,10 @@ def warehouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if general:
         monkeypatch.setattr(type(found.hook), "dialect_name", "other")
     return found
+
+
+SPAN = dict[str, Any]
+MANIFESTS = "SELECT manifest FROM stripe_report_landings WHERE landing <> ''"
 
 
 def rows_in(warehouse: Warehouse, columns: str = '"net"', table: str = "activity") -> list[Any]:
@@ -175,12 +180,86 @@ def test_landed_again_replaces_the_interval_alone(warehouse: Warehouse) -> None:
 
 
 def test_a_newer_run_that_came_first_stays(warehouse: Warehouse) -> None:
-    """As where the older one has waited for the table: a retry sees it before it downloads anything."""
-    land(warehouse.hook, ["net"], [["2.00"]], "frr_2", created="2024-05-03T09:00:00Z")
-    with pytest.raises(StoreError, match=r"frr_2 has landed in .* meanwhile, and is newer than frr_1"):
-        land(warehouse.hook, ["net"], [["1.00"]], "frr_1", created="2024-05-03T08:59:59Z")
+    """As where the older one has waited for the table, whatever its types and columns are."""
+    newer = land(warehouse.hook, ["net"], [["2.00"]], "frr_2", created="2024-05-03T09:00:00Z")
+    older = "2024-05-03T08:59:59Z"
+    assert land(warehouse.hook, ["net"], [["1.00"]], "frr_1", created=older) == newer
+    assert land(
+        warehouse.hook, ["net", "fee"], [["1.00", "x"]], "frr_1", created=older, column_types={"fee": "text"}
+    )
+    assert rows_in(warehouse, "*")[0][-1] == "frr_2"
+    assert landed(warehouse.hook, "activity", manifest_of("frr_1", 1, created=older)) == newer
     land(warehouse.hook, ["net"], [["3.00"]], "frr_3", created="2024-05-03T09:00:00Z")
     assert warehouse.query("SELECT _report_run_id FROM activity") == [("frr_3",)]
+
+
+def test_newer_figures_that_are_not_all_there_protect_nothing(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody took rows away: the older run, which is whole, takes their place, and says so."""
+    land(warehouse.hook, ["net"], [["2.00"], ["3.00"]], "frr_2", created="2024-05-03T09:00:00Z")
+    warehouse.query("DELETE FROM activity WHERE net = '2.00'")
+    about: SPAN = {"created": "2024-05-03T08:00:00Z"}
+    assert landed(warehouse.hook, "activity", manifest_of("frr_1", 1, **about)) is None
+    land(warehouse.hook, ["net"], [["1.00"]], "frr_1", **about)
+    assert rows_in(warehouse) == money(warehouse, "1.00")
+    assert re.search("Not all 2 rows of report run frr_2, which is newer than frr_1, .* replaced", caplog.text)
+
+
+@pytest.mark.parametrize("on_overlap", ["fail", "replace"])
+def test_days_of_newer_runs_are_not_replaced_by_their_month(warehouse: Warehouse, on_overlap: Any) -> None:
+    """An option that lets something go says nothing of its age; rows that are gone protect nothing."""
+    old, new = "2024-06-03T08:00:00Z", "2024-06-03T09:00:00Z"
+    for number, created in ((1, old), (2, new), (3, new)):
+        about: SPAN = {"start": day(number), "end": day(number + 1), "created": created}
+        land(warehouse.hook, ["net"], [["1.00"]], f"frr_{number}", **about)
+    month = {**MONTH, "created": "2024-06-03T08:30:00Z", "on_overlap": on_overlap}
+    told = r"T00:00:00Z \(report run frr_2\); [^;]*frr_3\)\. Ways out: clear the task that created frr_0"
+    with pytest.raises(LandingConflictError, match=told):
+        land(warehouse.hook, ["net"], [["9.00"]], "frr_0", **month)
+    with pytest.raises(LandingConflictError, match=told):
+        landed(warehouse.hook, "activity", manifest_of("frr_0", 1, **MONTH, created=old), on_overlap=on_overlap)
+    assert rows_in(warehouse) == money(warehouse, "1.00", "1.00", "1.00")
+    if on_overlap == "replace":
+        warehouse.query("DELETE FROM activity WHERE _report_run_id <> 'frr_1'")
+        land(warehouse.hook, ["net"], [["9.00"]], "frr_0", **month)
+        assert rows_in(warehouse) == money(warehouse, "9.00")
+
+
+def test_the_same_figures_of_a_new_run_change_no_row(warehouse: Warehouse) -> None:
+    """Values in columns of the owner's stay; the manifest tells of the new run."""
+    land(warehouse.hook, ["net"], [["1.00"], ["2.00"]])
+    warehouse.query("ALTER TABLE activity ADD COLUMN checked_by varchar(20)")
+    warehouse.query("UPDATE activity SET checked_by = 'Jane'")
+    again = land(warehouse.hook, ["net"], [["1.00"], ["2.00"]], "frr_2")
+    assert rows_in(warehouse, "checked_by, _report_run_id") == [("Jane", "frr_1")] * 2
+    assert again.report_run_id == "frr_2"
+    assert landed(warehouse.hook, "activity", again) == again
+    assert warehouse.query("SELECT report_run_id FROM stripe_report_landings WHERE landing <> ''") == [("frr_2",)]
+
+
+@pytest.mark.parametrize(
+    ("about", "statement"),
+    [
+        ({"column_types": {"at": "timestamp", "x": "integer"}}, ""),
+        ({"timezone": "Europe/Berlin"}, ""),
+        ({"report_type": "balance_change_from_activity.itemized.4"}, ""),
+        ({}, "DELETE FROM activity WHERE x = '1'"),
+        ({}, "ALTER TABLE activity DROP COLUMN x"),
+    ],
+)
+def test_the_same_file_makes_other_rows_where_it_means_something_else(
+    warehouse: Warehouse, about: dict[str, Any], statement: str
+) -> None:
+    """Other types, another time zone or version; or the table has lost a row or a column."""
+    names = ["at", "x"]
+    rows: list[list[str | None]] = [["2024-05-01 00:00:00", "1"], [None, "2"]]
+    land(warehouse.hook, names, rows, column_types={"at": "timestamp"})
+    if statement:
+        warehouse.query(statement)
+    land(warehouse.hook, names, rows, "frr_2", **{"column_types": {"at": "timestamp"}, **about})
+    assert {run for (run,) in warehouse.query("SELECT _report_run_id FROM activity")} == {"frr_2"}
+    assert rows_in(warehouse, "x") == ["1", "2"]
 
 
 def test_a_report_of_no_rows_empties_its_interval(warehouse: Warehouse) -> None:
@@ -204,7 +283,6 @@ def test_what_is_not_there_is_not_landed(warehouse: Warehouse) -> None:
     assert landed(warehouse.hook, "activity", wanted) is None
 
 
-SPAN = dict[str, Any]
 MONTH: SPAN = {"start": day(1), "end": day(32)}
 
 
@@ -253,9 +331,9 @@ def test_what_would_lose_rows_is_refused_always(warehouse: Warehouse, about: SPA
 )
 def test_what_counts_nothing_twice_stands_side_by_side(warehouse: Warehouse, one: SPAN, other: SPAN) -> None:
     """Days, currencies, accounts, snapshots, payouts and reports; each can be landed again."""
-    for _ in range(2):
-        land(warehouse.hook, ["net"], [["1.00"]], **one)
-        land(warehouse.hook, ["net"], [["2.00"]], "frr_2", **other)
+    for time in ("once", "again"):
+        land(warehouse.hook, ["net", "x"], [["1.00", time]], **one)
+        land(warehouse.hook, ["net", "x"], [["2.00", time]], "frr_2", **other)
     assert rows_in(warehouse) == money(warehouse, "1.00", "2.00")
 
 
@@ -275,9 +353,9 @@ ODD = [
 def test_an_id_without_a_version_is_a_report_of_its_own(warehouse: Warehouse, report_type: str) -> None:
     """Each replaces its own rows, and those of no other name that goes on or is cut in another way."""
     for which in ODD:
-        land(warehouse.hook, ["net"], [["1.00"]], report_type=which)
+        land(warehouse.hook, ["net", "x"], [["1.00", "before"]], report_type=which)
     before = rows_in(warehouse, "_report_type, net")
-    land(warehouse.hook, ["net"], [["1.00"]], "frr_2", report_type=report_type)
+    land(warehouse.hook, ["net", "x"], [["1.00", "after"]], "frr_2", report_type=report_type)
     assert rows_in(warehouse, "_report_type, net") == before
     assert warehouse.query("SELECT _report_type FROM activity WHERE _report_run_id = 'frr_2'") == [(report_type,)]
 
@@ -374,7 +452,8 @@ def test_long_filters_are_told_apart(warehouse: Warehouse) -> None:
     """By a digest: they are in an index."""
     accounts = [f"acct_{number:020}" for number in range(20)]
     for run_id, chosen in (("frr_1", accounts), ("frr_2", accounts[1:]), ("frr_3", accounts)):
-        land(warehouse.hook, ["net"], [["1.00"]], run_id, table=f"t{len(chosen)}", connected_accounts=chosen)
+        rows = [["1.00", run_id]]
+        land(warehouse.hook, ["net", "x"], rows, run_id, table=f"t{len(chosen)}", connected_accounts=chosen)
     assert warehouse.query("SELECT _report_run_id, length(_filters) FROM t20") == [("frr_3", 71)]
 
 
@@ -483,6 +562,73 @@ def test_all_columns_of_a_table_that_do_not_fit_are_named_at_once(warehouse: War
     assert len(rows_in(warehouse, "a")) == 1
 
 
+KEEPERS = {
+    "sqlite": [
+        "CREATE TRIGGER soft BEFORE DELETE ON activity BEGIN "
+        "UPDATE activity SET deleted = 'yes' WHERE rowid = OLD.rowid; SELECT RAISE(IGNORE); END"
+    ],
+    "postgresql": [
+        "CREATE FUNCTION soft() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "UPDATE activity SET deleted = 'yes' WHERE ctid = OLD.ctid; RETURN NULL; END $$; "
+        "CREATE TRIGGER soft BEFORE DELETE ON activity FOR EACH ROW EXECUTE FUNCTION soft()",
+        "CREATE RULE soft AS ON DELETE TO activity DO INSTEAD "
+        "UPDATE activity SET deleted = 'yes' WHERE ctid = OLD.ctid",
+        "CREATE RULE soft AS ON DELETE TO activity DO INSTEAD NOTHING",
+    ],
+}
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("about", [{}, {"end": day(32), "on_overlap": "replace"}], ids=["again", "covered"])
+def test_rows_that_a_table_keeps_are_noticed(warehouse: Warehouse, number: int, about: dict[str, Any]) -> None:
+    """A trigger or a rule that marks rows as deleted would leave them beside the new ones."""
+    if number >= len(keepers := KEEPERS.get(warehouse.name, [])):
+        pytest.skip("the database has no other way")
+    land(warehouse.hook, ["net"], [["1.00"], ["2.00"]])
+    warehouse.query("ALTER TABLE activity ADD COLUMN deleted varchar(3)")
+    before = warehouse.query(MANIFESTS)
+    warehouse.query(keepers[number])
+    with pytest.raises(
+        LandingConflictError, match=r"activity keeps rows that are deleted, as a trigger or a rule"
+    ):
+        land(warehouse.hook, ["net"], [["3.00"], ["4.00"]], "frr_2", **about)
+    assert rows_in(warehouse, "net, deleted") == [(net, None) for net in money(warehouse, "1.00", "2.00")]
+    assert warehouse.query(MANIFESTS) == before
+    land(warehouse.hook, ["net"], [["1.00"]], "frr_3", start=day(40), end=day(41))
+
+
+SPOILERS = {
+    "sqlite": [
+        "CREATE TRIGGER spoil AFTER INSERT ON activity BEGIN "
+        "UPDATE activity SET _filters = 'x' WHERE rowid = NEW.rowid; END",
+        "CREATE TRIGGER spoil BEFORE INSERT ON activity WHEN NEW.net = '4.00' BEGIN SELECT RAISE(IGNORE); END",
+    ],
+    "postgresql": [
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "NEW._filters := 'x'; RETURN NEW; END $$; "
+        "CREATE TRIGGER spoil BEFORE INSERT ON activity FOR EACH ROW EXECUTE FUNCTION spoil()",
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF pg_trigger_depth() = 1 THEN INSERT INTO activity SELECT NEW.*; END IF; RETURN NEW; END $$; "
+        "CREATE TRIGGER spoil BEFORE INSERT ON activity FOR EACH ROW EXECUTE FUNCTION spoil()",
+    ],
+    "mariadb": ["CREATE TRIGGER spoil BEFORE INSERT ON activity FOR EACH ROW SET NEW._filters = 'x'"],
+}
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_rows_that_come_as_others_or_twice_are_noticed(warehouse: Warehouse, number: int) -> None:
+    """What is counted is what can be found again, whatever the database says that it took."""
+    if number >= len(spoilers := SPOILERS[warehouse.name]):
+        pytest.skip("the database has no other way")
+    land(warehouse.hook, ["net"], [["1.00"], ["2.00"]])
+    warehouse.query(spoilers[number])
+    with pytest.raises(
+        ContentsError, match="a trigger or a rule of the table keeps some out, alters or adds some"
+    ):
+        land(warehouse.hook, ["net"], [["3.00"], ["4.00"]], "frr_2")
+    assert rows_in(warehouse) == money(warehouse, "1.00", "2.00")
+
+
 def test_rows_that_do_not_arrive_are_noticed(warehouse: Warehouse) -> None:
     """The interval stays as it was."""
     land(warehouse.hook, ["net"], [["1.00"]])
@@ -515,8 +661,8 @@ def test_names_that_differ_in_case_alone_are_two_or_refused(warehouse: Warehouse
 def test_long_names_are_cut_and_stay_apart(warehouse: Warehouse) -> None:
     """PostgreSQL would cut them without a word."""
     names = [f"destination_payment_metadata[{'é' * 20}{end}]" for end in ("a", "b")]
-    for _ in range(2):
-        land(warehouse.hook, names, [["1", "2"]])
+    for first in ("0", "1"):
+        land(warehouse.hook, names, [[first, "2"]])
     short = [fitting(name) for name in names]
     assert len(set(short)) == 2
     assert all(len(name.encode()) <= 63 and name.startswith("destination_payment_metadata[éé") for name in short)
@@ -528,8 +674,8 @@ def test_names_are_never_sql(warehouse: Warehouse) -> None:
     names = ['a"; DROP TABLE activity; --', "100%", "%s", ":net", "select", "(x)", "a'b", "$1", "?"]
     table = 'my "table" %s'
     land(warehouse.hook, ["net"], [["1.00"]])
-    for _ in range(2):
-        land(warehouse.hook, names[:5], [list("12345")], table=table)
+    for cells in ("54321", "12345"):
+        land(warehouse.hook, names[:5], [list(cells)], table=table)
     land(warehouse.hook, names, [list("123456789")], table=table)
     quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
     assert rows_in(warehouse, quoted, '"my ""table"" %s"') == [tuple("123456789")]
@@ -547,10 +693,14 @@ def test_nul_is_refused_where_the_database_has_no_room_for_it(warehouse: Warehou
             land(warehouse.hook, ["x", "y"], rows)
 
 
-@pytest.mark.parametrize("table", ["", "a.b.c", ".a", "a.", "x" * 64, "stripe_report_landings"])
+QUOTED = ['"Activity"', 'main."Activity"', '"main".activity', "`activity`", "'activity'", "[activity]", '"a.b"']
+
+
+@pytest.mark.parametrize("table", ["", "a.b.c", ".a", "a.", "x" * 64, "stripe_report_landings", *QUOTED])
 def test_a_table_that_can_not_be_is_refused(sqlite: Warehouse, table: str) -> None:
-    """Before anything is written."""
-    with pytest.raises(ConfigurationError, match="table"):
+    """Before anything is written; quotes would be of its name."""
+    why = "give the name without quotes" if table in QUOTED else "table"
+    with pytest.raises(ConfigurationError, match=why):
         land(sqlite.hook, ["net"], [["1.00"]], table=table)
     assert sqlite.query("SELECT count(*) FROM sqlite_master") == [(0,)]
 
@@ -571,7 +721,7 @@ def eccentric(request: pytest.FixtureRequest, postgres: Warehouse, monkeypatch: 
 def test_a_connections_extra_holds_and_does_no_harm(eccentric: Warehouse) -> None:
     """Rows as dictionaries are for others, and no snapshot may be older than the lock."""
     for run_id in ("frr_1", "frr_2"):
-        recorded = land(eccentric.hook, ["net"], [["1.00"]], run_id)
+        recorded = land(eccentric.hook, ["net", "x"], [["1.00", run_id]], run_id)
     assert landed(eccentric.hook, "activity", recorded) == recorded
 
 

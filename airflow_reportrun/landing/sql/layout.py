@@ -29,7 +29,7 @@ OURS = ("_report_type", "_stripe_account", "_filters", "_interval_start", "_inte
 
 LONGEST_NAME = 63
 """Bytes of a name, PostgreSQL's limit; a longer one is cut and ends in a digest, in every database."""
-
+_QUOTES = "\"'`[]"
 
 _LONGEST_TEXT = 255  # characters of our own columns: they are in an index
 
@@ -56,6 +56,10 @@ class TableName:
         schema, dot, name = table.rpartition(".")
         if not name or (dot and not schema) or "." in schema:
             raise ConfigurationError(f"table {table!r}: give a name, or a schema and a name with a point between.")
+        if any(part[0] in _QUOTES or part[-1] in _QUOTES for part in (schema, name) if part):
+            raise ConfigurationError(
+                f"table {table!r}: give the name without quotes; it is taken as it is, upper and lower case, too."
+            )
         if len(name.encode()) > LONGEST_NAME or name.lower() == LANDINGS:
             why = (
                 "is the table of manifests" if name.lower() == LANDINGS else f"has more than {LONGEST_NAME} bytes"
@@ -105,6 +109,17 @@ def landings_table(database: Database, schema: str | None) -> sa.Table:
         schema=schema,
         **database.table_options,
     )
+
+
+def near_index(database: Database, schema: str | None) -> sa.Index:
+    """Return the index that landings which may overlap are found by; the table of manifests may be without it."""
+    c = landings_table(database, schema).c
+    columns: list[Any] = [c.table_name, c.livemode, c.report, c.stripe_account, c.interval_end, c.interval_start]
+    if database.byte_order:  # elsewhere text without a limit need not do for an index
+        columns.append(sa.collate(c.filters, "C") if database.byte_order == "C" else c.filters)
+    # Of 3,072 bytes in MySQL, with four for a character.
+    length = {"table_name": 255, "report": 100, "stripe_account": 50, "filters": 150}
+    return sa.Index(f"{LANDINGS}_near", *columns, mysql_length=length, mariadb_length=length)
 
 
 def landing_key(subject: Subject) -> str:

@@ -7,14 +7,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from airflow_reportrun.landing.decision import Answer
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
+from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
@@ -24,6 +27,7 @@ from airflow_reportrun.landing.sql.layout import (
     landing_key,
     landings_table,
     layout_of,
+    near_index,
     our_table,
     our_values,
     rows_of,
@@ -32,12 +36,14 @@ from airflow_reportrun.landing.sql.neighbours import Neighbours
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
+    LandingConflictError,
+    ReportingError,
 )
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_reportrun.landing.manifest import Manifest, Subject
+    from airflow_reportrun.landing.manifest import Subject
 
 T = TypeVar("T")
 
@@ -56,7 +62,9 @@ def landed(
     column_types: Mapping[str, str] | None = None,
     on_overlap: Literal["fail", "replace"] = "fail",
 ) -> Manifest | None:
-    """Return the manifest of what is landed, None where it is not, or where its rows are not all there.
+    """Return the manifest of what is landed and stays there, None where there is something to land.
+
+    It is of this very report run, in the types that are asked for, or of a newer one; all its rows are there.
 
     :param table: ``table`` or ``schema.table``.
     :param manifest: of what is to be landed, as far as it is known.
@@ -65,24 +73,24 @@ def landed(
     :param on_overlap: see :func:`load`.
     :raises ContentsError: when the columns do not fit the database or the table.
     :raises ConfigurationError: when the table's rows can't be replaced: a privilege is lacking, for example.
-    :raises LandingConflictError: when it can't stand beside what is landed.
+    :raises LandingConflictError: when it can't stand beside what is landed, or the table is none of ours.
     :raises ManifestError: when a later version of this package has landed it.
     """
     database = open_database(hook)
     with database.connected() as connection, connection.begin():
         place = _place(table, connection, database)
         landings = landings_table(database, place.schema)
-        if not layout_of(connection, database, place, columns_of(columns, column_types)).exists:
-            return None
-        if not sa.inspect(connection).has_table(landings.name, schema=place.schema):
-            return None
-        database.check_table(connection, landings.schema, landings.name)
-        neighbours = Neighbours(connection, database, place, landings, manifest)
-        neighbours.covered(may_go=on_overlap == "replace")
-        before = neighbours.same
-        rows = our_table(database, place)
-        there = _count(connection, rows, rows_of(rows, manifest.subject, database))
-        return before if before and there == before.rows else None
+        exists = layout_of(connection, database, place, ()).exists
+        if exists and sa.inspect(connection).has_table(landings.name, schema=place.schema):
+            database.check_table(connection, landings.schema, landings.name)
+            neighbours = Neighbours(connection, database, place, landings, manifest)
+            there = neighbours.same
+            as_wanted = there is not None and there.column_types == _types(there.columns or (), column_types)
+            if neighbours.answer(there, as_wanted=as_wanted) in (Answer.LANDED, Answer.NEWER):
+                return there
+            neighbours.covered(may_go=on_overlap == "replace")
+        layout_of(connection, database, place, columns_of(columns, column_types))
+        return None
 
 
 def load(
@@ -110,8 +118,10 @@ def load(
     :param decimal_separator: the one that the report was asked for, a point or a comma.
     :param on_overlap: ``replace`` what the interval covers whole, such as days by their month; by default that is
         an error.
-    :returns: the manifest as it is recorded.
-    :raises LandingConflictError: when rows would count twice beside what is landed; nothing was changed.
+    :returns: the manifest as it is recorded. It is another run's where a newer one has landed meanwhile, which
+        stays; where the same figures are landed already, it alone is new, and the rows stay.
+    :raises LandingConflictError: when rows would count twice beside what is landed, or the table keeps rows that
+        are deleted; nothing was changed.
     :raises ContentsError: when the report does not fit its types or the table's; no row was changed.
     :raises ConfigurationError: when a kind, the time zone or the table's name can't be, or the file is no CSV.
     """
@@ -131,15 +141,42 @@ def load(
             is_new = not sa.inspect(connection).has_table(landings.name, schema=place.schema)
         if is_new:
             database.patiently(connection, landings, lambda: database.create_landings(connection, landings))
+        with connection.begin():
+            has_index = _has(connection, landings, near_index(database, place.schema))
+        if not has_index:
+            _make_index(hook, landings)
         types = {column.name: column.declared for column in columns}
         manifest = replace(manifest, columns=tuple(names), format="sql", path=str(place), column_types=types)
         loading = _Loading(
             *(database, connection, place, landings, file, manifest, columns),
             *(column_types or {}, timezone, decimal_separator, on_overlap),
         )
-        loading.run()
-    log.info("Landed report run %s: %d rows in %s", manifest.report_run_id, manifest.rows, place)
-    return manifest
+        return loading.run()
+
+
+def _make_index(hook: DbApiHook, landings: sa.Table) -> None:
+    """Give the table of manifests the index that it is without after earlier versions of this package.
+
+    Landings are right without it, and take longer the more there are.
+    """
+    database = open_database(hook)  # of its own: what is refused here ends nothing else
+    index = near_index(database, landings.schema)
+    try:
+        with database.connected() as connection, database.alone(connection, landings, landings.name):
+            if not _has(connection, landings, index):
+                with database.ddl(connection, landings):
+                    index.create(connection)
+    except (sa.exc.DBAPIError, ReportingError) as error:
+        log.info(
+            "%s has no index %s yet (%s); its owner can run: %s",
+            *(landings.name, index.name, type(getattr(error, "orig", error)).__name__),
+            sa.schema.CreateIndex(index).compile(dialect=database.engine.dialect),
+        )
+
+
+def _has(connection: sa.engine.Connection, landings: sa.Table, index: sa.Index) -> bool:
+    found = sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
+    return any(it["name"] == index.name for it in found)
 
 
 class _Loading:
@@ -172,35 +209,38 @@ class _Loading:
         self._separator = decimal_separator
         self._neighbours = Neighbours(connection, database, place, landings, manifest)
         self._may_go = on_overlap == "replace"
+        self._has_lacked = False
 
-    def run(self) -> None:
-        """Load at once, or make the table fit first."""
-        layout = self._patiently(self._load_at_once)
-        if layout is None:
-            return
+    def run(self) -> Manifest:
+        """Load at once, or make the table fit first; returns the manifest of what is there then."""
+        found = self._patiently(self._load_at_once)
+        if isinstance(found, Manifest):
+            return found
         # An altered table is locked for readers, and in some databases DDL ends a transaction. So the contents are
         # looked at before, and the rows come after.
-        for _ in self._batches(layout, lambda table: table):
+        for _ in self._batches(found, lambda table: table):
             pass
         self._patiently(self._make_fit)
-        self._patiently(self._load_into_it)
+        return self._patiently(self._load_into_it)
 
-    def _load_at_once(self) -> Layout | None:
+    def _load_at_once(self) -> Layout | Manifest:
         """Load, unless the table has to be made to fit; returns what it looks like then."""
         with self._alone():
-            replaced, layout = self._prepared()
-            if not self._fits(layout):
-                return layout
-            self._load(replaced, layout)
-            return None
+            replaced, layout, stays = self._prepared()
+            if stays:
+                return stays
+            return self._load(replaced, layout) if self._fits(layout) else layout
 
-    def _load_into_it(self) -> None:
+    def _load_into_it(self) -> Manifest:
         with self._alone():
-            self._load(*self._prepared())
+            replaced, layout, stays = self._prepared()
+            return stays or self._load(replaced, layout)
 
     def _make_fit(self) -> None:
         with self._alone():
-            _, layout = self._prepared()
+            _, layout, stays = self._prepared()
+            if stays:
+                return
             if not layout.exists:
                 self._create(layout)
                 return
@@ -217,13 +257,39 @@ class _Loading:
     def _fits(self, layout: Layout) -> bool:
         return not layout.missing if layout.exists else self._database.creates_in_transaction
 
-    def _prepared(self) -> tuple[Sequence[Subject], Layout]:
-        """Look at what is there: what is replaced, and how the report fits."""
-        layout = layout_of(self._connection, self._database, self._place, self._columns)
+    def _prepared(self) -> tuple[Sequence[Subject], Layout, Manifest | None]:
+        """Look at what is there: what is replaced, how the report fits, and what stays there instead."""
+        look = partial(layout_of, self._connection, self._database, self._place)
+        mine, neighbours = self._manifest, self._neighbours
+        there = neighbours.same
+        newer = there is not None and there.is_newer_than(mine.report_run_created)
+        # What stays need not fit, whatever is asked for now.
+        if newer and (layout := look(())).exists and neighbours.answer(there, as_wanted=False) is Answer.NEWER:
+            return (), layout, there
+        layout = look(self._columns)
         if not layout.exists:
-            return (), layout
-        self._neighbours.require_no_better()
-        return self._neighbours.covered(may_go=self._may_go), layout
+            return (), layout, None
+        replaced = neighbours.covered(may_go=self._may_go)
+        self._has_lacked = self._has_lacked or bool(layout.missing)  # in rows that are there nothing is in these
+        as_wanted = not self._has_lacked and there is not None and _says_the_same(there, mine)
+        # To count takes a moment, and tells nothing where the file is another.
+        answer = neighbours.answer(there, as_wanted=True) if as_wanted and not replaced else Answer.REPLACE
+        if answer is Answer.LANDED:
+            return (), layout, there
+        if answer is Answer.CONFIRMED:
+            self._connection.execute(self._landings.delete().where(neighbours.about(self._subject)))
+            self._connection.execute(self._landings.insert(), [self._row()])
+            log.info(
+                "Report run %s has the figures that are in %s: no row is changed", mine.report_run_id, self._place
+            )
+            return (), layout, mine
+        if there is not None and newer:
+            log.warning(
+                "Not all %s rows of report run %s, which is newer than %s, are in %s any longer: it is replaced.",
+                *(there.rows, there.report_run_id, mine.report_run_id, self._place),
+            )
+        neighbours.require_no_less(there)
+        return replaced, layout, None
 
     def _create(self, layout: Layout) -> None:
         """Make the table, and forget what was landed in one of its name that was dropped."""
@@ -231,25 +297,35 @@ class _Loading:
         self._connection.execute(self._landings.delete().where(self._neighbours.here))
         self._database.create(self._connection, layout.table)
 
-    def _load(self, replaced: Sequence[Subject], layout: Layout) -> None:
-        connection, table, landings = self._connection, layout.table, self._landings
+    def _load(self, replaced: Sequence[Subject], layout: Layout) -> Manifest:
+        connection, table, landings, mine = self._connection, layout.table, self._landings, self._manifest
         if not layout.exists:
             self._create(layout)
         for subject in (self._subject, *replaced):
             if layout.exists:
-                connection.execute(table.delete().where(rows_of(table, subject, self._database)))
+                self._delete(table, rows_of(table, subject, self._database))
             connection.execute(landings.delete().where(self._neighbours.about(subject)))
-        ours = our_values(self._manifest, self._database)
+        ours = our_values(mine, self._database)
         batches = self._batches(layout, lambda cells: self._database.batch(cells, layout.columns, ours))
-        rows = self._database.write(connection, table, batches)
-        if rows is None:
-            rows = _count(connection, table, rows_of(table, self._subject, self._database))
-        if rows != self._manifest.rows:
+        self._database.write(connection, table, batches)
+        if (there := self._neighbours.rows_there(self._subject)) != mine.rows:
             raise ContentsError(
-                f"The report has {self._manifest.rows} rows, and {rows} of them came into {self._place}: it "
-                "has an empty line, or a trigger or a rule of the table keeps some out. No row was changed."
+                f"The report has {mine.rows} rows, and {there} of them came into {self._place}: it has an empty "
+                "line, or a trigger or a rule of the table keeps some out, alters or adds some. Nothing changed."
             )
         connection.execute(landings.insert(), [self._row()])
+        log.info("Landed report run %s: %d rows in %s", mine.report_run_id, mine.rows, self._place)
+        return mine
+
+    def _delete(self, table: sa.Table, rows: Any) -> None:
+        self._connection.execute(table.delete().where(rows))
+        left = sa.select(sa.literal(1)).select_from(table).where(rows).limit(1)
+        if self._connection.execute(left).first():
+            raise LandingConflictError(
+                f"{self._place} keeps rows that are deleted, as a trigger or a rule of the table can have it, and "
+                "they would count beside the new ones. Drop that, or name another table; which rows are looked at "
+                "is for a view to say. No row was changed."
+            )
 
     def _row(self) -> Mapping[str, Any]:
         subject = self._subject
@@ -347,5 +423,15 @@ def _place(table: str, connection: sa.engine.Connection, database: Database) -> 
     return TableName.of(table, schema, distinguishes_case=database.distinguishes_tables(connection))
 
 
-def _count(connection: sa.engine.Connection, table: sa.Table, condition: Any) -> int:
-    return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(condition)).scalar_one())
+def _types(names: Sequence[str], column_types: Mapping[str, str] | None) -> Mapping[str, str]:
+    return {column.name: column.declared for column in columns_of(names, column_types)}
+
+
+def _says_the_same(there: Manifest, mine: Manifest) -> bool:
+    """Tell whether a file that is landed would make the same rows of another report run."""
+    return all(
+        getattr(there, name) == getattr(mine, name)
+        for name in ("report_type", "file_sha256", "rows", "columns", "column_types")
+    ) and all(
+        there.parameters.get(name) == mine.parameters.get(name) for name in ("timezone", "decimal_separator")
+    )

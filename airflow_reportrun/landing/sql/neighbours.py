@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from airflow_reportrun.landing.manifest import Manifest, Subject
+from airflow_reportrun.landing.decision import Answer, decide
+from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.overlaps import Overlap, described, overlap
-from airflow_reportrun.landing.sql.layout import landing_key
-from airflow_reportrun.reporting.errors import LandingConflictError, StoreError
+from airflow_reportrun.landing.sql.layout import landing_key, our_table, rows_of
+from airflow_reportrun.reporting.errors import LandingConflictError
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.sql.databases import Database
@@ -58,74 +60,140 @@ class Neighbours:
         text = self._connection.execute(query).scalar()
         return None if text is None else Manifest.from_json(text)
 
+    def rows_there(self, subject: Subject) -> int:
+        """Count what the table has of a subject."""
+        rows = our_table(self._database, self._place)
+        query = sa.select(sa.func.count()).select_from(rows).where(rows_of(rows, subject, self._database))
+        return int(self._connection.execute(query).scalar_one())
+
+    def answer(self, there: Manifest | None, *, as_wanted: bool) -> Answer:
+        """Say what to do about what is landed of the same subject.
+
+        :param as_wanted: its rows have the types that are asked for now.
+        """
+        intact = there is not None and self.rows_there(self._subject) == there.rows
+        return decide(self._manifest, there, intact=intact, as_wanted=as_wanted)
+
     def covered(self, *, may_go: bool) -> Sequence[Subject]:
         """Return what is landed of other bounds, and goes with this landing.
 
-        :param may_go: what is covered whole.
-        :raises LandingConflictError: when something can't stand beside this landing.
+        :param may_go: what is covered whole, and not of a newer report run.
+        :raises LandingConflictError: when something can't stand beside this landing, and must not go.
         """
         new, c = self._subject, self._landings.c
-        of_other_mode = sa.select(c.report_run_id).where(self.here, c.livemode != new.livemode).limit(1)
+        of_other_mode = sa.select(c.report_run_id).where(self.here, c.livemode == (not new.livemode)).limit(1)
         if (run_id := self._connection.execute(of_other_mode).scalar()) is not None:
             mine, its = ("live", "test") if new.livemode else ("test", "live")
             raise LandingConflictError(
                 f"{self._place} has {its} data (report run {run_id}), and {self._manifest.report_run_id} is of "
                 f"{mine} data: land it in another table."
             )
-        old = [subject for subject in self._near() if overlap(new, subject) is not Overlap.APART]
-        others = [subject for subject in old if subject != new]
-        covered = [subject for subject in others if overlap(new, subject) is Overlap.COVERED]
-        if len(covered) == len(others) and (may_go or not others):
-            return covered
-        shown = "; ".join(described(subject) for subject in others[:_SHOWN])
+        others = [
+            there for there in self._near() if overlap(new, there.subject) not in (Overlap.APART, Overlap.SAME)
+        ]
+        if not others:
+            return ()
+        covered = [there for there in others if overlap(new, there.subject) is Overlap.COVERED]
+        newer = [there for there in covered if self._is_newer(there)]
+        if len(covered) < len(others):
+            raise self._conflict(others, "land what covers them whole, since replacing them would lose a part")
+        if newer:
+            run = self._manifest.report_run_id
+            raise self._conflict(newer, f"clear the task that created {run}, which is older, for fresh figures")
+        if not may_go:
+            raise self._conflict(others, "set on_overlap='replace' to put this landing in their place")
+        return [there.subject for there in covered]
+
+    def _is_newer(self, there: Manifest) -> bool:
+        """Tell whether newer figures are landed, and still there."""
+        newer = there.is_newer_than(self._manifest.report_run_created)
+        return newer and self.rows_there(there.subject) == there.rows
+
+    def _conflict(self, others: Sequence[Manifest], way: str) -> LandingConflictError:
+        shown = "; ".join(f"{described(it.subject)} (report run {it.report_run_id})" for it in others[:_SHOWN])
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-        if len(covered) == len(others):
-            ways = "set on_overlap='replace' to put this landing in their place"
-        else:
-            ways = "land what covers them whole, since replacing them would lose a part"
-        raise LandingConflictError(
-            f"{described(new)} would count the same twice beside what is landed in {self._place}: {shown}{more}. "
-            f"Ways out: {ways}, land it in another table, or delete those rows and their manifests in "
-            f"{self._landings.name}."
+        return LandingConflictError(
+            f"{described(self._subject)} would count the same twice beside what is landed in {self._place}: "
+            f"{shown}{more}. Ways out: {way}, land it in another table, or delete those rows and their manifests "
+            f"in {self._landings.name}."
         )
 
-    def require_no_better(self) -> None:
-        """Refuse to put an older report, or less of it, in the place of one of the same subject.
+    def require_no_less(self, there: Manifest | None) -> None:
+        """Refuse to put less of a report in the place of one of the same subject.
 
-        :raises StoreError: when a newer report run has landed, which a retry would leave there.
         :raises LandingConflictError: when one of the same version has columns that this one lacks.
         """
-        mine, there = self._manifest, self.same
-        if there is None:
+        mine = self._manifest
+        if there is None or there.report_type != mine.report_type:
             return
-        if there.is_newer_than(mine.report_run_created):
-            raise StoreError(
-                f"Report run {there.report_run_id} has landed in {self._place} meanwhile, and is newer than "
-                f"{mine.report_run_id}; a retry leaves it there."
-            )
-        lost = [name for name in there.columns or () if name not in (mine.columns or ())]
-        if lost and there.report_type == mine.report_type:
+        if lost := [name for name in there.columns or () if name not in (mine.columns or ())]:
             raise LandingConflictError(
                 f"{described(self._subject)} is landed in {self._place} with columns that this report lacks: "
                 f"{', '.join(lost)}. Ask for these columns, too, land it in another table, or delete its rows and "
                 f"its manifest in {self._landings.name}."
             )
 
-    def _near(self) -> Iterator[Subject]:
-        """Yield the landings that may overlap."""
+    def _near(self) -> Sequence[Manifest]:
+        """Return what is landed that may overlap, in the order of time.
+
+        Each query is a range of the index over the manifests, so that what is far away is not read.
+        """
         c, new = self._landings.c, self._subject
-        conditions = [self.here, c.report == new.report]
-        conditions.append(
-            c.stripe_account.is_(None) if new.stripe_account is None else c.stripe_account == new.stripe_account
+        of_the_same = sa.and_(
+            self.here,
+            c.livemode == new.livemode,
+            c.report == new.report,
+            c.stripe_account.is_(None) if new.stripe_account is None else c.stripe_account == new.stripe_account,
         )
         start, end = (self._database.instant(bound) for bound in (new.interval_start, new.interval_end))
+        no_start, no_end = c.interval_start.is_(None), c.interval_end.is_(None)
+        span = sa.and_(c.interval_start.isnot(None), c.interval_end.isnot(None))
+        # What has other bounds is of no report type that is known: it is looked for, and never found.
         if start is not None and end is not None:
-            conditions += [
-                sa.or_(c.interval_end.is_(None), c.interval_end > start),
-                sa.or_(c.interval_start.is_(None), c.interval_start < end),
-            ]
-        elif end is not None:
-            conditions.append(sa.or_(c.interval_end == end, c.interval_start.isnot(None)))
-        query = sa.select(c.manifest).where(*conditions).order_by(c.interval_start, c.interval_end)
-        for (text,) in self._connection.execute(query):
-            yield Manifest.from_json(text).subject
+            touching: Any = sa.and_(c.interval_end > start, c.interval_start < end)
+            odd = [no_end, sa.and_(no_start, c.interval_end.isnot(None))]
+        else:
+            touching = sa.and_(no_end if end is None else c.interval_end == end, no_start)
+            odd = [span] if end is not None else [span, sa.and_(no_end, c.interval_start.isnot(None))]
+        conditions = [*(sa.and_(touching, filters) for filters in self._of_like_filters()), *odd]
+        queries = [sa.select(c.manifest).where(of_the_same, condition) for condition in conditions]
+        found = [Manifest.from_json(text) for (text,) in self._connection.execute(sa.union_all(*queries))]
+        return sorted(found, key=lambda it: (it.subject.interval_start or 0, it.subject.interval_end or 0))
+
+    def _of_like_filters(self) -> Sequence[Any]:
+        """Return conditions of which filters fulfil one at most: those that may be beside ours in an overlap do.
+
+        In the order of bytes, JSON that begins as ours does and goes on with another value is in two ranges, which
+        are left out. So payouts are told apart by an index.
+        """
+        filters, order = self._landings.c.filters, self._database.byte_order
+        items = sorted(self._subject.filters.items())
+        if order is None:
+            others = [_other_value(filters, name, value) for name, value in items if name in FILTERS]
+            return [sa.or_(filters.is_(None), sa.not_(sa.or_(*others)))] if others else [sa.true()]
+        bounds, before = [], "{"
+        for name, value in items:
+            key = f"{before}{json.dumps(name)}: "
+            ours = f"{key}{json.dumps(value)}"
+            if name in FILTERS:
+                bounds += [key, ours, f"{ours}~", f"{key}~"]  # ~ is behind all that can follow
+            before = f"{ours}, "
+        if not bounds:
+            return [sa.true()]
+        edges = [sa.collate(sa.literal(bound), order) for bound in sorted(bounds)]
+        return [
+            filters.is_(None),
+            filters < edges[0],
+            *(
+                sa.and_(filters >= low, filters < high)
+                for low, high in zip(edges[1:-1:2], edges[2:-1:2], strict=True)
+            ),
+            filters >= edges[-1],
+        ]
+
+
+def _other_value(filters: Any, name: str, value: str) -> Any:
+    """Return the condition that filters have one of this name, with another value."""
+    key = f"{json.dumps(name)}: "
+    mine = f"{key}{json.dumps(value)}"
+    return sa.and_(filters.contains(key, autoescape=True), sa.not_(filters.contains(mine, autoescape=True)))

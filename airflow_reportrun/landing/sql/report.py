@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
-from airflow_reportrun.landing.manifest import Manifest, iso
+from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
+from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.publication import say_newer
 from airflow_reportrun.landing.report import (
     Contents,
@@ -68,8 +69,7 @@ def land_in_table(
     :raises LandingConflictError: when rows would count twice, or be lost.
     :raises ContentsError: when a cell is not of its column's type, or of the table's.
     :raises ConfigurationError: when the file is compressed, or an option can't be.
-    :raises StoreError: when the database can't be reached, the temporary folder can't be written to, or a newer
-        run has landed meanwhile.
+    :raises StoreError: when the database can't be reached, or the temporary folder can't be written to.
     """
     check_column_types(column_types or {})
     file = finished_file(run)
@@ -79,21 +79,18 @@ def land_in_table(
     known: dict[str, Any] = {"file_sha256": "", "rows": None, "columns": None, "format": "sql", "path": table}
     with _database_errors(table):
         before = landed(
-            warehouse,
-            table,
-            Manifest.of(run, file, account, **known),
+            *(warehouse, table, Manifest.of(run, file, account, **known)),
             columns=run.parameters.get("columns") or (),
             column_types=column_types,
             on_overlap=on_overlap,
         )
-    if before and _types(before, column_types) == before.column_types:
-        if before.file_id == file.id:
-            require_columns(before.columns or (), column_types)
-            log.info("Report run %s is landed already, in %s", run.id, before.path)
-            return _landed(warehouse, before)
-        if before.is_newer_than(iso(run.created)):
-            say_newer(before.path, before, run)
-            return _landed(warehouse, before)
+    if before and before.file_id == file.id:
+        require_columns(before.columns or (), column_types)
+        log.info("Report run %s is landed already, in %s", run.id, before.path)
+        return _landed(warehouse, before)
+    if before:
+        say_newer(before.path, before, run)
+        return _landed(warehouse, before)
     require_unexpired(run, file)
     folder = LocalFile(Path(tempfile.gettempdir(), file.id))
     defaults = default_columns(hook, run)
@@ -125,6 +122,8 @@ def land_in_table(
                 decimal_separator=run.parameters.get("decimal_separator", "."),
                 on_overlap=on_overlap,
             )
+    if manifest.file_id != file.id:
+        say_newer(manifest.path, manifest, run)
     return _landed(warehouse, manifest)
 
 
@@ -138,12 +137,50 @@ def _database_errors(table: str) -> Iterator[None]:
         kinds = {kind.__name__ for kind in type(said).__mro__}  # those of Python's database API, of any driver
         if isinstance(error, ReportingError) or not kinds & {"DatabaseError", "InterfaceError", "SQLAlchemyError"}:
             raise
-        kind: type[ReportingError] = StoreError
-        if kinds & {"IntegrityError", "DataError"}:
+        kind = _kind_by_code(said)
+        if kind is None and kinds & {"IntegrityError", "DataError"}:
             kind = ContentsError
-        elif kinds & {"ProgrammingError", "NotSupportedError"}:
+        elif kind is None and kinds & {"ProgrammingError", "NotSupportedError"}:
             kind = ConfigurationError
-        raise kind(f"table {table}: {type(said).__name__}: {_shown(said)}") from None
+        raise (kind or StoreError)(f"table {table}: {type(said).__name__}: {_shown(said)}") from None
+
+
+# Drivers have one class for what passes (a lock, a full disk) and for what stays, such as a missing table.
+_PASSES_IN_SQLITE = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT),
+    *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_SCHEMA),
+}
+_STAYS_IN_POSTGRESQL: Mapping[str, type[ReportingError]] = {
+    "P0001": ContentsError,  # a trigger or a function of the owner's refuses
+    **dict.fromkeys(
+        ("28", "2B", "54", "55000"), ConfigurationError
+    ),  # who, what depends, how many columns, in no state
+}
+_STAYS_IN_MYSQL: Mapping[Any, type[ReportingError]] = {
+    # Too large, too long, no such value, refused by a trigger (1644) or a check.
+    **dict.fromkeys((1264, 1265, 1292, 1364, 1365, 1366, 1406, 1411, 1644, 3819, 4025), ContentsError),
+    # No right to it, or there is no such database, table, column or function, or it can't be that large.
+    **dict.fromkeys((1044, 1142, 1143, 1227, 1370, 1049, 1054, 1109, 1146, 1305), ConfigurationError),
+    **dict.fromkeys((1059, 1060, 1061, 1064, 1069, 1070, 1071, 1101, 1103, 1113, 1117, 1118), ConfigurationError),
+    **dict.fromkeys((1166, 1170, 1273, 1286, 1347, 1348, 1471), ConfigurationError),
+}
+
+
+def _kind_by_code(said: BaseException) -> type[ReportingError] | None:
+    """Return the error that a database's own code means, None where it says nothing or it passes."""
+    driver = type(said).__module__.partition(".")[0].lower()
+    if driver == "sqlite3":
+        code = getattr(said, "sqlite_errorcode", None)  # the lowest byte is of the kind, others are of the detail
+        passes = code is None or code & 0xFF in _PASSES_IN_SQLITE
+        return (
+            None if passes or isinstance(said, sqlite3.IntegrityError | sqlite3.DataError) else ConfigurationError
+        )
+    if driver in ("psycopg", "psycopg2"):
+        state = getattr(said, "sqlstate", None) or getattr(said, "pgcode", None) or ""
+        return _STAYS_IN_POSTGRESQL.get(state) or _STAYS_IN_POSTGRESQL.get(state[:2])
+    if driver in ("mysqldb", "pymysql", "mysql"):
+        return _STAYS_IN_MYSQL.get(said.args[0] if said.args else None)
+    return None
 
 
 def _shown(said: BaseException) -> str:
@@ -153,10 +190,6 @@ def _shown(said: BaseException) -> str:
     context = getattr(getattr(said, "diag", None), "context", None) or ""
     place = re.match(r"COPY .*, line \d+(, column .*?)?(?=:|\n|$)", context)
     return f"{line} ({place[0]})" if place else line
-
-
-def _types(before: Manifest, column_types: Mapping[str, str] | None) -> Mapping[str, str]:
-    return {column.name: column.declared for column in columns_of(before.columns or (), column_types)}
 
 
 def _landed(warehouse: DbApiHook, manifest: Manifest) -> Landed:

@@ -58,6 +58,8 @@ class Database:
     Its tables are made and altered before the transaction that loads, since not all databases can do it within.
     """
 
+    byte_order: str | None = None
+    """The collation by which text is in the order of its bytes; None where that is not known."""
     creates_in_transaction = False
     """A table that was created is gone when the transaction is rolled back, and nobody sees it before the end."""
     distinguishes_case = False

@@ -35,6 +35,7 @@ _WIDE = 150  # columns, from which on InnoDB may hold a table for too wide, as i
 class MySQL(Database):
     """MySQL and MariaDB, whose defaults may cut, merge, and not roll back."""
 
+    byte_order = "utf8mb4_bin"
     impossible_name = "[\0\U00010000-\U0010ffff]| $"
     table_options: Mapping[str, Any] = {
         f"{dialect}_{option}": value

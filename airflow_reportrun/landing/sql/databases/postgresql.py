@@ -62,6 +62,7 @@ WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND (
 class PostgreSQL(Database):
     """PostgreSQL, by psycopg 2 or 3: whichever the hook's connection is of."""
 
+    byte_order = "C"
     creates_in_transaction = True
     distinguishes_case = True
     holds_nul = False

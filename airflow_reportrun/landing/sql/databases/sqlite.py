@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 class SQLite(Database):
     """SQLite, which has neither exact decimals nor timestamps: both are text here."""
 
+    byte_order = "BINARY"
     creates_in_transaction = True
     text_holds_everything = True
 

@@ -1,0 +1,248 @@
+"""What is landed near: found by an index, whatever else is landed, and in tables that earlier versions made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_reportrun.landing.manifest import FILTERS, Manifest
+from airflow_reportrun.landing.overlaps import Overlap, overlap
+from airflow_reportrun.landing.sql.databases import open_database
+from airflow_reportrun.landing.sql.layout import TableName, filters_of, landing_key, landings_table, near_index
+from airflow_reportrun.landing.sql.loading import landed
+from airflow_reportrun.landing.sql.neighbours import Neighbours
+from airflow_reportrun.reporting.errors import LandingConflictError
+from tests.databases import Warehouse
+from tests.landings import day, land, manifest_of
+
+BOUNDS = [(None, None), (None, day(2)), (day(2), None), (day(1), day(2)), (day(2), day(3)), (day(1), day(3))]
+VALUES = ["usd", "eur", "us", "usd~", 'u"sd', "%", "a_b", "é", "}"]
+FILTER_SETS = st.dictionaries(st.sampled_from([*FILTERS, "d", "zeta"]), st.sampled_from(VALUES), max_size=4)
+ABOUT = st.builds(
+    lambda bounds, filters, report, account: {
+        **{"start": bounds[0], "end": bounds[1], "account": account, "report_type": report},
+        **filters,
+    },
+    *(st.sampled_from(BOUNDS), FILTER_SETS | st.just({"payout": "x" * 300})),
+    *(st.sampled_from(["a.b.1", "a.b.2"]), st.sampled_from([None, None, None, "acct_1"])),
+)
+
+
+@pytest.fixture(params=["", "any other"])
+def way(request: pytest.FixtureRequest, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """Each database, and PostgreSQL as one whose order of text is not known."""
+    if request.param:
+        if warehouse.name != "postgresql":
+            pytest.skip("PostgreSQL goes this way for all")
+        monkeypatch.setattr(type(warehouse.hook), "dialect_name", "other")
+    return warehouse
+
+
+@contextmanager
+def connected(warehouse: Warehouse) -> Iterator[tuple[Any, Any, TableName, sa.Table]]:
+    database = open_database(warehouse.hook)
+    with database.connected() as connection:
+        with connection.begin():
+            schema = connection.dialect.default_schema_name
+            landings = landings_table(database, schema)
+        yield connection, database, TableName(schema, "activity", "activity"), landings
+
+
+def recorded(manifest: Manifest, database: Any, table: str = "activity") -> Mapping[str, Any]:
+    """Return what the table of manifests has of a landing."""
+    subject = manifest.subject
+    return {
+        **{"table_name": table, "landing": landing_key(subject), "report": subject.report},
+        **{"livemode": subject.livemode, "stripe_account": subject.stripe_account, "filters": filters_of(subject)},
+        "interval_start": database.instant(subject.interval_start),
+        "interval_end": database.instant(subject.interval_end),
+        **{"report_run_id": manifest.report_run_id, "row_count": 1, "manifest": manifest.to_json()},
+    }
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(there=st.lists(ABOUT, min_size=30, max_size=60), news=st.lists(ABOUT, min_size=10, max_size=20))
+def test_whatever_overlaps_is_found(way: Warehouse, there: list[Any], news: list[Any]) -> None:
+    """As by a look at each landing, and each once."""
+    manifests = {landing_key(it.subject): it for it in (manifest_of("frr_1", 1, **about) for about in there)}
+    with connected(way) as (connection, database, place, landings):
+        with connection.begin():
+            landings.create(connection, checkfirst=True)
+        with database.alone(connection, landings, "activity"):
+            connection.execute(landings.delete())
+            for table in ("activity", "another"):
+                rows = [recorded(manifest, database, table) for manifest in manifests.values()]
+                connection.execute(landings.insert(), rows)
+        for about in news:
+            mine = manifest_of("frr_new", 1, **about)
+            with connection.begin():
+                found = Neighbours(connection, database, place, landings, mine)._near()
+            keys = [landing_key(it.subject) for it in found]
+            assert len(keys) == len(set(keys))
+            assert set(keys) >= {
+                key for key, it in manifests.items() if overlap(mine.subject, it.subject) is not Overlap.APART
+            }
+
+
+NUMBERS = range(1, 41)
+KINDS: Mapping[str, Any] = {
+    "payouts": lambda n: {"start": None, "end": None, "payout": f"po_{n}"},
+    "payouts of an account": lambda n: {
+        **{"start": None, "end": None, "connected_account": "acct_1", "payout": f"po_{n}"},
+        "reporting_category": "fee",
+    },
+    "days": lambda n: {"start": day(n), "end": day(n + 1)},
+    "instants": lambda n: {"start": None, "end": day(n)},
+    "accounts of a platform": lambda n: {"account": f"acct_{n}"},
+    "connected accounts of a day": lambda n: {"connected_account": f"acct_{n}", "currency": "usd"},
+    "categories of a day": lambda n: {"currency": "usd", "reporting_category": f"c{n}"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_landing_reads_near_manifests_alone(way: Warehouse, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: of these each is apart from all others."""
+    land(way.hook, ["net"], [["1.00"]], **KINDS[kind](0))
+    with connected(way) as (connection, database, _, landings), connection.begin():
+        for n in NUMBERS:
+            connection.execute(landings.insert(), [recorded(manifest_of("frr_1", 1, **KINDS[kind](n)), database)])
+    read: list[str] = []
+    from_json = Manifest.from_json
+
+    def noted(text: str) -> Manifest:
+        read.append(text)
+        return from_json(text)
+
+    monkeypatch.setattr(Manifest, "from_json", noted)
+    about = KINDS[kind](99)
+    assert landed(way.hook, "activity", manifest_of("frr_2", 1, **about)) is None
+    land(way.hook, ["net"], [["2.00"]], "frr_2", **about)
+    assert read == []
+    land(way.hook, ["net"], [["3.00"]], "frr_3", **about)
+    assert len(set(read)) == 1
+
+
+def test_the_index_is_made_once(way: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
+    """With the table of manifests, and for one that is without it; what refuses it refuses no landing."""
+    names = []
+    for number in (1, 2, 3):
+        land(way.hook, ["net"], [["1.00"]], start=day(number), end=day(number + 1))
+        with connected(way) as (connection, database, place, landings), connection.begin():
+            index = near_index(database, place.schema)
+            there = sa.inspect(connection).get_indexes(landings.name, schema=place.schema)
+            names += [it["name"] for it in there if it["name"] == index.name]
+            if number == 1:
+                index.drop(connection)
+    assert names == [index.name] * 3
+    assert "has no index" not in caplog.text
+
+
+# As version 0.1.0 made them.
+LANDINGS_DDL = """
+CREATE TABLE stripe_report_landings (
+    table_name VARCHAR(255) NOT NULL,
+    landing VARCHAR(64) NOT NULL,
+    report VARCHAR(255) NOT NULL,
+    livemode BOOLEAN NOT NULL,
+    stripe_account VARCHAR(255),
+    filters TEXT,
+    interval_start {instant},
+    interval_end {instant},
+    report_run_id VARCHAR(255),
+    row_count BIGINT NOT NULL,
+    manifest TEXT NOT NULL,
+    PRIMARY KEY (table_name, landing)
+){options}
+"""
+TABLE_DDL = """
+CREATE TABLE activity (
+    net {money},
+    created {instant},
+    who TEXT,
+    _report_type VARCHAR(255) NOT NULL,
+    _stripe_account VARCHAR(255),
+    _filters VARCHAR(255),
+    _interval_start {instant},
+    _interval_end {instant},
+    _report_run_id VARCHAR(255) NOT NULL
+){options}
+"""
+INDEX_DDL = "CREATE INDEX activity_landing ON activity (_interval_end, _interval_start, _filters)"
+IN: Mapping[str, Mapping[str, str]] = {
+    "sqlite": {"instant": "TEXT", "money": "TEXT", "options": ""},
+    "postgresql": {"instant": "TIMESTAMP WITH TIME ZONE", "money": "NUMERIC", "options": ""},
+    "mariadb": {
+        **{"instant": "DATETIME", "money": "NUMERIC(38, 18)"},
+        "options": "ENGINE=InnoDB CHARSET=utf8mb4 COLLATE utf8mb4_bin",
+    },
+}
+MANIFEST: Mapping[str, Any] = {
+    "report_run_id": "frr_1",
+    "report_type": "balance_change_from_activity.itemized.3",
+    "parameters": {"interval_start": 1714521600, "interval_end": 1714608000},
+    **{"interval_start": None, "interval_end": None, "stripe_account": None, "livemode": False},
+    **{"file_id": "file_frr_1", "file_size": 55},
+    "file_sha256": "913893e2afc901d42e22640f4813b056a12b7f6f8a6e4d44580545997f63f6bc",
+    **{"rows": 1, "columns": ["net", "created", "who"], "format": "sql", "path": "main.activity"},
+    "column_types": {"net": "money(6)", "created": "timestamp", "who": "text"},
+    **{"size": None, "sha256": None, "etag": None, "report_run_created": "2024-05-03T09:00:00Z"},
+    **{"landed_at": None, "landed_by": "airflow-provider-reportrun 0.1.0", "version": 1},
+}
+LANDING = "7a149848dad8ec88597dc3b2e81c5ba141e6da29df5ddf300079ebf97f7b49c1"
+NAMES, ROW = ["net", "created", "who"], ["1.00", "2024-05-01 09:00:00", "x"]
+
+
+@pytest.fixture
+def earlier(warehouse: Warehouse) -> Warehouse:
+    """A table and its manifests as an earlier version left them."""
+    form = "{}T{}Z" if warehouse.name == "sqlite" else "{} {}"
+    utc = "+00" if warehouse.name == "postgresql" else ""
+    start, end, created = (
+        f"'{form.format(*at.split())}{utc}'"
+        for at in ("2024-05-01 00:00:00", "2024-05-02 00:00:00", "2024-05-01 09:00:00")
+    )
+    report, manifest = "balance_change_from_activity.itemized", json.dumps(MANIFEST, indent=1)
+    bounds = f"{start}, {end}"
+    row = f"('1.00', {created}, 'x', '{report}.3', NULL, NULL, {bounds}, 'frr_1')"
+    told = f"('activity', '{LANDING}', '{report}', false, NULL, NULL, {bounds}, 'frr_1', 1, '{manifest}')"
+    for ddl in (LANDINGS_DDL, TABLE_DDL, INDEX_DDL):
+        warehouse.query(ddl.format(**IN[warehouse.name]))
+    for table, values in (("activity", row), ("stripe_report_landings", told)):
+        warehouse.query(f"INSERT INTO {table} VALUES {values}")  # noqa: S608 - our own words
+    return warehouse
+
+
+def test_what_earlier_versions_landed_is_found_and_restated(earlier: Warehouse) -> None:
+    """By its manifest and its rows; the same figures leave the rows, others replace them, an older run neither."""
+    about: dict[str, Any] = {"created": "2024-05-03T09:00:00Z"}
+    found = landed(earlier.hook, "activity", manifest_of("frr_1", 1, **about))
+    assert found == Manifest.from_json(json.dumps(MANIFEST))
+    older: dict[str, Any] = {"created": "2024-05-03T08:00:00Z"}
+    assert land(earlier.hook, NAMES, [["9.00", None, "y"]], "frr_0", **older) == found
+    newer: dict[str, Any] = {"created": "2024-05-03T10:00:00Z"}
+    assert land(earlier.hook, NAMES, [ROW], "frr_2", **newer).report_run_id == "frr_2"
+    assert earlier.query("SELECT who, _report_run_id FROM activity") == [("x", "frr_1")]
+    land(earlier.hook, NAMES, [["2.00", None, "y"], ["3.00", None, "z"]], "frr_3", **newer)
+    assert earlier.query("SELECT who, _report_run_id FROM activity ORDER BY who") == [
+        ("y", "frr_3"),
+        ("z", "frr_3"),
+    ]
+    assert earlier.query("SELECT report_run_id, row_count FROM stripe_report_landings WHERE landing <> ''") == [
+        ("frr_3", 2)
+    ]
+
+
+def test_what_earlier_versions_landed_is_covered_or_in_the_way(earlier: Warehouse) -> None:
+    """A month over its day is refused, and replaces it where that is asked for."""
+    month: dict[str, Any] = {"start": day(1), "end": day(32), "created": "2024-06-03T08:00:00Z"}
+    with pytest.raises(LandingConflictError, match="report run frr_1"):
+        land(earlier.hook, NAMES, [ROW], "frr_2", **month)
+    land(earlier.hook, NAMES, [ROW], "frr_2", on_overlap="replace", **month)
+    assert earlier.query("SELECT _report_run_id FROM activity") == [("frr_2",)]
