@@ -165,3 +165,22 @@ def test_each_type_lands_in_a_table(report_type: ReportType, chosen: str, sqlite
             assert (value is None) == (cell is None), name
             if cell is not None and re.fullmatch(r"-?\d+\.\d+", cell):
                 assert Decimal(value) == Decimal(cell), name
+
+
+def test_a_balance_without_a_payout_lands(sqlite: Warehouse, tmp_path: Path) -> None:
+    """Its payout rows have no currency, and their lines end in a bare comma."""
+    parameters = ReportParameters(interval_start=MARCH_1, interval_end=MARCH_1 + 6 * 3600)
+    hook = StripeReportingHook()
+    run = hook.create_report_run("balance.summary.1", parameters)
+    land_report(hook, run, place_of(str(tmp_path / "x.parquet")), format="parquet")
+    land_in_table(hook, run, sqlite.hook, "report")
+    expected = [(row[0], row[3]) for row in rows_of(run)[1:]]
+
+    table = pyarrow.parquet.read_table(tmp_path / "x.parquet", columns=["category", "currency"])
+    assert [tuple(row.values()) for row in table.to_pylist()] == expected
+    assert sqlite.query("SELECT category, currency FROM report ORDER BY rowid") == expected
+    assert {category for category, currency in expected if currency is None} == {
+        "payouts_gross",
+        "payouts_fee",
+        "payouts",
+    }

@@ -14,8 +14,8 @@ Choices where no source settles it:
 * Payouts count as negative, as they do in the balance: a count of one, no fee. They are ``paid`` and have no
   trace id.
 * A transaction shows its payout from the start, not only once the payout was created.
-* The payout rows of a balance have no currency where the interval has no payout in it: Stripe was seen to leave
-  it NULL there, and to write it where there was a payout.
+* The payout rows of a balance have no currency where the interval has no payout in it: of the programs that
+  are public one found it NULL, and one found it beside a payout.
 * The files about fees have a row for each transaction with a fee, and for each one that is a fee. It is
   incurred, and settled from the balance, when the transaction is created. Amounts have 18 places, zero included;
   there is tax on the fees for Radar alone, whose amounts use all places.

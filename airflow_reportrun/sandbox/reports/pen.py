@@ -19,7 +19,7 @@ def decimal(value: int, places: int, separator: str) -> str:
 
 
 def money(cents: int, separator: str) -> str:
-    """Write an amount in major units, with two places."""
+    """Write an amount in major units, with two places: `decimal`, for most of the cells there are."""
     units, rest = divmod(abs(cents), 100)
     return f"{'-' if cents < 0 else ''}{units}{separator}{rest:02}"
 
