@@ -8,9 +8,11 @@ made of the rows, so that nothing is listed there that no test has seen.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -221,6 +223,7 @@ refused(400, "no report type", INTERVAL)
 refused(400, "no interval", {"report_type": SUMMARY}, wrong=False)
 refused(400, "a parameter that nobody knows", {**FORM, "parameters[novelty]": "1"})
 refused(400, "a text for a number", {**FORM, "parameters[interval_end]": "tomorrow"})
+refused(400, "a text for true or false", {**FORM, "parameters[compress_file]": "maybe"})
 refused(400, "an empty value", {**FORM, "parameters[timezone]": ""})
 refused(400, "a text for an array", {**FORM, "report_type": ITEMIZED, "parameters[columns]": "net"})
 refused(400, "a parameter that the type doesn't take", {**FORM, "parameters[columns][0]": "net"}, wrong=False)
@@ -377,6 +380,14 @@ def _(world: World) -> None:
     answer = requests.get(file["url"], auth=(world.sandbox.api_key, ""), timeout=10)
     assert file["url"].startswith(world.wire.url)
     assert len(answer.content) == file["size"]
+
+
+@case("contents", 200, "a compressed file, on request")
+def _(world: World) -> None:
+    file = world.ask("create", {**FORM, "parameters[compress_file]": "true"}).json()["result"]
+    answer = world.ask("contents", path=f"/v1/files/{file['id']}/contents")
+    assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
+    assert (answer.headers["Content-Type"], len(answer.content)) == ("application/zip", file["size"])
 
 
 @case("contents", 206, "a part, if the file is still the same")

@@ -15,6 +15,7 @@ import pytest
 
 from airflow_reportrun import sandbox
 from airflow_reportrun.sandbox import Fault, RequestFault, RunFault, WireFault, errors
+from airflow_reportrun.sandbox.reports.forms import FORMS
 from tests.docs_tables import hold, table
 from tests.versions import needs_airflow_3
 
@@ -98,6 +99,14 @@ def test_the_page_lists_the_refusals_in_words_of_our_own() -> None:
     assert len(ours) > 10
     rows = [(f"`{function.__name__}`", OURS.sub("", first_sentence(function))) for function in ours]
     hold(PAGE, "refusals", table(("Refusal", "Where"), rows))
+
+
+def test_the_page_lists_the_forms_of_columns() -> None:
+    """In the order in which names are compared with them."""
+    rows = [
+        (" ".join(f"`{name}`" for name in form.names.replace("[[]*", "[…]").split()), form.what) for form in FORMS
+    ]
+    hold(PAGE, "forms", table(("Columns", "Cells"), rows))
 
 
 def test_everything_public_is_in_the_list_of_names() -> None:

@@ -58,9 +58,12 @@ def summary(start: int, end: int) -> list[Row]:
 
 
 def balance(start: int, end: int) -> dict[tuple[str, str], Decimal]:
+    """By currency and category; nine rows follow each other for each currency, whatever they say of it."""
+    found = rows("balance.summary.1", RunParameters(start, end))
+    assert len(found) == 9 * len(CURRENCIES)
     return {
-        (row["currency"], row["category"]): Decimal(row["net_amount"])
-        for row in rows("balance.summary.1", RunParameters(start, end))
+        (found[index // 9 * 9]["currency"], row["category"]): Decimal(row["net_amount"])
+        for index, row in enumerate(found)
     }
 
 
@@ -466,3 +469,205 @@ def test_total_is_the_last_row() -> None:
 
     assert categories[-2:] == ["total", "total"]
     assert "total" not in categories[:-2]
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        "activity.itemized.3",
+        "all_fees.incurred_at.itemized.2",
+        "apps.install_events.1",
+        "card_payments_fees.transaction_level.2",
+        "tax.transactions.itemized.2",
+    ],
+)
+@settings(max_examples=10)
+@given(cut=cuts(seconds))
+def test_rows_about_transactions_add_up(family: str, cut: list[int]) -> None:
+    """Whatever the transactions give rise to: the rows of [a, c) are those of [a, b) and then those of [b, c)."""
+    a, b, c = cut
+
+    first, second = (rows(family, RunParameters(*each)) for each in ((a, b), (b, c)))
+
+    assert rows(family, RunParameters(a, c)) == first + second
+
+
+ADDED = {
+    "all_fees.balance_transaction_created.summary.2": ("amount", "tax"),
+    "connect_card_payments_fees.plan_level.1": ("total_amount",),
+    "tax.summarized_export.1": (
+        *("total_sales", "total_tax_collected", "total_taxable_sales", "total_nontaxable_sales"),
+        *("total_sales_refunded", "total_tax_refunded"),
+    ),
+    **{report_type: ("amount",) for report_type in CATALOGUE if report_type.startswith("revenue_recognition.")},
+}
+"""What is added up in reports that have a row for each group."""
+
+
+@pytest.mark.parametrize("report_type", ADDED)
+@settings(max_examples=8)
+@given(cut=cuts(seconds))
+def test_groups_add_up(report_type: str, cut: list[int]) -> None:
+    """Each group of [a, c) is the sum of that of [a, b) and that of [b, c), to the last place, and comes once."""
+    a, b, c = cut
+    whole, *parts = (rows(report_type, RunParameters(*each)) for each in ((a, c), (a, b), (b, c)))
+    names = ADDED[report_type]
+
+    def groups(found: list[Row]) -> dict[tuple[str, ...], list[Decimal]]:
+        sums: dict[tuple[str, ...], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * len(names))
+        for row in found:
+            key = tuple(row[name] for name in row if name not in names and not name.startswith("transaction_date"))
+            sums[key] = [one + Decimal(row[name]) for one, name in zip(sums[key], names, strict=True)]
+        return sums
+
+    assert groups(whole) == groups(parts[0] + parts[1])
+    assert len(groups(whole)) == len(whole)
+
+
+@settings(max_examples=10)
+@given(seconds, st.integers(1, 2 * DAY))
+def test_parts_of_activity_are_the_net(start: int, length: int) -> None:
+    """What was moved and what it cost add up to what the balance changed by."""
+    wanted = RunParameters(start, start + length)
+    parts = rows("activity.itemized.3", wanted)
+
+    for currency in CURRENCIES:
+        assert sum(Decimal(row["amount"]) for row in parts if row["currency"] == currency) == net(
+            itemized(start, start + length), currency
+        )
+
+
+@settings(max_examples=10)
+@given(seconds, st.integers(1, 2 * DAY))
+def test_tax_is_summed_up_from_its_rows(start: int, length: int) -> None:
+    """By jurisdiction and currency, sales apart from refunds, from the first second to the last."""
+    wanted = RunParameters(start, start + length)
+    items: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows("tax.transactions.itemized.2", wanted):
+        assert Decimal(row["subtotal"]) + Decimal(row["tax_amount"]) == Decimal(row["total"])
+        assert Decimal(row["taxable_amount"]) + Decimal(row["non_taxable_amount"]) == Decimal(row["subtotal"])
+        items[row["country_code"], row["currency"]].append(row)
+
+    sums = {
+        (row["country_code"], row["transaction_currency"]): row for row in rows("tax.summarized_export.1", wanted)
+    }
+
+    assert sums.keys() == items.keys()
+    for key, row in sums.items():
+        dates = sorted(item["transaction_date"] for item in items[key])
+        assert [row["transaction_date_start"], row["transaction_date_end"]] == [dates[0], dates[-1]]
+        for kind, sales, tax, sign in (
+            ("sale", "total_sales", "total_tax_collected", 1),
+            ("refund", "total_sales_refunded", "total_tax_refunded", -1),
+        ):
+            those = [item for item in items[key] if item["type"] == kind]
+            assert Decimal(row[sales]) == sign * sum(Decimal(item["subtotal"]) for item in those)
+            assert Decimal(row[tax]) == sign * sum(Decimal(item["tax_amount"]) for item in those)
+        assert Decimal(row["total_sales"]) == Decimal(row["total_taxable_sales"]) + Decimal(
+            row["total_nontaxable_sales"]
+        )
+
+
+def test_what_plans_cost_is_what_their_charges_cost() -> None:
+    """To the sixth place, in the reports of the connected account itself as in the platform's."""
+    own = Books(OPENED, "acct_florist")
+    plans, charges = (
+        rows(f"connect_card_payments_fees.{level}.1", DAY_1, own) for level in ("plan_level", "transaction_level")
+    )
+    platforms = rows("connect_card_payments_fees.plan_level.1", DAY_1)
+
+    assert sum(Decimal(row["total_amount"]) for row in plans) == sum(
+        Decimal(row["total_amount"]) for row in charges
+    )
+    assert plans == [row for row in platforms if row["connected_account_id"] == "acct_florist"] != []
+    assert {row["connected_account_id"] for row in platforms} == set(CONNECTED)
+
+
+@pytest.mark.parametrize(
+    "report_type", [report_type for report_type in CATALOGUE if report_type.startswith("revenue_recognition.")]
+)
+def test_revenue_is_what_was_sold(report_type: str) -> None:
+    """Whatever it is broken down by: the accounts have names, and what was earned are the charges of the month."""
+    found = rows(report_type, JANUARY)
+    earned = sum(Decimal(row["amount"]) for row in found if row["credit"] == "Revenue")
+    sold = [
+        row for row in itemized(JANUARY_2026, JANUARY_2026 + 31 * DAY) if row["reporting_category"] == "charge"
+    ]
+
+    assert earned == sum(Decimal(row["gross"]) for row in sold)
+    assert {row["debit"] for row in found} == {
+        "AccountsReceivable",
+        "Cash",
+        "DeferredRevenue",
+        "Disputes",
+        "Refunds",
+    }
+    assert {(row["accounting_period"], row["open_accounting_period"]) for row in found} == {
+        ("2025-12", "2026-01"),
+        ("2026-01", ""),
+    }
+
+
+@pytest.mark.parametrize(
+    ("report_type", "parameter", "column"),
+    [
+        ("revenue_recognition.debit_credit_by_invoice.1", "invoice", "transaction_model_id"),
+        ("revenue_recognition.debit_credit_by_invoice_line_item.1", "invoice_line_item", "transaction_model_id"),
+    ],
+)
+def test_revenue_of_one_invoice(report_type: str, parameter: str, column: str) -> None:
+    """A parameter leaves out the rows of all others."""
+    found = rows(report_type, DAY_1)
+    one = next(row[column] for row in found if row[column].startswith("i"))
+
+    assert rows(report_type, replace(DAY_1, filters={parameter: one})) == [
+        row for row in found if row[column] == one
+    ]
+    assert rows(report_type, replace(DAY_1, filters={parameter: "in_none"})) == []
+
+
+def test_revenue_of_one_customer() -> None:
+    """The customer's rows by price are no more than all of them, and the rows of all customers are all."""
+    everything = sum(Decimal(row["amount"]) for row in rows("revenue_recognition.debit_credit_by_price.1", DAY_1))
+    by_customer: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows("revenue_recognition.debit_credit_by_customer.1", DAY_1):
+        by_customer[row["customer_id"]] += Decimal(row["amount"])
+
+    for customer, amount in by_customer.items():
+        wanted = replace(DAY_1, filters={"customer": customer})
+        found = rows("revenue_recognition.debit_credit_by_price.1", wanted)
+        assert sum(Decimal(row["amount"]) for row in found) == amount
+    assert sum(by_customer.values()) == everything
+
+
+def test_payout_rows_of_a_balance_have_no_currency_without_a_payout() -> None:
+    """Their lines end in a bare comma; where there was a payout they name its currency."""
+    before_six = RunParameters(JANUARY_2026, JANUARY_2026 + 6 * 3600)
+
+    lines = report("balance.summary.1", before_six).splitlines()
+
+    assert [line for line in lines if line.endswith(",")] == [
+        '"payouts_gross","Payouts to bank","0.00",',
+        '"payouts_fee","Payout fees","0.00",',
+        '"payouts","Total payouts","0.00",',
+    ] * 2
+    assert ",\n" not in report("balance.summary.1", DAY_1)
+
+
+def test_fees_have_eighteen_places() -> None:
+    """Zero, too; and the fees with a tax on them need them, without losing a cent."""
+    for report_type in ("all_fees.incurred_at.itemized.2", "all_fees.balance_transaction_created.summary.2"):
+        found = rows(report_type, replace(JANUARY, currency="usd"))
+        assert {len(row[name].partition(".")[2]) for row in found for name in ("amount", "tax")} == {18}
+        assert {row["product"]: row["tax"].rstrip("0") for row in found}["Payments"] == "0."
+        radar = [row for row in found if row["product"] == "Radar"]
+        assert max(len(row["amount"].rstrip("0").partition(".")[2]) for row in radar) >= 17
+        assert {(Decimal(row["amount"]) + Decimal(row["tax"])) % Decimal("0.01") for row in radar} == {0}
+
+
+def test_financial_accounts_have_the_figures_of_the_balance() -> None:
+    """Of the connected accounts."""
+    for kind in ("balance_change_from_activity.summary.1", "balance.summary.1"):
+        assert rows(f"connected_account_financial_account_{kind}", DAY_1) == rows(
+            f"connected_account_{kind}", DAY_1
+        )

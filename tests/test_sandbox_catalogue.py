@@ -101,11 +101,11 @@ all_types = pytest.mark.parametrize("report_type", CATALOGUE.values(), ids=CATAL
 
 @all_types
 def test_each_type_has_its_default_columns_for_a_header(report_type: ReportType) -> None:
-    """What the type requires is enough; the types that people use have rows, the others the header alone."""
+    """What the type requires is enough, and a day has rows."""
     text = report(report_type, checked(report_type))
 
     assert text.startswith(header(report_type.default_columns))
-    assert (text.count("\n") > 1) == report_type.has_data
+    assert text.count("\n") > 1
 
 
 @all_types
@@ -126,7 +126,7 @@ def test_every_column_can_be_asked_for(report_type: ReportType) -> None:
     [
         report_type
         for report_type in CATALOGUE.values()
-        if "interval_start" in report_type.required and report_type.family != "balance.summary"
+        if "interval_start" in report_type.required and not report_type.family.endswith("balance.summary")
     ],
     ids=lambda report_type: report_type.id,
 )

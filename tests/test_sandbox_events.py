@@ -163,7 +163,7 @@ def at(text: str) -> int:
 
 
 def test_data_moves_on_twice_a_day_and_says_so(clock: ManualClock) -> None:
-    """One event for each type that has data, at the second in which the data was ready."""
+    """One event for each type, at the second in which the data was ready."""
     with StripeSandbox(clock=clock) as sandbox:
         sandbox.configure(report_types=["balance.summary.1", "apps.install_events.1"])
         updated = "type=reporting.report_type.updated"
@@ -171,9 +171,10 @@ def test_data_moves_on_twice_a_day_and_says_so(clock: ManualClock) -> None:
         clock.advance(DAY)
         found, again = events(sandbox, updated), events(sandbox, updated)
     assert [(event["created"], event["data"]["object"]["data_available_end"]) for event in found] == [
-        (at("2026-03-03T12:00"), at("2026-03-03T00:00")),
-        (at("2026-03-03T00:00"), at("2026-03-02T12:00")),
+        *[(at("2026-03-03T12:00"), at("2026-03-03T00:00"))] * 2,
+        *[(at("2026-03-03T00:00"), at("2026-03-02T12:00"))] * 2,
     ]
+    assert {event["data"]["object"]["id"] for event in found} == {"balance.summary.1", "apps.install_events.1"}
     assert found == again
 
 

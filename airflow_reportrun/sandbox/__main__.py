@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             connected_accounts=options.connected_account or None,
             rate_limits=RateLimits() if options.rate_limits else None,
             clock=_clock(options.now),
+            strict=not options.lenient,
             transition=AfterSeconds(options.pending_seconds),
             on_request=None if options.quiet else _print_json if options.json else _print_request,
         )
@@ -79,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--pending-seconds", type=float, default=5.0, help="how long a run takes (default: %(default)s)")
     add("--rate-limits", action="store_true", help="refuse more requests a second than Stripe takes")
+    add(
+        "--lenient",
+        action="store_true",
+        help="take columns that a report type is not known to have; the log says so",
+    )
     add("--now", type=datetime.fromisoformat, metavar="TIME", help="what time it is at the start, in UTC")
     add(
         "--fault",

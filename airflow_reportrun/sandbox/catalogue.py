@@ -8,7 +8,8 @@ Stripe's documentation, quoted in public, has gaps. Under ``decided`` a type nam
 
 * ``columns``: those of the family's nearest version that is documented; of a ``connected_account_*`` type those
   of the platform's own type, and ``connected_account`` behind them if it is itemised; of a financial account's
-  type the default ones of the balance's; where a whole family is unknown, the one column ``id``.
+  type the default ones of the balance's; of a summary those of the other summaries; where a whole family is
+  unknown, the one column ``id``.
 * ``default_columns``: those of the family's nearest version that is documented; otherwise every column, but for
   the UTC twins and the metadata. An itemised ``connected_account_*`` type has ``connected_account`` last.
 * ``optional``: the parameters of the family's nearest version that is documented; otherwise `columns` alone.
@@ -32,25 +33,6 @@ if TYPE_CHECKING:
 HALF_DAY = 12 * 3600
 
 _CONNECTED = "connected_account_"
-
-_FAMILIES_WITH_DATA = frozenset(
-    {
-        "all_fees.balance_transaction_created.itemized",
-        "all_fees.balance_transaction_created.summary",
-        "all_fees.incurred_at.itemized",
-        "balance.summary",
-        "balance_change_from_activity.itemized",
-        "balance_change_from_activity.summary",
-        "ending_balance_reconciliation.itemized",
-        "ending_balance_reconciliation.summary",
-        "payout_reconciliation.by_id.itemized",
-        "payout_reconciliation.by_id.summary",
-        "payout_reconciliation.itemized",
-        "payout_reconciliation.summary",
-        "payouts.itemized",
-        "payouts.summary",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +63,6 @@ class ReportType:
     def of_connected_accounts(self) -> bool:
         """Tell whether the report is about a platform's connected accounts, not about itself."""
         return self.id.startswith(_CONNECTED)
-
-    @property
-    def has_data(self) -> bool:
-        """Tell whether the books have anything to say; otherwise every report is a header alone."""
-        return self.family in _FAMILIES_WITH_DATA
 
     def has_column(self, name: str) -> bool:
         """Tell whether ``name`` may be asked for."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .messages import Call
     from .runs import ResultFile
 
+_TYPES = {"csv": "text/csv", "zip": "application/zip"}
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
@@ -23,7 +24,7 @@ def contents_of(file: ResultFile, call: Call, fault: RequestFault | None) -> Con
     ``If-Range`` can name.
     """
     size = min(fault.kept, file.size) if isinstance(fault, ShortContents) else file.size
-    headers = {"Content-Type": "text/csv", "Accept-Ranges": "bytes", "ETag": file.etag}
+    headers = {"Content-Type": _TYPES[file.type], "Accept-Ranges": "bytes", "ETag": file.etag}
     part = None if isinstance(fault, IgnoresRange) else _part(call, size, file.etag)
     if part is None:
         return Contents(200, headers, file.contents, 0, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .events import Event
     from .runs import ReportRun
     from .state import State
+
+log = logging.getLogger(__name__)
 
 RUNS_PATH = "/v1/reporting/report_runs"
 TYPES_PATH = "/v1/reporting/report_types"
@@ -108,7 +111,8 @@ async def create(state: State, call: Call, fault: RequestFault | None) -> Answer
 
 
 async def _execute_create(state: State, call: Call, fault: RequestFault | None) -> Answer:
-    request = read_run_request(call.form, state.report_types(call.scope), livemode=call.scope.livemode)
+    offered, strict = state.report_types(call.scope), state.settings.strict
+    request = read_run_request(call.form, offered, livemode=call.scope.livemode, strict=strict)
     if isinstance(fault, ServerError) and not fault.committed:
         raise errors.server_error()
     start, end = request.parameters.interval_start, request.parameters.interval_end
@@ -120,6 +124,11 @@ async def _execute_create(state: State, call: Call, fault: RequestFault | None) 
             raise errors.no_such_connected_account(account)
     check_availability(request, state.availability(), state.books(call.account))
     run = state.begin_run(call, request)
+    if request.unknown_columns:
+        names, type_id = ", ".join(request.unknown_columns), request.report_type.id
+        log.warning(
+            "%s has columns that %s is not known to have, made up by their names: %s", run.id, type_id, names
+        )
     if isinstance(fault, ServerError):
         raise errors.server_error()
     return Answer.of(await _as_it_is_now(state, call, run))

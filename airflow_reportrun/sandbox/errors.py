@@ -173,6 +173,11 @@ def invalid_integer(name: str, value: str) -> ApiError:
     return ApiError(400, f"Invalid integer: {value}", code="parameter_invalid_integer", param=name)
 
 
+def invalid_boolean(name: str, value: str) -> ApiError:
+    """Answer text where true or false belongs (our words)."""
+    return ApiError(400, f"Invalid boolean: {value}", param=name)
+
+
 def integer_out_of_range(name: str, value: int, *, least: int, most: int) -> ApiError:
     """Answer a number beyond its bounds (our words)."""
     return ApiError(

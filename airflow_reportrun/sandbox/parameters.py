@@ -6,15 +6,14 @@ request.
 
 Choices: `decimal_separator` is ``.`` or ``,``; `connected_account` and `connected_accounts` together name all
 that either of them names; of `reporting_category`, `customer`, `invoice`, `invoice_line_item` and
-`decimal_format` every text is taken, and the last four change nothing, since the reports that have them are
-empty.
+`decimal_format` every text is taken, and the last one changes nothing; each type takes `compress_file`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
@@ -37,7 +36,10 @@ _DEEPEST = 10
 
 _INTEGERS = ("interval_start", "interval_end")
 _LISTS = ("columns", "connected_accounts")
+_BOOLEANS = ("compress_file",)
+_FILTERS = ("customer", "invoice", "invoice_line_item")
 _KNOWN = {name for report_type in CATALOGUE.values() for name in report_type.required | report_type.optional}
+_KNOWN |= {*_BOOLEANS}
 
 
 def decode(encoded: str) -> Form:
@@ -78,15 +80,18 @@ class RunParameters:
     """The parameters of a run, checked.
 
     Depending on the type there is an interval, half open, in Unix seconds; its end alone; or a payout's id.
-    ``connected_accounts`` is empty if the run is about all of them.
+    ``connected_accounts`` is empty if the run is about all of them. ``filters`` are those that compare ids, by the
+    parameter's name.
     """
 
     interval_start: int | None = None
     interval_end: int | None = None
     columns: tuple[str, ...] | None = None
+    compress_file: bool = False
     connected_accounts: frozenset[str] = frozenset()
     currency: str | None = None
     decimal_separator: str = "."
+    filters: Mapping[str, str] = field(default_factory=dict)
     payout: str | None = None
     reporting_category: str | None = None
     timezone: str = "Etc/UTC"
@@ -94,17 +99,24 @@ class RunParameters:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a create asks for; ``sent`` is what Stripe echoes, typed but otherwise as it came."""
+    """What a create asks for; ``sent`` is what Stripe echoes, typed but otherwise as it came.
+
+    ``unknown_columns`` are those that the type lacks, where that is let pass.
+    """
 
     report_type: ReportType
     sent: Mapping[str, RunParameter]
     parameters: RunParameters
+    unknown_columns: tuple[str, ...] = ()
 
 
-def read_run_request(form: Form, offered: Mapping[str, ReportType], *, livemode: bool) -> RunRequest:
+def read_run_request(
+    form: Form, offered: Mapping[str, ReportType], *, livemode: bool, strict: bool = True
+) -> RunRequest:
     """Check everything about a create that can be told without looking at the data.
 
-    ``offered`` are the report types by id; ``livemode`` is the key's: some types are for live keys alone.
+    ``offered`` are the report types by id; ``livemode`` is the key's: some types are for live keys alone. Unless
+    it is ``strict``, columns that the type lacks are let pass.
     """
     raw = form.get("parameters", {})
     if not isinstance(raw, dict):
@@ -121,12 +133,14 @@ def read_run_request(form: Form, offered: Mapping[str, ReportType], *, livemode:
 
     lists = {name: strings(raw[name], _label(name)) for name in _LISTS if name in raw}
     integers = {name: integer(raw[name], _label(name)) for name in _INTEGERS if name in raw}
-    texts = {name: string(raw[name], _label(name)) for name in raw if name not in (*_LISTS, *_INTEGERS)}
-    sent: dict[str, RunParameter] = {**lists, **integers, **texts}
+    booleans = {name: boolean(raw[name], _label(name)) for name in _BOOLEANS if name in raw}
+    others = (*_LISTS, *_INTEGERS, *_BOOLEANS)
+    texts = {name: string(raw[name], _label(name)) for name in raw if name not in others}
+    sent: dict[str, RunParameter] = {**lists, **integers, **booleans, **texts}
 
     report_type = find_type(type_id, offered, livemode=livemode, param="report_type")
     for name in sent:
-        if name not in report_type.required | report_type.optional:
+        if name not in report_type.required | report_type.optional | {*_BOOLEANS}:
             raise errors.unsupported_parameter(name, report_type.id)
     for name in ("connected_account", "payout", *_INTEGERS):
         if name in report_type.required and name not in sent:
@@ -136,15 +150,20 @@ def read_run_request(form: Form, offered: Mapping[str, ReportType], *, livemode:
         integers.get("interval_start"),
         integers.get("interval_end"),
         columns=tuple(lists["columns"]) if "columns" in lists else None,
+        compress_file=booleans.get("compress_file", False),
         connected_accounts=frozenset([*accounts, *lists.get("connected_accounts", [])]),
         currency=texts.get("currency"),
         decimal_separator=texts.get("decimal_separator", "."),
+        filters={name: texts[name] for name in _FILTERS if name in texts},
         payout=texts.get("payout"),
         reporting_category=texts.get("reporting_category"),
         timezone=texts.get("timezone", "Etc/UTC"),
     )
-    _check_values(report_type, parameters)
-    return RunRequest(report_type, sent, parameters)
+    unknown_columns = tuple(name for name in parameters.columns or () if not report_type.has_column(name))
+    if unknown_columns and strict:
+        raise errors.unknown_columns(unknown_columns, report_type.id)
+    _check_values(parameters)
+    return RunRequest(report_type, sent, parameters, unknown_columns)
 
 
 def find_type(type_id: str, offered: Mapping[str, ReportType], *, livemode: bool, param: str) -> ReportType:
@@ -177,10 +196,7 @@ def check_availability(request: RunRequest, available: Availability, books: Book
             raise errors.no_such_payout(parameters.payout)
 
 
-def _check_values(report_type: ReportType, parameters: RunParameters) -> None:
-    unknown = [name for name in parameters.columns or () if not report_type.has_column(name)]
-    if unknown:
-        raise errors.unknown_columns(unknown, report_type.id)
+def _check_values(parameters: RunParameters) -> None:
     if parameters.currency is not None and not _CURRENCY.fullmatch(parameters.currency):
         raise errors.invalid_currency(parameters.currency)
     if parameters.decimal_separator not in (".", ","):
@@ -213,6 +229,14 @@ def integer(value: Value, name: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise errors.invalid_integer(name, text)
     return int(text)
+
+
+def boolean(value: Value, name: str) -> bool:
+    """Read ``true`` or ``false``."""
+    text = string(value, name)
+    if text not in ("true", "false"):
+        raise errors.invalid_boolean(name, text)
+    return text == "true"
 
 
 def strings(value: Value, name: str) -> list[str]:

@@ -58,7 +58,8 @@ class AfterSeconds:
 class ResultFile:
     """The file of a run: ``contents`` in memory, or the path of a file on disk that stands in for it.
 
-    ``created`` and ``expires_at`` are in Unix seconds.
+    ``created`` and ``expires_at`` are in Unix seconds. ``type`` is ``csv``, or ``zip`` for one that was to be
+    compressed.
     """
 
     id: str
@@ -68,6 +69,7 @@ class ResultFile:
     contents: bytes | Path
     size: int
     announced_size: int
+    type: str = "csv"
 
     @property
     def etag(self) -> str:
@@ -81,7 +83,7 @@ class ResultFile:
             "object": "file",
             "created": self.created,
             "expires_at": self.expires_at,
-            "filename": f"{self.run_id}.csv",
+            "filename": f"{self.run_id}.{self.type}",
             "links": {
                 "object": "list",
                 "data": [],
@@ -91,7 +93,7 @@ class ResultFile:
             "purpose": "finance_report_run",
             "size": self.announced_size,
             "title": f"FinanceReportRun {self.run_id}",
-            "type": "csv",
+            "type": self.type,
             "url": f"{base_url}/v1/files/{self.id}/contents",
         }
 
@@ -101,7 +103,8 @@ class RunRecord:
     """A run as it was last shown: what `StripeSandbox.report_runs` lists.
 
     Nobody looked, nothing happened: a run stays pending until a request finds it due.
-    ``created`` is in Unix seconds; ``reads`` counts retrieves; ``idempotency_key`` is that of the create.
+    ``created`` is in Unix seconds; ``reads`` counts retrieves; ``idempotency_key`` is that of the create;
+    ``unknown_columns`` are those that were let pass though the report type lacks them.
     """
 
     id: str
@@ -112,6 +115,7 @@ class RunRecord:
     account: str | None
     idempotency_key: str | None
     reads: int
+    unknown_columns: tuple[str, ...] = ()
 
 
 class ReportRun:
@@ -199,4 +203,5 @@ class ReportRun:
             self.scope.account,
             self._idempotency_key,
             self.reads,
+            self.request.unknown_columns,
         )

@@ -46,6 +46,7 @@ class Changes(TypedDict, total=False):
     data_available_start: int
     data_available_end: int | None
     file_lifetime: int
+    strict: bool
 
 
 class StripeSandbox:
@@ -70,6 +71,8 @@ class StripeSandbox:
     :param data_available_end: where the data ends, in Unix seconds; None follows the clock, and is the last
         00:00 or 12:00 UTC at least 12 hours back.
     :param file_lifetime: seconds until a file expires; a year.
+    :param strict: refuses columns that a report type is not known to have. Otherwise they are let pass, filled by
+        the form of their names, and said: a warning for each run, and ``unknown_columns`` of the run.
     :param seed: makes the ids of runs, files and requests the same after every reset; None makes them unlike those
         of any other sandbox.
     :param on_request: called on the server's thread with each line of the request log.
@@ -90,6 +93,7 @@ class StripeSandbox:
         data_available_start: int = DATA_AVAILABLE_START,
         data_available_end: int | None = None,
         file_lifetime: int = FILE_LIFETIME,
+        strict: bool = True,
         seed: int | None = None,
         on_request: Callable[[RequestRecord], None] | None = None,
     ) -> None:
@@ -105,6 +109,7 @@ class StripeSandbox:
             report_types=report_types,
             rate_limits=rate_limits,
             file_lifetime=file_lifetime,
+            strict=strict,
         )
         self._seed = seed
         self._application = Application(

@@ -21,7 +21,7 @@ from .events import KEPT_SECONDS, Event
 from .faults import RequestFault, RunFault, Script, SharesFile, WrongSize
 from .idempotency import IdempotencyKeys
 from .limits import Limiter, RateLimits
-from .reports import write_report
+from .reports import write_report, zipped
 from .runs import ReportRun, ResultFile, Transition
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Settings:
     rate_limits: RateLimits | None = None
     file_lifetime: int = FILE_LIFETIME
     served_file: Path | None = None
+    strict: bool = True
 
 
 class State:
@@ -200,12 +201,17 @@ class State:
             if earlier := self._same_report(run):
                 return earlier
             run_id, created = self.new_id("frr_", 24), run.created - 3600
+        compress = run.request.parameters.compress_file
         contents: bytes | Path
         if settings.served_file is not None:
             contents, size = settings.served_file, settings.served_file.stat().st_size
         else:
-            books = self.books(run.scope.account)
-            contents = b"".join(write_report(books, run.request.report_type, run.request.parameters))
+            books, livemode = self.books(run.scope.account), run.scope.livemode
+            contents = b"".join(
+                write_report(books, run.request.report_type, run.request.parameters, livemode=livemode)
+            )
+            if compress:
+                contents = zipped(f"{run.request.report_type.id}.csv", contents)
             size = len(contents)
         file = ResultFile(
             id=self.new_id("file_", 24),
@@ -215,6 +221,7 @@ class State:
             contents=contents,
             size=size,
             announced_size=size + (run.fault.by if isinstance(run.fault, WrongSize) else 0),
+            type="zip" if compress else "csv",
         )
         with self.lock:
             self._files[run.scope, file.id] = file
@@ -240,22 +247,21 @@ class State:
         return sorted(kept, key=lambda event: event.created, reverse=True)
 
     def _data_events(self, scope: Scope) -> Iterator[Event]:
-        """Make the events of the data that moved on, one for each report type that has data."""
+        """Make the events of the data that moved on, one for each report type."""
         with self.lock:
             self._follow_data()
             moves = list(self._moves)
         for at, reached in moves:
             available = Availability(self.settings.data_available_start, reached)
             for report_type in self.report_types(scope).values():
-                if report_type.has_data:
-                    seed = f"{report_type.id} {scope} {at} {reached}"
-                    yield Event(
-                        f"evt_{hashlib.sha256(seed.encode()).hexdigest()[:24]}",
-                        "reporting.report_type.updated",
-                        int(at),
-                        scope,
-                        partial(_shown, report_type, available, scope),
-                    )
+                seed = f"{report_type.id} {scope} {at} {reached}"
+                yield Event(
+                    f"evt_{hashlib.sha256(seed.encode()).hexdigest()[:24]}",
+                    "reporting.report_type.updated",
+                    int(at),
+                    scope,
+                    partial(_shown, report_type, available, scope),
+                )
 
 
 def _shown(report_type: ReportType, available: Availability, scope: Scope, base_url: str) -> Json:

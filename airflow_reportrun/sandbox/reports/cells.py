@@ -1,59 +1,38 @@
-"""What stands in each column of an itemised report."""
+"""What stands in each column of an itemised report about transactions or payouts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
-from typing import NamedTuple, TypeVar
-from zoneinfo import ZoneInfo
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
 
-from ..business import CUSTOMERS, PRODUCTS, Business, Charge, Payout, Transaction
+from ..business import CUSTOMERS, PRODUCTS, Charge, Payout, Transaction
+from .forms import Facts, by_form
+from .pen import Pen
 
 Item = TypeVar("Item")
-
-_UTC = ZoneInfo("Etc/UTC")
-
-
-def money(cents: int, separator: str) -> str:
-    """Write an amount in major units, with two places."""
-    units, rest = divmod(abs(cents), 100)
-    return f"{'-' if cents < 0 else ''}{units}{separator}{rest:02}"
-
-
-class Pen:
-    """How the facts of ``business`` are written; ``in_utc`` writes the same facts in UTC."""
-
-    def __init__(self, business: Business, zone: ZoneInfo, separator: str) -> None:
-        self.business = business
-        self._zone = zone
-        self._separator = separator
-        self.in_utc: Pen = self if zone is _UTC else Pen(business, _UTC, separator)
-
-    def time(self, seconds: int) -> str:
-        """Write an instant."""
-        # The first 19 characters of the ISO form leave out the offset, as Stripe does.
-        return datetime.fromtimestamp(seconds, self._zone).isoformat(" ")[:19]
-
-    def money(self, cents: int) -> str:
-        """Write an amount."""
-        return money(cents, self._separator)
-
 
 Cell = Callable[[Item, Pen], str | None]
 
 
-def cells_of(columns: Iterable[str], known: Mapping[str, Cell[Item]]) -> list[Cell[Item]]:
-    """Pick what writes each column; what the shops have nothing to say in is null."""
-    return [_cell(column, known) for column in columns]
+def cells_of(
+    columns: Iterable[str], known: Mapping[str, Cell[Item]], facts: Callable[[Item], Facts]
+) -> list[Cell[Item]]:
+    """Pick what writes each column: what is known of it, otherwise the form of its name, otherwise null."""
+    return [_cell(column, known, facts) for column in columns]
 
 
-def _cell(column: str, known: Mapping[str, Cell[Item]]) -> Cell[Item]:
+def _cell(column: str, known: Mapping[str, Cell[Item]], facts: Callable[[Item], Facts]) -> Cell[Item]:
     if column in known:
         return known[column]
     if column.endswith("_utc"):
-        local = _cell(column.removesuffix("_utc"), known)
+        local = _cell(column.removesuffix("_utc"), known, facts)
         return lambda item, pen: local(item, pen.in_utc)
-    return lambda item, pen: None
+    form = by_form(column)
+    return null if form is None else lambda item, pen: form(facts(item), pen)
+
+
+def null(item: object, pen: Pen) -> None:
+    """Write what the shops have nothing to say in."""
 
 
 # Transactions
@@ -81,7 +60,8 @@ def _order(charge: Charge) -> str:
     return charge.token[:6].upper()
 
 
-def _source(transaction: Transaction) -> str | None:
+def source(transaction: Transaction) -> str | None:
+    """Name what the transaction goes back to."""
     charge = transaction.charge
     if charge is None:
         return None
@@ -93,6 +73,20 @@ def _source(transaction: Transaction) -> str | None:
         "dispute_reversal": f"du_{charge.token}",
     }[transaction.category]
 
+
+def invoice(charge: Charge) -> str | None:
+    """Answer the number of the invoice, which the sale of a subscription has."""
+    return charge.token if PRODUCTS[charge.product].startswith("Subscription") else None
+
+
+def _if_invoiced(prefix: str) -> Cell[Charge]:
+    return lambda charge, pen: f"{prefix}{charge.token}" if invoice(charge) else None
+
+
+_ADDRESSES: dict[str, Cell[Charge]] = {
+    "city": lambda c, pen: CUSTOMERS[c.customer].city,
+    "country": lambda c, pen: CUSTOMERS[c.customer].country,
+}
 
 _CHARGES: dict[str, Cell[Charge]] = {
     "charge_id": lambda c, pen: f"ch_{c.token}",
@@ -108,13 +102,26 @@ _CHARGES: dict[str, Cell[Charge]] = {
     "customer_id": lambda c, pen: f"cus_{c.customer:014}",
     "customer_name": lambda c, pen: CUSTOMERS[c.customer].name,
     "customer_email": lambda c, pen: CUSTOMERS[c.customer].email,
-    "customer_address_city": lambda c, pen: CUSTOMERS[c.customer].city,
-    "customer_address_country": lambda c, pen: CUSTOMERS[c.customer].country,
+    **{
+        f"{whose}address_{part}": cell
+        for whose in ("customer_", "customer_shipping_", "shipping_", "card_")
+        for part, cell in _ADDRESSES.items()
+    },
+    "invoice_id": _if_invoiced("in_"),
+    "invoice_number": _if_invoiced("INV-"),
+    "subscription_id": lambda c, pen: f"sub_{c.customer:014}" if invoice(c) else None,
     "statement_descriptor": lambda c, pen: "COFFEE AND MORE",
     "payment_metadata[order_id]": lambda c, pen: _order(c),
 }
 
+_NOTHING = (
+    *("connected_account_id", "connected_account_country", "connected_account_direct_charge_id"),
+    *("destination_payment_id", "transfer_id", "trace_id"),
+)
+"""No money moves between accounts, and no bank has given a trace id."""
+
 TRANSACTIONS: dict[str, Cell[Transaction]] = {
+    **dict.fromkeys(_NOTHING, null),
     "balance_transaction_id": lambda t, pen: f"txn_{t.token}",
     "created": lambda t, pen: pen.time(t.created),
     "available_on": lambda t, pen: pen.time(t.available_on),
@@ -124,7 +131,7 @@ TRANSACTIONS: dict[str, Cell[Transaction]] = {
     "net": lambda t, pen: pen.money(t.net),
     "reporting_category": lambda t, pen: t.category,
     "description": _description,
-    "source_id": lambda t, pen: _source(t),
+    "source_id": lambda t, pen: source(t),
     "dispute_reason": lambda t, pen: "fraudulent" if t.category.startswith("dispute") else None,
     "automatic_payout_id": lambda t, pen: pen.business.payout_of(t)[0],
     "automatic_payout_effective_at": lambda t, pen: pen.time(pen.business.payout_of(t)[1]),
@@ -134,6 +141,7 @@ TRANSACTIONS: dict[str, Cell[Transaction]] = {
 """The columns of reports about transactions."""
 
 PAYOUTS: dict[str, Cell[Payout]] = {
+    **dict.fromkeys(("payout_reversed_at", "trace_id"), null),
     "payout_id": lambda p, pen: p.id,
     "effective_at": lambda p, pen: pen.time(p.effective_at),
     "currency": lambda p, pen: p.currency,
@@ -152,64 +160,40 @@ PAYOUTS: dict[str, Cell[Payout]] = {
 }
 """The columns of reports about payouts."""
 
-# Fees
+
+def facts_of(transaction: Transaction) -> Facts:
+    """Tell what a column can be made up from."""
+    charge = transaction.charge
+    country = CUSTOMERS[charge.customer].country if charge else None
+    return Facts(transaction.created, transaction.token, transaction.currency, transaction.gross, country)
 
 
-class FeeKind(NamedTuple):
-    """What a fee is for; ``incurred_by_type`` is the kind of object that incurred it, if any."""
-
-    suite: str
-    product: str
-    feature_name: str
-    incurred_by_type: str | None
+def facts_of_payout(payout: Payout) -> Facts:
+    """Tell what a column can be made up from."""
+    return Facts(payout.effective_at, payout.id.removeprefix("po_"), payout.currency, -payout.amount, None)
 
 
-FEE_KINDS = {
-    "charge": FeeKind("Payments", "Payments", "Card payments", "charge"),
-    "dispute": FeeKind("Payments", "Payments", "Disputes", "dispute"),
-    "fee": FeeKind("Payments", "Radar", "Radar for Fraud Teams", None),
-}
-"""By reporting category; no other transaction has a fee."""
+class AboutOne(Protocol):
+    """What a transaction gives rise to, such as a fee or a tax."""
+
+    @property
+    def transaction(self) -> Transaction:
+        """Return the transaction."""
+        ...
 
 
-def fee_in(category: str, gross: int, fee: int) -> int:
-    """Answer what Stripe took, of one transaction or of all in a category."""
-    return fee - gross if category == "fee" else fee
+AboutOneT = TypeVar("AboutOneT", bound=AboutOne)
 
 
-class Fee(NamedTuple):
-    """The fee in a transaction."""
+def with_transaction(own: Mapping[str, Cell[AboutOneT]]) -> dict[str, Cell[AboutOneT]]:
+    """Add the columns of the transaction to those of what it gave rise to."""
 
-    transaction: Transaction
-    amount: int
-    kind: FeeKind
+    def of(cell: Cell[Transaction]) -> Cell[AboutOneT]:
+        return lambda item, pen: cell(item.transaction, pen)
 
-    @classmethod
-    def of(cls, transactions: Iterable[Transaction]) -> Iterator[Fee]:
-        """Pick the fees out."""
-        for transaction in transactions:
-            amount = fee_in(transaction.category, transaction.gross, transaction.fee)
-            if amount:
-                yield cls(transaction, amount, FEE_KINDS[transaction.category])
+    return {**{name: of(cell) for name, cell in TRANSACTIONS.items()}, **own}
 
 
-FEES: dict[str, Cell[Fee]] = {
-    "balance_transaction_created": lambda f, pen: pen.time(f.transaction.created),
-    "balance_transaction_id": lambda f, pen: f"txn_{f.transaction.token}",
-    "fee_transaction_created": lambda f, pen: pen.time(f.transaction.created),
-    "fee_transaction_id": lambda f, pen: f"txn_{f.transaction.token}",
-    "incurred_at": lambda f, pen: pen.time(f.transaction.created),
-    "incurred_by": lambda f, pen: _source(f.transaction),
-    "incurred_by_type": lambda f, pen: f.kind.incurred_by_type,
-    "fee_description": lambda f, pen: f"{f.kind.product}: {f.kind.feature_name}",
-    "amount": lambda f, pen: pen.money(f.amount),
-    "tax": lambda f, pen: pen.money(0),
-    "currency": lambda f, pen: f.transaction.currency,
-    "product": lambda f, pen: f.kind.product,
-    "feature_name": lambda f, pen: f.kind.feature_name,
-    "settled_at": lambda f, pen: pen.time(f.transaction.created),
-    "settled_via": lambda f, pen: "balance",
-    "suite": lambda f, pen: f.kind.suite,
-    "fee_category": lambda f, pen: "stripe_fee",
-}
-"""The columns of reports about fees; which words stand in them is the sandbox's choice."""
+def facts_of_its_transaction(item: AboutOne) -> Facts:
+    """Tell what a column can be made up from."""
+    return facts_of(item.transaction)

@@ -56,7 +56,7 @@ def slice_of(shop: Business, subject: str, parameters: RunParameters) -> Slice:
     start, end, currency = parameters.interval_start or 0, parameters.interval_end or 0, parameters.currency
     if subject == "payout_reconciliation":
         start, end = shop.paid_out(start, end)
-    elif subject == "ending_balance_reconciliation":
+    elif parameters.interval_start is None and parameters.interval_end is not None:
         start, end = shop.unpaid(end)
     elif subject == "payout_reconciliation.by_id":
         payout = shop.payout(parameters.payout or "")
