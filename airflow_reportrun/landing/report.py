@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -219,10 +219,10 @@ def land_report(
                     facts = _write(contents, chunks, new.file, run, format, column_types)
                     if there.manifest is None or there.manifest.file_sha256 != facts["file_sha256"]:
                         new.finish()  # what takes long is not done under the lock
-                    with place.held():
-                        return there.publish(new, replace(mine, **facts))
+                    with place.held() as alone:
+                        return there.publish(new, replace(mine, **facts), None if alone else hook.sleep)
             except MovedError:  # while it was written
-                return there.publish(None, mine)
+                return there.publish(None, mine, None)
 
         while True:
             try:
@@ -236,8 +236,11 @@ def land_report(
 
 _STAYS = (Answer.LANDED, Answer.NEWER)
 
-_LOOKS = 5
+_LOOKS = 8
 """How often a landing decides anew because somebody else was faster."""
+
+_PATIENCE = 5.0
+"""Seconds after which a newer run that is being landed, and has not moved on, counts as interrupted."""
 
 _OF_DATA = ("rows", "columns", "size", "sha256", "etag", "column_types")
 """What a manifest says of the data beside it, whichever report run has confirmed it."""
@@ -268,6 +271,7 @@ class _There:
         self._place, self._note, self._told = place, manifest_of(place), ANY
         self._run, self._wanted, self._overwrite = run, (format, column_types), overwrite
         self._intact = False
+        self._mine: object = None  # the mark of what this task has published
 
     def answer(self, mine: Manifest) -> Answer:
         """Look what is there, and return what to do about it.
@@ -281,7 +285,7 @@ class _There:
             there,
             intact=self._intact,
             as_wanted=there is not None and _is_as_wanted(there, *self._wanted),
-            unknown=self.data is not None and not self._overwrite,
+            unknown=self.data not in (None, self._mine) and not self._overwrite,
         )
         _refuse(answer, self._place, self._note, there, mine.subject)
         if answer is Answer.LANDED:
@@ -290,22 +294,29 @@ class _There:
             say_newer(self._place, there, self._run)
         return answer
 
-    def publish(self, new: Replacement | None, mine: Manifest) -> Manifest:
+    def publish(self, new: Replacement | None, mine: Manifest, sleep: Callable[[float], None] | None) -> Manifest:
         """Publish a report, unless what is there by now stays; return the manifest of what is there then.
 
         The data is published between two manifests: one that says that it is being landed, and the one that says
         that it is. So none tells of other data as landed than lies beside it, and what a kill leaves is known.
 
         :param new: the data, None where the store has dropped it because somebody else has landed there.
+        :param sleep: waits for who may be landing there now; None where nobody can be.
         :raises LandingConflictError: as :meth:`answer`.
         :raises StoreError: when others publish there at the same time.
         """
         place, note, tried = self._place, self._note, False
+        waited_for: tuple[object, object] | None = None
         for _ in range(_LOOKS):
             answer = self.answer(mine)
             there, told, data = self.manifest, self._told, self.data
             if there and answer in _STAYS:
                 return there
+            newer = there and there.landing and there.is_newer_than(mine.report_run_created)
+            if newer and sleep and (told, data) != waited_for:
+                waited_for = told, data
+                sleep(_PATIENCE)
+                continue
             try:
                 if there and answer is Answer.CONFIRMED:
                     mine = replace(mine, **{name: getattr(there, name) for name in _OF_DATA})
@@ -314,11 +325,12 @@ class _There:
                 else:
                     told = note.write(mine.as_landing().to_json().encode(), told)
                     tried = True
-                    data = new.publish(data)
+                    data = self._mine = new.publish(data)
                     mine = replace(mine, etag=place.etag(data))
                 told = note.write(mine.to_json().encode(), told)
             except MovedError:
-                if tried and there is None and note.mark() == told and not self._overwrite:
+                certain = place.compares or sleep is None
+                if certain and tried and there is None and note.mark() == told and not self._overwrite:
                     note.remove()  # nobody of ours has been here: what has come is somebody else's
                 continue
             if place.mark() == data:
@@ -333,7 +345,8 @@ class _There:
         raise StoreError(f"{place}: another task lands there at the same time; a retry decides anew.")
 
     def _look(self) -> None:
-        told, data = self._note.mark(), self._place.mark()
+        # In this order: whoever publishes data here has written a manifest before.
+        data, told = self._place.mark(), self._note.mark()
         if (told, data) == (self._told, self.data):
             return  # what would be read is known
         self._told, self.data = told, data
@@ -351,10 +364,11 @@ def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> 
     """
     note = manifest_of(place)
     with place.errors():
-        there = _read(note)
+        there, unknown = _read(note), False
+        if there is None and not overwrite and place.mark() is not None:
+            there, unknown = _read(note), True  # again: somebody may have come to land here
         if there:
             subject = replace(subject, livemode=there.livemode)
-        unknown = there is None and not overwrite and place.mark() is not None
         _refuse(refusal(subject, there, unknown=unknown), place, note, there, subject)
 
 

@@ -174,7 +174,7 @@ class MemoryObject(StoredObject):
 
     write = Place.write
 
-    def held(self) -> AbstractContextManager[Any]:
+    def held(self) -> AbstractContextManager[bool]:
         """Keep the other threads out."""
         return _MEMORY
 
