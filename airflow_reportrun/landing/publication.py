@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
@@ -24,8 +24,11 @@ log = logging.getLogger(__name__)
 STAYS = (Answer.LANDED, Answer.NEWER)
 """What there is to do nothing about."""
 
-_LOOKS = 5
+_LOOKS = 8
 """How often a landing decides anew because somebody else was faster."""
+
+_PATIENCE = 5.0
+"""Seconds after which a newer run that is being landed, and has not moved on, counts as interrupted."""
 
 _OF_DATA = ("rows", "columns", "size", "sha256", "etag", "column_types")
 """What a manifest says of the data beside it, whichever report run has confirmed it."""
@@ -56,6 +59,7 @@ class There:
         self._place, self._note, self._told = place, manifest_of(place), ANY
         self._run, self._wanted, self._overwrite = run, (format, column_types), overwrite
         self._intact = False
+        self._mine: object = None  # the mark of what this task has published
 
     def answer(self, mine: Manifest) -> Answer:
         """Look what is there, and return what to do about it.
@@ -70,7 +74,7 @@ class There:
             there,
             intact=self._intact,
             as_wanted=there is not None and _is_as_wanted(there, *self._wanted),
-            unknown=self.data is not None and not self._overwrite,
+            unknown=self.data not in (None, self._mine) and not self._overwrite,
         )
         _refuse(answer, self._place, self._note, there, mine.subject)
         if there is None or there.landing:
@@ -81,22 +85,29 @@ class There:
             say_newer(self._place, there, self._run)
         return answer
 
-    def publish(self, new: Replacement | None, mine: Manifest) -> Manifest:
+    def publish(self, new: Replacement | None, mine: Manifest, sleep: Callable[[float], None] | None) -> Manifest:
         """Publish a report, unless what is there by now stays; return the manifest of what is there then.
 
         The data is published between two manifests: one that says that it is being landed, and the one that says
         that it is. So none tells of other data as landed than lies beside it, and what a kill leaves is known.
 
         :param new: the data, None where the store has dropped it because somebody else has landed there.
+        :param sleep: waits for who may be landing there now; None where nobody can be.
         :raises LandingConflictError: as :meth:`answer`.
         :raises StoreError: when others publish there at the same time.
         """
         place, note, tried = self._place, self._note, False
+        waited_for: tuple[object, object] | None = None
         for _ in range(_LOOKS):
             answer = self.answer(mine)
             there, told, data = self.manifest, self._told, self.data
             if there and answer in STAYS:
                 return there
+            newer = there and there.landing and there.is_newer_than(mine.report_run_created)
+            if newer and sleep and (told, data) != waited_for:
+                waited_for = told, data
+                sleep(_PATIENCE)
+                continue
             try:
                 if there and answer is Answer.CONFIRMED:
                     mine = replace(mine, **{name: getattr(there, name) for name in _OF_DATA})
@@ -105,11 +116,12 @@ class There:
                 else:
                     told = note.write(mine.as_landing().to_json().encode(), told)
                     tried = True
-                    data = new.publish(data)
+                    data = self._mine = new.publish(data)
                     mine = replace(mine, etag=place.etag(data))
                 told = note.write(mine.to_json().encode(), told)
             except MovedError:
-                if tried and there is None and note.mark() == told and not self._overwrite:
+                certain = place.compares or sleep is None
+                if certain and tried and there is None and note.mark() == told and not self._overwrite:
                     note.remove()  # nobody of ours has been here: what has come is somebody else's
                 continue
             if place.mark() == data:
@@ -124,9 +136,8 @@ class There:
         raise StoreError(f"{place}: another task lands there at the same time; a retry decides anew.")
 
     def _look(self) -> None:
-        told, data = self._note.mark(), self._place.mark()
-        if told is None and data is not None:  # which may have come in between, behind its manifest
-            told = self._note.mark()
+        # In this order: whoever publishes data here has written a manifest before.
+        data, told = self._place.mark(), self._note.mark()
         if (told, data) == (self._told, self.data):
             return  # what would be read is known
         self._told, self.data = told, data

@@ -211,10 +211,10 @@ def land_report(
                     facts = _write(contents, chunks, new.file, run, format, column_types)
                     if there.manifest is None or there.manifest.file_sha256 != facts["file_sha256"]:
                         new.finish()  # what takes long is not done under the lock
-                    with place.locked():
-                        return there.publish(new, replace(mine, **facts))
+                    with place.locked() as alone:
+                        return there.publish(new, replace(mine, **facts), None if alone else hook.sleep)
             except MovedError:  # while it was written
-                return there.publish(None, mine)
+                return there.publish(None, mine, None)
 
         manifest = hook.read_file(file, publish)
     return Landed(str(place), place.uri, manifest)

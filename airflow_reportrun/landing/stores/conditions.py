@@ -14,8 +14,14 @@ from airflow_reportrun.landing.stores.place import ANY, MovedError
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-_REFUSED = (409, 412)
-"""Statuses of a store that was asked to publish on a condition: it does not hold, or something else went on."""
+_REFUSED = {
+    *("PreconditionFailed", "ConditionalRequestConflict", "412"),
+    *("ConditionNotMet", "BlobAlreadyExists", "InvalidBlockList"),
+}
+"""What S3 and Azure call it that a condition does not hold, or that others have published meanwhile.
+
+Not by their statuses: a lease or a policy against changes is a 409 or a 412, too, and no other task.
+"""
 
 
 class Mark(NamedTuple):
@@ -89,7 +95,7 @@ class Conditions:
         except Exception as error:
             cause: BaseException | None = error
             while cause is not None:
-                if isinstance(cause, FileExistsError) or _status(cause) in _REFUSED:
+                if isinstance(cause, FileExistsError) or _code(cause) in _REFUSED:
                     raise MovedError from None
                 cause = cause.__cause__
             raise
@@ -248,8 +254,8 @@ def _where_taken(call: Any, expected: object) -> Any:
     try:
         return call(**match)
     except FileNotFoundError as error:
-        if "IfMatch" in match and _code(error) == "NoSuchKey":
-            raise MovedError from None
+        if "IfMatch" in match and error.__cause__ and _code(error.__cause__) == "NoSuchKey":
+            raise MovedError from None  # it was removed
         raise
     except OSError as error:
         if not match or error.errno != errno.ENOSYS:
@@ -271,19 +277,8 @@ def _azure_match(expected: object) -> dict[str, Any]:
     return {"etag": expected.etag, "match_condition": MatchConditions.IfNotModified}
 
 
-def _answer(error: BaseException) -> dict[str, Any]:
-    answer = getattr(error.__cause__ or error, "response", None)
-    return answer if isinstance(answer, dict) else {}
-
-
-def _code(error: BaseException) -> object:
-    """Return what S3 calls an error of its."""
-    return _answer(error).get("Error", {}).get("Code")
-
-
-def _status(error: BaseException) -> object:
-    """Return the status of S3's or Azure's answer."""
+def _code(error: BaseException) -> str | None:
+    """Return what S3 or Azure calls an error of its."""
     answer = getattr(error, "response", None)
-    if isinstance(answer, dict):
-        return answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return getattr(error, "status_code", None)
+    code = answer.get("Error", {}).get("Code") if isinstance(answer, dict) else getattr(error, "error_code", None)
+    return None if code is None else str(getattr(code, "value", code))

@@ -21,6 +21,8 @@ class LocalFile(Place):
     What killed processes left of the same file is removed by the next one that writes it.
     """
 
+    compares = False
+
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
@@ -120,13 +122,15 @@ class LocalFile(Place):
                 os.unlink(temporary)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[bool]:
         """Keep out who else publishes in this folder, by a lock that ends with its process, however that ends."""
         descriptor = os.open(self._path.parent, os.O_RDONLY)  # no file of its own would be left
         try:
+            locked = False
             with suppress(OSError):  # a file system without locks: what is expected is compared there, too
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+                locked = True
+            yield locked
         finally:
             os.close(descriptor)
 

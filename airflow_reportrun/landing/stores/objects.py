@@ -207,7 +207,7 @@ class MemoryObject(StoredObject):
 
     write = Place.write
 
-    def locked(self) -> AbstractContextManager[Any]:
+    def locked(self) -> AbstractContextManager[bool]:
         """Keep the other threads out."""
         return _MEMORY
 

@@ -52,6 +52,9 @@ class Place(ABC):
     :param url: what users call it; a local path is one without a scheme.
     """
 
+    compares = True
+    """Whether nobody comes between the comparison with what is expected and the publication."""
+
     def __init__(self, url: str) -> None:
         self.url = url
 
@@ -142,9 +145,9 @@ class Place(ABC):
             new.file.write(contents)
             return new.publish(expected)
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Keep out who else publishes in this folder, which is there, where the store has locks."""
-        return nullcontext()
+    def locked(self) -> AbstractContextManager[bool]:
+        """Keep out who else publishes in this folder, which is there; tell whether the store can."""
+        return nullcontext(False)
 
     @abstractmethod
     def errors(self) -> AbstractContextManager[None]:
