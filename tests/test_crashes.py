@@ -56,7 +56,7 @@ class Stage:
         """Wait until a download is under way."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            if any(part.stat().st_size for part in self.folder.glob(".*.part")):
+            if any(part.stat().st_size for part in self.folder.parent.rglob(".*.part")):
                 return
             time.sleep(0.001)
 

@@ -6,6 +6,7 @@ import importlib
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,6 +185,23 @@ def test_nothing_but_data_lies_below_a_root(root: str, format: str) -> None:
     for hour in range(2):
         land(root, finished(TEN + hour * HOUR, TEN + (hour + 1) * HOUR), format)
     assert names(root) == [f"report.{format}"] * 2
+
+
+def test_what_is_only_being_written_is_no_data_either(
+    sandbox: StripeSandbox, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers may come while a report lands, and what a kill leaves stays for longer."""
+    seen: list[list[str]] = []
+    place = place_of(f"{root}/x")
+
+    def locked(_: Any) -> Any:
+        seen.append(names(root))
+        return nullcontext(False)
+
+    monkeypatch.setattr(type(place), "locked", locked)
+    land(root, finished(TEN, TEN + HOUR))
+    assert seen[0] == []
+    assert names(root) == ["report.csv"]
 
 
 def test_what_stripe_compressed_is_called_a_zip(sandbox: StripeSandbox, root: str, tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ class There:
     :param format: that is asked for now.
     :param column_types: likewise.
     :param overwrite: data that no manifest tells of may be replaced.
-    :ivar manifest: what the manifest says.
+    :ivar note: where the manifest lies.
+    :ivar manifest: what it says.
     :ivar data: mark of the data.
     """
 
@@ -56,7 +57,7 @@ class There:
     ) -> None:
         self.manifest: Manifest | None = None
         self.data: object = ANY
-        self._place, self._note, self._told = place, manifest_of(place), ANY
+        self._place, self.note, self._told = place, manifest_of(place), ANY
         self._run, self._wanted, self._overwrite = run, (format, column_types), overwrite
         self._intact = False
         self._mine: object = None  # the mark of what this task has published
@@ -76,7 +77,7 @@ class There:
             as_wanted=there is not None and _is_as_wanted(there, *self._wanted),
             unknown=self.data not in (None, self._mine) and not self._overwrite,
         )
-        _refuse(answer, self._place, self._note, there, mine.subject)
+        _refuse(answer, self._place, self.note, there, mine.subject)
         if there is None or there.landing:
             require_apart(self._place, mine.subject)
         if answer is Answer.LANDED:
@@ -96,7 +97,7 @@ class There:
         :raises LandingConflictError: as :meth:`answer`.
         :raises StoreError: when others publish there at the same time.
         """
-        place, note, tried = self._place, self._note, False
+        place, note, tried = self._place, self.note, False
         waited_for: tuple[object, object] | None = None
         for _ in range(_LOOKS):
             answer = self.answer(mine)
@@ -137,11 +138,11 @@ class There:
 
     def _look(self) -> None:
         # In this order: whoever publishes data here has written a manifest before.
-        data, told = self._place.mark(), self._note.mark()
+        data, told = self._place.mark(), self.note.mark()
         if (told, data) == (self._told, self.data):
             return  # what would be read is known
         self._told, self.data = told, data
-        self.manifest = it = None if told is None else _read(self._note, self._place)
+        self.manifest = it = None if told is None else _read(self.note, self._place)
         self._intact = bool(it and not it.landing and self._place.has(it.size, it.sha256, it.etag, data))
 
 

@@ -207,7 +207,7 @@ def land_report(
         def publish(chunks: Iterator[bytes]) -> Manifest:
             contents = Contents(run, defaults)
             try:
-                with place.replaced(there.data) as new:
+                with place.replaced(there.data, near=there.note) as new:
                     facts = _write(contents, chunks, new.file, run, format, column_types)
                     if there.manifest is None or there.manifest.file_sha256 != facts["file_sha256"]:
                         new.finish()  # what takes long is not done under the lock

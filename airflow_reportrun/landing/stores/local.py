@@ -97,10 +97,12 @@ class LocalFile(Place):
         return None
 
     @contextmanager
-    def replaced(self, expected: object = ANY) -> Iterator[Replacement]:
+    def replaced(self, expected: object = ANY, *, near: Place | None = None) -> Iterator[Replacement]:
         """Give a file to write, which takes the place of this one when published; missing folders are made."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = _temporary(self._path)
+        folder = near._path.parent if isinstance(near, LocalFile) else self._path.parent
+        for it in (self._path.parent, folder):
+            it.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = _temporary(self._path, folder)
         try:
             with open(descriptor, "wb") as file:
 
@@ -158,16 +160,16 @@ def _mark(it: os.stat_result) -> object:
     return it.st_ino, it.st_mtime_ns, it.st_size
 
 
-def _temporary(path: Path) -> tuple[int, str]:
+def _temporary(path: Path, folder: Path) -> tuple[int, str]:
     """Make a file that is to become another one; it is locked for as long as it is open."""
     # Names may be as long as the file system allows, so that they don't fit into one of ours.
     name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     prefix = f".airflow-reportrun-{name}-"
-    for left in path.parent.glob(f"{prefix}*.part"):
+    for left in (*folder.glob(f"{prefix}*.part"), *path.parent.glob(f"{prefix}*.part")):
         _remove_if_dead(left)
     while True:
-        # In the same folder, since only there a rename is atomic; mkstemp gives it mode 0600.
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
+        # On the same file system, since only there a rename is atomic; mkstemp gives it mode 0600.
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".part")
         with suppress(OSError):  # a file system without locks, where nobody takes this for dead either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:

@@ -133,7 +133,7 @@ class StoredObject(Place):
         return mark.etag if isinstance(mark, Mark) else None
 
     @contextmanager
-    def replaced(self, expected: object = ANY) -> Iterator[Replacement]:
+    def replaced(self, expected: object = ANY, *, near: Place | None = None) -> Iterator[Replacement]:
         """Give an upload to write; it is completed when it is published, or given up."""
         file = self._conditions.begin(self._path, expected, UPLOAD_SIZE)
         published = False
@@ -192,7 +192,7 @@ class MemoryObject(StoredObject):
         """Do nothing: a bucket comes with its first object."""
 
     @contextmanager
-    def replaced(self, expected: object = ANY) -> Iterator[Replacement]:
+    def replaced(self, expected: object = ANY, *, near: Place | None = None) -> Iterator[Replacement]:
         """Give a buffer to write, which is stored whole when it is published."""
         file = io.BytesIO()
 

@@ -133,10 +133,13 @@ class Place(ABC):
         """Return what differs when somebody else has written here meanwhile, None where nothing is there."""
 
     @abstractmethod
-    def replaced(self, expected: object = ANY) -> AbstractContextManager[Replacement]:
+    def replaced(
+        self, expected: object = ANY, *, near: Place | None = None
+    ) -> AbstractContextManager[Replacement]:
         """Give something to write that becomes the contents when it is published, and never otherwise.
 
         :param expected: what will be expected then, for a store that has to know it from the beginning.
+        :param near: whose folder what is written lies in until then, where it is a file of its own.
         """
 
     def write(self, contents: bytes, expected: object = ANY) -> object:
