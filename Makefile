@@ -31,7 +31,7 @@ kills: .venv/ready  ## kill landings at each of their steps (make test: at some 
 
 mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server libmariadb-dev pkg-config gcc)
 	@PATH="$$PATH:/usr/sbin" command -v mariadbd >/dev/null || { echo "There is no mariadbd: apt-get install mariadb-server" >&2; exit 1; }
-	.venv/bin/python -m pytest tests/test_sql*.py --numprocesses=logical --dist=loadfile -k mariadb
+	.venv/bin/python -m pytest tests/test_sql*.py tests/test_docs_sql.py --numprocesses=logical --dist=loadfile -k mariadb
 
 .venv/mariadb: .venv/ready
 	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[mariadb]'

@@ -236,6 +236,21 @@ def test_what_can_not_be_fails_without_a_retry(
     assert sqlite.query("SELECT count(*) FROM sqlite_master") == [(0,)]
 
 
+def test_columns_that_do_not_fit_fail_before_the_download(
+    stripe_conn: StripeSandbox, warehouse: Warehouse
+) -> None:
+    """Where the report run was asked for them, here with another type than the table has; without a retry."""
+    run = finished(columns=["balance_transaction_id", "net"])
+    ours = "_report_type, _stripe_account, _filters, _interval_start, _interval_end, _report_run_id"
+    lands(run, table="kept")
+    downloads = len(stripe_conn.requests_to("contents"))
+    warehouse.query(f"CREATE TABLE activity AS SELECT count(*) AS net, {ours} FROM kept GROUP BY {ours}")  # noqa: S608
+    tried = TaskRunner().run(landing(run))
+    assert tried.state == "failed"
+    assert f"The column 'net' of the table {warehouse.schema}.activity is" in str(tried.error)
+    assert len(stripe_conn.requests_to("contents")) == downloads
+
+
 @pytest.mark.parametrize("landed_before", [False, True])
 def test_types_for_columns_that_the_report_lacks_change_nothing(warehouse: Warehouse, landed_before: bool) -> None:
     """Neither table nor row, also where the rows are there already."""

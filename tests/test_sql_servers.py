@@ -413,6 +413,9 @@ def test_a_table_has_as_many_columns_as_the_database_has_room_for(
     land(warehouse.hook, names, [["x"] * len(names)])
     with pytest.raises(ContentsError, match=rf"{LIMITS[warehouse.name] + 1} columns, 6 of them ours"):
         land(warehouse.hook, [*names[1:], "one_more", "c0"], [], "frr_2")
+    for table in ("activity", "another"):  # where the run was asked for its columns, before its file is fetched
+        with pytest.raises(ContentsError, match="ask for the report with fewer columns"):
+            landed(warehouse.hook, table, manifest_of("frr_2", 1), columns=[*names, "one_more"])
 
 
 def test_a_row_that_is_too_wide_is_an_error_that_stays(server: Warehouse) -> None:

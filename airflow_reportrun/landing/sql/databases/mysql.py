@@ -111,6 +111,7 @@ class MySQL(Database):
         except sa.exc.DBAPIError as error:
             if _said(error)[0] != 1205:
                 raise
+            connection.exec_driver_sql(f"SET lock_wait_timeout = {LOCK_TIMEOUT}")
             raise LockedError(f"The table {table} has to be altered, and somebody holds a lock on it.") from None
         connection.exec_driver_sql(f"SET lock_wait_timeout = {LOCK_TIMEOUT}")
 
@@ -136,8 +137,7 @@ class MySQL(Database):
 
     def explained(self, error: Exception) -> ReportingError | None:
         """Tell errors that stay, which drivers call operational, from those that pass."""
-        number, words = _said(error)
-        said = f"{type(error).__name__}: {words}."
+        number, said = _said(error)
         if number in (1044, 1142, 1143, 1227):
             return ConfigurationError(
                 f"{said}: grant the connection's user SELECT, INSERT and DELETE on the table, UPDATE besides on "
@@ -146,12 +146,12 @@ class MySQL(Database):
             )
         if number in (1117, 1118) or (number == 1005 and "Too many columns" in said):
             return ContentsError(
-                f"{said} InnoDB has room for {self.most_columns} columns, and in pages of 16 KiB for 8,126 bytes "
+                f"{said}: InnoDB has room for {self.most_columns} columns, and in pages of 16 KiB for 8,126 bytes "
                 "of a row, where a cell of up to 40 bytes takes all of them and a longer one 20: ask for the "
                 "report with fewer columns. No row was changed."
             )
-        if number in (1366, 1406):  # the second is what a cell is called that is cut within a character
-            column = re.search(r"for column (.*) at row", words)
+        if number in (1366, 1406):  # the first where the cut is within a character
+            column = re.search(r"for column (.*) at row", said)
             return ContentsError(
                 f"A cell does not fit into the column {column[1] if column else ''}: TEXT has room for 65,535 "
                 "bytes, and only utf8mb4 for every character. ALTER TABLE … MODIFY it to LONGTEXT CHARACTER SET "
