@@ -31,6 +31,7 @@ AZURITE = "azurite@3.35.0"
 
 OVER_STORES = (
     "tests/test_stores.py",
+    "tests/test_landing_races.py",
     "tests/test_landing_kills.py",
     "tests/test_landing_faults.py::test_bytes_that_are_not_the_file_do_not_land",
     "tests/test_landing_faults.py::test_no_sequence_of_faults_makes_a_wrong_file",

@@ -54,6 +54,8 @@ class Landings:
         found = {}
         for note in self.lake.rglob("_*.manifest.json"):
             manifest = Manifest.from_json(note.read_text())
+            if manifest.landing:
+                continue
             found[manifest.subject.interval_start or 0] = note.with_name(manifest.path), manifest
         return dict(sorted(found.items()))
 

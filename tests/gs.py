@@ -15,11 +15,32 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 # The emulator knows no way to give an upload up, where Google answers 499; nor to tell which ones are begun.
+# It passes over conditions, which are looked at here when an upload begins and when it ends, as gcsfs supposes.
 _SERVER = """
-import sys, threading
+import sys, threading, time
 from types import SimpleNamespace
 from gcp_storage_emulator import server
 from gcp_storage_emulator.handlers import objects
+from gcp_storage_emulator.storage import Storage
+
+lock = threading.Lock()
+create_file, insert = Storage.create_file, objects.insert
+
+def creating(storage, bucket, name, content, resource, *args):
+    resource["generation"] = str(time.time_ns())
+    return create_file(storage, bucket, name, content, resource, *args)
+
+def inserting(request, response, storage, *args, **kwargs):
+    data, wanted = request.data, request.query.get("ifGenerationMatch")
+    with lock:
+        there = storage.objects.get(request.params["bucket_name"], {}).get(request.query["name"][0], {})
+        is_part = (request.get_header("Content-Range", "") or "").endswith("/*")
+        if wanted and not is_part and wanted != [there.get("generation", "0")]:
+            response.status = SimpleNamespace(value=412, phrase="Precondition Failed")
+            return
+        return insert(request, response, storage, *args, **kwargs)
+
+Storage.create_file = creating
 
 def give_up(request, response, storage):
     storage.delete_resumable_file_obj(request.query["upload_id"][0])
@@ -29,8 +50,8 @@ def unfinished(request, response, storage):
     response.json([it["name"] for it in storage.resumable.values()])
 
 for _, verbs in server.HANDLERS:
-    if verbs.get(server.POST) is objects.insert:
-        verbs[server.DELETE] = give_up
+    if verbs.get(server.POST) is insert:
+        verbs.update({server.POST: inserting, server.DELETE: give_up})
 server.HANDLERS = (("^/unfinished$", {server.GET: unfinished}), *server.HANDLERS)
 running = server.create_server("127.0.0.1", 0, in_memory=True, default_bucket=sys.argv[1])
 running.start()

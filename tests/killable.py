@@ -131,7 +131,7 @@ def gs_step(method: str, headers: Any = None, **kwargs: Any) -> str:
     if method == "DELETE":
         return "delete"
     if kwargs.get("uploadType"):
-        return "begin"
+        return "begin" if kwargs["uploadType"] == "resumable" else "put"
     return "part" if headers["Content-Range"].endswith("/*") else "complete"
 
 

@@ -13,11 +13,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # It takes any free port and says which. A parent that dies closes the pipe, and the server ends with it.
+# moto passes over the If-Match of a completed upload, and lets others in between a condition and what it is for.
 _SERVER = """
-import sys, threading
+import io, sys, threading
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
-app = DomainDispatcherApplication(create_backend_app)
+
+backends = DomainDispatcherApplication(create_backend_app)
+lock = threading.Lock()
+REFUSAL = b"<Error><Code>PreconditionFailed</Code><Message>No</Message><Condition>If-Match</Condition></Error>"
+
+def app(environ, start_response):
+    if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        return backends(environ, start_response)
+    with lock:
+        wanted = environ.get("HTTP_IF_MATCH")
+        if wanted and "uploadId=" in environ["QUERY_STRING"] and etag_of(environ) != wanted:
+            start_response("412 Precondition Failed", [("Content-Length", str(len(REFUSAL)))])
+            return [REFUSAL]
+        return list(backends(environ, start_response))
+
+def etag_of(environ):
+    found = []
+    asking = {name: value for name, value in environ.items() if name != "HTTP_IF_MATCH"}
+    asking.update({"REQUEST_METHOD": "HEAD", "QUERY_STRING": "", "CONTENT_LENGTH": "0"})
+    asking["wsgi.input"] = io.BytesIO()
+    list(backends(asking, lambda status, headers, *rest: found.extend(headers)))
+    return {name.lower(): value for name, value in found}.get("etag")
+
 server = make_server("127.0.0.1", 0, app, threaded=True)
 threading.Thread(target=lambda: (sys.stdin.read(), server.shutdown()), daemon=True).start()
 print(server.server_port, flush=True)

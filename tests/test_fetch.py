@@ -92,13 +92,13 @@ def test_a_report_that_lacks_columns_is_not_read_again(
     stripe_conn: StripeSandbox, path: Path, tmp_path: Path
 ) -> None:
     """The error names them, and what was there stays."""
-    path.parent.mkdir()
-    path.write_text("before")
+    fetch(hook(), finished(columns=COLUMNS[:2]), path)
+    before = {it.name: it.read_bytes() for it in path.parent.iterdir()}
     serve(stripe_conn, tmp_path, b'"balance_transaction_id","description"\n')
     with pytest.raises(ReportColumnsError, match="missing: net"):
         fetch(hook(), finished(columns=COLUMNS), path)
-    assert [it.read_text() for it in path.parent.iterdir()] == ["before"]
-    assert len(stripe_conn.requests_to("contents")) == 1
+    assert {it.name: it.read_bytes() for it in path.parent.iterdir()} == before
+    assert len(stripe_conn.requests_to("contents")) == 2
 
 
 def test_a_compressed_file_lands_as_it_is(stripe_conn: StripeSandbox, path: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def land(chunks: Iterable[bytes], path: Path) -> None:
     with LocalFile(path).replaced() as new:
         for chunk in chunks:
             new.file.write(chunk)
+        new.publish()
 
 
 @given(chunks=st.lists(st.binary(max_size=50), max_size=20))
@@ -62,7 +63,7 @@ def test_what_turns_out_to_be_unwanted_is_dropped(tmp_path: Path) -> None:
     path.write_text("before")
     with LocalFile(path).replaced() as new:
         new.file.write(b"after")
-        new.wanted = False
+        new.finish()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -89,7 +89,8 @@ def test_what_is_being_landed_is_landed_to_nobody() -> None:
     """A version that earlier packages refuse; else it says the same, and comes back as it was written."""
     landed = Manifest.from_json(json.dumps(written()))
     landing = landed.as_landing()
-    assert json.loads(landing.to_json()) == written(version=2, state="landing")
+    assert json.loads(landing.to_json()) == written(version=2, state="landing", landed_at=landing.landed_at)
+    assert landing != landed.as_landing()
     assert Manifest.from_json(landing.to_json()) == landing
     assert (landed.landing, landing.landing) == (False, True)
     assert landing.subject == landed.subject

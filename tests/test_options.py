@@ -24,7 +24,12 @@ NEEDED: dict[Any, dict[str, Any]] = {
     StripeReportRunSensor: {"report_run_id": "frr_1", "poke_interval": 0.01, "timeout": 0.1},
     StripeReportTypeSensor: {"report_type": "balance.summary.1", "poke_interval": 0.01, "timeout": 0.1},
 }
-MAY_BE_EMPTY = {(StripeReportRunOperator, "report_run_id"), (StripeReportRunOperator, "fresh")}
+MAY_BE_EMPTY = {
+    (StripeReportRunOperator, "report_run_id"),
+    (StripeReportRunOperator, "fresh"),
+    (StripeReportRunOperator, "overwrite"),
+    (StripeReportDownloadOperator, "overwrite"),
+}
 NOTHING = ["{{ none }}", "{{ '' }}", "{{ '  ' }}", "{{ [] }}", "{{ {} }}", "{{ 'None' }}"]
 
 

@@ -40,6 +40,8 @@ REQUIRED: dict[type, dict[str, Any]] = {
         (StripeReportRunOperator, {"on_missing_data": "ignore"}, "on_missing_data is one of fail, skip, clip"),
         (StripeReportRunOperator, {"expect_livemode": "yes"}, "expect_livemode is one of True, False, not 'yes'"),
         (StripeReportRunOperator, {"fresh": "perhaps"}, "fresh is True or False"),
+        (StripeReportRunOperator, {"overwrite": "perhaps"}, "overwrite is True or False"),
+        (StripeReportDownloadOperator, {"overwrite": "perhaps"}, "overwrite is True or False"),
         (StripeReportTypeSensor, {"interval": "fortnight"}, "interval is one of hour"),
         (StripeReportDownloadOperator, {"format": "xlsx"}, "format is one of csv, csv.gz, parquet, not 'xlsx'"),
         (StripeReportDownloadOperator, {"format": "Parquet"}, "format is one of"),

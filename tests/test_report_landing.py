@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +21,6 @@ from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import Landed, land_report
 from airflow_reportrun.landing.stores import place_of
-from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
@@ -32,7 +30,6 @@ from airflow_reportrun.reporting.errors import (
     ReportExpiredError,
     ReportNotReadyError,
     ReportRunFailedError,
-    StoreError,
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -228,16 +225,16 @@ def test_an_older_run_is_better_than_spoilt_figures(sandbox: StripeSandbox, tmp_
     assert land(older, tmp_path / "x").manifest.report_run_id == older.id
 
 
-@pytest.mark.parametrize("spoil", ["other bytes", "no file", "no manifest"])
+@pytest.mark.parametrize("spoil", ["other bytes", "no file"])
 def test_what_was_spoilt_is_landed_anew(sandbox: StripeSandbox, tmp_path: Path, spoil: str) -> None:
-    """A manifest alone says nothing of a file that somebody changed; a file alone is not landed."""
+    """A manifest alone says nothing of a file that somebody changed, but that it was ours."""
     run, path = finished(), tmp_path / "x.csv"
     land(run, path)
     whole = path.read_bytes()
     if spoil == "other bytes":
         path.write_bytes(whole.replace(b"usd", b"eur"))
     else:
-        (path if spoil == "no file" else note(path)).unlink()
+        path.unlink()
     land(run, path)
     assert path.read_bytes() == whole
     assert note(path).exists()
@@ -354,64 +351,60 @@ def test_parameters_that_are_passed_on_choose_rows_too(sandbox: StripeSandbox, t
     assert downloads(sandbox) == 1
 
 
-def test_a_landing_that_another_one_overtakes_fails_and_is_made_again(
-    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+BEFORE_STATES = """{
+ "report_run_id": "frr_XVuHJYcnRVxrXFnhYivunLIW",
+ "report_type": "balance_change_from_activity.itemized.3",
+ "parameters": {
+  "columns": ["balance_transaction_id", "created", "currency", "fee", "net"],
+  "interval_start": 1714521600,
+  "interval_end": 1717200000
+ },
+ "interval_start": "2024-05-01T00:00:00Z",
+ "interval_end": "2024-06-01T00:00:00Z",
+ "stripe_account": null,
+ "livemode": false,
+ "file_id": "file_GI65iuiNkdegQuXqG0VMiLfm",
+ "file_size": 108,
+ "file_sha256": "b631b5392b6e3a6b73019fd22bbeba3be558c5cf9feefade781875a9f009c0b7",
+ "rows": 1,
+ "columns": ["balance_transaction_id", "created", "currency", "fee", "net"],
+ "format": "csv",
+ "path": "x.csv",
+ "column_types": null,
+ "size": 108,
+ "sha256": "b631b5392b6e3a6b73019fd22bbeba3be558c5cf9feefade781875a9f009c0b7",
+ "etag": null,
+ "report_run_created": "2024-06-02T12:00:00Z",
+ "landed_at": "2024-06-02T12:00:00Z",
+ "landed_by": "airflow-provider-reportrun 0.1.0",
+ "version": 1
+}
+"""
+"""A manifest of ONE_ROW, as it was written when none said what is being landed."""
+
+
+@pytest.mark.parametrize("case", ["the same file", "an older run", "the same contents", "other contents"])
+def test_what_was_landed_before_manifests_had_states_is_landed(
+    sandbox: StripeSandbox, tmp_path: Path, case: str
 ) -> None:
-    """As after a try that was taken for dead: its manifest must not stand beside the other one's data."""
-    (first, second), path = finished_with(sandbox, tmp_path, ONE_ROW, OTHER_ROW), tmp_path / "x.csv"
-    real, others = Manifest.to_json, iter([True])
-
-    def to_json(manifest: Manifest) -> str:
-        if next(others, False):  # between the data and the manifest of the first
-            land(second, path)
-        return real(manifest)
-
-    monkeypatch.setattr(Manifest, "to_json", to_json)
-    with pytest.raises(StoreError, match="another task has landed there at the same time") as caught:
-        land(first, path)
-    assert caught.value.is_transient
-    assert not note(path).exists()
-    land(first, path)
-    assert path.read_bytes() == ONE_ROW
-    assert Manifest.from_json(note(path).read_text()).report_run_id == first.id
-
-
-def test_a_landing_that_is_overtaken_once_it_is_seen_fails(
-    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The moment between the renaming of the data and whatever comes next is none in which nobody looks."""
-    (first, second), path = finished_with(sandbox, tmp_path, ONE_ROW, OTHER_ROW), tmp_path / "x.csv"
-    real, others = os.replace, iter([True])
-
-    def replaced(source: str, target: Path) -> None:
-        real(source, target)
-        if next(others, False):
-            land(second, path)
-
-    monkeypatch.setattr(os, "replace", replaced)
-    with pytest.raises(StoreError, match="another task has landed there at the same time"):
-        land(first, path)
-    assert not note(path).exists()
-
-
-def test_contents_that_are_there_are_overtaken_while_they_are_compared(
-    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The manifest of who found the same contents must not stand beside what another task has put there since."""
-    first, again, other = finished_with(sandbox, tmp_path, ONE_ROW, ONE_ROW, OTHER_ROW)
+    """Recognised, protected, confirmed and replaced as any other."""
     path = tmp_path / "x.csv"
-    land(first, path)
-    real, others = LocalFile.require_space, iter([True])
-
-    def require_space(place: LocalFile, size: int) -> None:
-        if next(others, False):
-            land(other, path)
-        real(place, size)
-
-    monkeypatch.setattr(LocalFile, "require_space", require_space)
-    with pytest.raises(StoreError, match="another task has landed there at the same time"):
-        land(again, path)
-    assert not note(path).exists()
+    path.write_bytes(ONE_ROW)
+    note(path).write_text(BEFORE_STATES)
+    (tmp_path / "source").mkdir()
+    serve(sandbox, tmp_path / "source", OTHER_ROW if case == "other contents" else ONE_ROW)
+    run, before = finished(), json.loads(BEFORE_STATES)
+    assert run.result is not None
+    if case == "the same file":
+        run = replace(run, result=replace(run.result, id=before["file_id"]))
+    elif case == "an older run":
+        run = replace(run, created=run.created - 10 * 365 * 86_400)
+    landed = land(run, path)
+    stays = case in ("the same file", "an older run")
+    assert landed.manifest.report_run_id == (before["report_run_id"] if stays else run.id)
+    assert downloads(sandbox) == (not stays)
+    assert path.read_bytes() == (OTHER_ROW if case == "other contents" else ONE_ROW)
+    assert (note(path).read_text() == BEFORE_STATES) == stays
 
 
 def test_a_newer_version_of_the_type_takes_the_place_of_the_older(tmp_path: Path) -> None:

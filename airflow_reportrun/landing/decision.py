@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_reportrun.landing.manifest import Manifest
+    from airflow_reportrun.landing.manifest import Manifest, Subject
 
 
 class Answer(Enum):
@@ -42,11 +42,9 @@ def decide(
     :param as_wanted: this data is in the format and of the types that are asked for now.
     :param unknown: data is there, and may not be replaced without a manifest of ours.
     """
-    if there is None:
-        return Answer.NOBODYS if unknown else Answer.REPLACE
-    if there.subject != mine.subject:
-        return Answer.ANOTHERS
-    if not intact or there.landing:
+    if answer := refusal(mine.subject, there, unknown=unknown):
+        return answer
+    if there is None or there.landing or not intact:
         return Answer.REPLACE
     if there.file_id == mine.file_id:
         return Answer.LANDED if as_wanted else Answer.REPLACE
@@ -55,3 +53,10 @@ def decide(
     if as_wanted and mine.file_sha256 and mine.file_sha256 == there.file_sha256:
         return Answer.CONFIRMED
     return Answer.REPLACE
+
+
+def refusal(subject: Subject, there: Manifest | None, *, unknown: bool = False) -> Answer | None:
+    """Return why nothing of a subject may land, None where it may: for who has no report run yet."""
+    if there is None:
+        return Answer.NOBODYS if unknown else None
+    return Answer.ANOTHERS if there.subject != subject else None

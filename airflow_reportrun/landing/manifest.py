@@ -202,8 +202,9 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     def as_landing(self) -> Manifest:
-        """Return what lies there while the data that this one tells of is being published."""
-        return replace(self, version=LANDING_VERSION, state="landing")
+        """Return what lies there while the data that this one tells of is being published; no two are alike."""
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        return replace(self, version=LANDING_VERSION, state="landing", landed_at=now)
 
     @property
     def landing(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.operators.finished import LandingOperator, require_kinds
-from airflow_reportrun.tasks.options import given_options, path_option, require_known
+from airflow_reportrun.tasks.options import given_options, is_template, path_option, require_known, truth
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -37,6 +37,8 @@ class StripeReportDownloadOperator(LandingOperator):
         ``parquet``). (templated)
     :param column_types: for ``parquet``: kinds by column name where they are to be others than the package's,
         such as ``{"fee": "money(6)"}``. (templated)
+    :param overwrite: True lets the report take the place of a file that is there without a manifest of ours, which
+        is refused else. (templated)
     :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
         through, where what the task was given says so, else ``stripe_default``. (templated)
     :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
@@ -49,6 +51,7 @@ class StripeReportDownloadOperator(LandingOperator):
         "destination",
         "format",
         "column_types",
+        "overwrite",
         "stripe_conn_id",
         "stripe_account",
         "stripe_context",
@@ -61,6 +64,7 @@ class StripeReportDownloadOperator(LandingOperator):
         destination: str | PathLike[str] | ObjectStoragePath,
         format: str = "csv",
         column_types: Mapping[str, str] | None = None,
+        overwrite: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,7 +73,10 @@ class StripeReportDownloadOperator(LandingOperator):
         self.destination = path_option(destination)
         self.format = format
         self.column_types = column_types
-        self._given = given_options(self)
+        self.overwrite = overwrite
+        if isinstance(overwrite, str) and not is_template(overwrite):
+            truth("overwrite", overwrite)
+        self._given = given_options(self, may_be_empty=("overwrite",))
 
     def land(self, context: Context) -> tuple[ReportRun, Landed]:
         """Land the file in its store."""
@@ -79,6 +86,7 @@ class StripeReportDownloadOperator(LandingOperator):
         from airflow_reportrun.question.intervals import timezone
 
         check_format(self.format, self.column_types)
+        overwrite = truth("overwrite", self.overwrite)
         run = self.report_run()
         zone = timezone(context)
         bounds = {
@@ -89,4 +97,11 @@ class StripeReportDownloadOperator(LandingOperator):
             run.report_type, run.parameters, bounds, stripe_account=account, report_run_id=run.id
         )
         path = resolve_destination(self.destination, values, self.format, compressed=is_compressed(run.parameters))
-        return run, land_report(self.hook, run, place_of(path), format=self.format, column_types=self.column_types)
+        return run, land_report(
+            self.hook,
+            run,
+            place_of(path),
+            format=self.format,
+            column_types=self.column_types,
+            overwrite=overwrite,
+        )

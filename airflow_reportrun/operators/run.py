@@ -89,6 +89,8 @@ QUESTION = (
 )
 """The options that say what to ask for; a retry that knows what was asked for does without them."""
 
+_TRUTHS = ("fresh", "overwrite")
+
 
 class StripeReportRunOperator(BaseOperator):
     """Create a report run for the interval of the DAG run, once, and wait for it.
@@ -127,6 +129,8 @@ class StripeReportRunOperator(BaseOperator):
         ``/data/{interval_start:%Y-%m-%d}.csv``.
         With a ``/`` at its end it is the root of the default layout. :class:`StripeReportDownloadOperator` has
         other formats. (templated)
+    :param overwrite: True lets the report take the place of a file that is there without a manifest of ours, which
+        is refused else. (templated)
     :param report_run_id: ``frr_…`` of a run that exists already, to be used instead of creating one; it has to be
         what this task would have asked for. Empty for none. (templated)
     :param fresh: True asks for a report run of its own even where one is known under the same ids, as after a DAG
@@ -156,6 +160,7 @@ class StripeReportRunOperator(BaseOperator):
     template_fields: Sequence[str] = (
         *QUESTION,
         "destination",
+        "overwrite",
         "report_run_id",
         "fresh",
         "stripe_conn_id",
@@ -181,6 +186,7 @@ class StripeReportRunOperator(BaseOperator):
         parameters: Mapping[str, Any] | None = None,
         parameter_shape: ParameterShape | str | None = None,
         destination: str | PathLike[str] | ObjectStoragePath | None = None,
+        overwrite: bool | str = False,
         report_run_id: str | Mapping[str, Any] | None = None,
         fresh: bool | str = False,
         stripe_conn_id: str = "stripe_default",
@@ -225,6 +231,7 @@ class StripeReportRunOperator(BaseOperator):
         self.parameters = parameters
         self.parameter_shape = None if parameter_shape is None else ParameterShape(parameter_shape)
         self.destination = path_option(destination)
+        self.overwrite = overwrite
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
         self.stripe_context = stripe_context
@@ -235,10 +242,12 @@ class StripeReportRunOperator(BaseOperator):
         self.deferrable = deferrable
         self.report_run_id = report_run_id
         self.fresh = fresh
-        if isinstance(fresh, str) and not is_template(fresh):
-            truth("fresh", fresh)
-        # As a rule these two are templates over dag_run.conf.
-        self._given = given_options(self, may_be_empty=("report_run_id", "fresh"))
+        for name in _TRUTHS:
+            value = getattr(self, name)
+            if isinstance(value, str) and not is_template(value):
+                truth(name, value)
+        # As a rule these are templates over dag_run.conf.
+        self._given = given_options(self, may_be_empty=("report_run_id", *_TRUTHS))
         self._waits_for: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -342,6 +351,9 @@ class StripeReportRunOperator(BaseOperator):
         account = None if self.destination is None else self.hook.settings.stripe_account
         return {"destination": self.destination, "stripe_account": account}
 
+    def _require_free(self, question: Question) -> None:
+        question.require_free(self.hook.settings, overwrite=truth("overwrite", self.overwrite))
+
     def _differences(self, context: Context, before: Question) -> str:
         """Return in words how a report run differs from what the options ask for now, empty where it doesn't."""
         given = preferences(self.report_type)
@@ -378,7 +390,7 @@ class StripeReportRunOperator(BaseOperator):
         looks = "interval_end" in question.bounds and (self.wait_for_data or self.on_missing_data != "fail")
         clips = looks and self.on_missing_data == "clip"
         if not clips:
-            question.require_free(self.hook.settings)
+            self._require_free(question)
         if not looks:
             return question, None
         report_type = self.hook.retrieve_report_type(question.report_type)
@@ -391,7 +403,7 @@ class StripeReportRunOperator(BaseOperator):
         if bounds != question.bounds:
             question = self._about(question.report_type, question.shape, bounds)
         if clips:
-            question.require_free(self.hook.settings)
+            self._require_free(question)
         reaches, wanted = report_type.data_available_end, data_wanted(bounds, self.settle)
         if refused_at is not None:
             wanted = max(wanted, refused_at + 1)
@@ -440,7 +452,7 @@ class StripeReportRunOperator(BaseOperator):
                 question = self._asked_before(context, memory.submission.report_type, memory.submission.parameters)
                 self._warn_of_differences(context, question)
                 # Its report run may have failed, and be followed by another.
-                question.require_free(self.hook.settings)
+                self._require_free(question)
             else:
                 question = self._ask(context, preferred(self.hook, preferences(self.report_type)))
             require_livemode(self.hook, question.report_type, self.expect_livemode)
@@ -516,7 +528,8 @@ class StripeReportRunOperator(BaseOperator):
         from airflow_reportrun.landing.stores import place_of
 
         try:
-            return land_report(self.hook, run, place_of(checked(destination.replace(LATER, run.id))))
+            place = place_of(checked(destination.replace(LATER, run.id)))
+            return land_report(self.hook, run, place, overwrite=truth("overwrite", self.overwrite))
         except ReportExpiredError as error:
             expired = str(error)
         # Without a cause, which the retry policy would take for final: a retry asks for a fresh run here.

@@ -93,9 +93,10 @@ class Question:
         different = (name for name in sorted(other | wanted) if other.get(name) != wanted.get(name))
         return ", ".join(f"{name} is {other.get(name)} and not {wanted.get(name)}" for name in different)
 
-    def require_free(self, settings: ConnectionSettings) -> None:
-        """Refuse a destination that is another report's, while none is created for it.
+    def require_free(self, settings: ConnectionSettings, *, overwrite: bool = False) -> None:
+        """Refuse a destination that is another report's or somebody else's, while no report is created for it.
 
+        :param overwrite: a file without a manifest of ours may be replaced.
         :raises LandingConflictError: see above.
         """
         from airflow_reportrun.landing.manifest import Subject
@@ -110,7 +111,7 @@ class Question:
             livemode=bool(settings.livemode),
             stripe_account=settings.stripe_account,
         )
-        require_free(place_of(self.destination), subject)
+        require_free(place_of(self.destination), subject, overwrite=overwrite)
 
 
 def bounds_of(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from airflow_reportrun.landing.stores.place import Place, Replacement
+from airflow_reportrun.landing.stores.place import ANY, MovedError, Place, Replacement
 from airflow_reportrun.reporting.errors import DownloadError, StoreError
 
 
@@ -20,6 +20,8 @@ class LocalFile(Place):
 
     What killed processes left of the same file is removed by the next one that writes it.
     """
+
+    compares = False
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
@@ -54,7 +56,7 @@ class LocalFile(Place):
         self._path.unlink(missing_ok=True)
         _sync_folder(self._path.parent)
 
-    def has(self, size: int | None, sha256: str | None, etag: str | None) -> bool:
+    def has(self, size: int | None, sha256: str | None, etag: str | None, mark: object = None) -> bool:
         """Tell whether the file has these contents; reads it where its size is right."""
         with suppress(FileNotFoundError), self._path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == size:
@@ -68,24 +70,42 @@ class LocalFile(Place):
         return None
 
     @contextmanager
-    def replaced(self) -> Iterator[Replacement]:
-        """Give a file to write, which takes the place of this one at the end; missing folders are made."""
+    def replaced(self, expected: object = ANY) -> Iterator[Replacement]:
+        """Give a file to write, which takes the place of this one when published; missing folders are made."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = _temporary(self._path)
         try:
             with open(descriptor, "wb") as file:
-                new = Replacement(file)
-                yield new
-                if new.wanted:
+
+                def finish() -> None:
                     file.flush()
                     os.fsync(file.fileno())
-                    new.mark = _mark(os.fstat(file.fileno()))
-                    new.last()
+
+                def publish(expected: object) -> object:
+                    if expected is not ANY and self.mark() != expected:
+                        raise MovedError
+                    mark = _mark(os.fstat(file.fileno()))
                     os.replace(temporary, self._path)
+                    _sync_folder(self._path.parent)
+                    return mark
+
+                yield Replacement(file, finish, publish)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
-        _sync_folder(self._path.parent)
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Keep out who else publishes in this folder, by a lock that ends with its process, however that ends."""
+        descriptor = os.open(self._path.parent, os.O_RDONLY)  # no file of its own would be left
+        try:
+            locked = False
+            with suppress(OSError):  # a file system without locks: what is expected is compared there, too
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                locked = True
+            yield locked
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def errors(self) -> Iterator[None]:

@@ -6,12 +6,14 @@ import hashlib
 import io
 import logging
 import re
+import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.landing.stores.place import Place, Replacement
+from airflow_reportrun.landing.stores.conditions import Mark, conditions_of
+from airflow_reportrun.landing.stores.place import ANY, MovedError, Place, Replacement
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 UPLOAD_SIZE = 8 * 1024 * 1024
 """Bytes that go up at a time, and are in memory."""
+
+_MEMORY = threading.RLock()
 
 
 class StoredObject(Place):
@@ -34,6 +38,7 @@ class StoredObject(Place):
         super().__init__(url)
         self._fs = fs
         self._path = path
+        self._conditions = conditions_of(fs)
 
     def beside(self, name: str) -> Place:
         """Return the object of another name under the same prefix."""
@@ -63,55 +68,65 @@ class StoredObject(Place):
     def read(self) -> bytes | None:
         """Return the contents, None where there are none."""
         try:
-            contents: bytes = self._fs.cat_file(self._path)
+            return self._conditions.read(self._path)
         except FileNotFoundError:
             return None
-        return contents
 
     def remove(self) -> None:
         """Remove the object, if there is one."""
         with suppress(FileNotFoundError):
             self._fs.rm_file(self._path)
 
-    def has(self, size: int | None, sha256: str | None, etag: str | None) -> bool:
+    def has(self, size: int | None, sha256: str | None, etag: str | None, mark: object = None) -> bool:
         """Tell whether the object has this size and ETag; it is read where the store has no ETags."""
-        info = self._info()
-        if info is None or info["size"] != size:
+        there = mark or self.mark()
+        if not isinstance(there, Mark) or there.size != size:
             return False
         if etag is None:
             return hashlib.sha256(self.read() or b"").hexdigest() == sha256
-        return _etag(info) == etag
+        return there.etag == etag
 
-    def mark(self) -> object:
+    def mark(self) -> Mark | None:
         """Return what the store calls the contents."""
-        info = self._info()
-        return info and (_etag(info) or info.get("created"), info["size"])
+        for path in (self._path, self._path.rpartition("/")[0]):  # what is known of both may be old
+            self._fs.invalidate_cache(path)
+        try:
+            return self._conditions.look(self._path)
+        except FileNotFoundError:
+            return None
 
-    def etag(self) -> str | None:
-        """Return the ETag of the object."""
-        return _etag(self._info() or {})
+    def etag(self, mark: object) -> str | None:
+        """Return the ETag in a mark."""
+        return mark.etag if isinstance(mark, Mark) else None
 
     @contextmanager
-    def replaced(self) -> Iterator[Replacement]:
-        """Give an upload to write; it is completed at the end, or given up."""
-        from fsspec.spec import AbstractBufferedFile
+    def replaced(self, expected: object = ANY) -> Iterator[Replacement]:
+        """Give an upload to write; it is completed when it is published, or given up."""
+        file = self._conditions.begin(self._path, expected, UPLOAD_SIZE)
+        published = False
 
-        file = self._fs.open(self._path, "wb", block_size=UPLOAD_SIZE, autocommit=False)
-        try:
-            new = Replacement(file)
-            yield new
-            if new.wanted and type(file).commit is AbstractBufferedFile.commit:  # Azure's: to close it publishes
-                new.last()
-                file.close()
-            elif new.wanted:
+        def finish() -> None:
+            if not self._conditions.shows_closed:
                 file.close()  # what is refused is refused here, small files included
-                new.last()
-                file.commit()
-        except BaseException:
-            _give_up(file)
-            raise
-        if not new.wanted:
-            _give_up(file)
+
+        def publish(expected: object) -> object:
+            nonlocal published
+            with self._conditions.moved():
+                mark = self._conditions.complete(file, expected)
+            published = True
+            return mark or self.mark()
+
+        try:
+            yield Replacement(file, finish, publish)
+        finally:
+            if not published:
+                _give_up(file)
+
+    def write(self, contents: bytes, expected: object = ANY) -> object:
+        """Publish contents that are in memory, in one request."""
+        with self._conditions.moved():
+            mark = self._conditions.put(self._path, contents, expected)
+        return mark or self.mark()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -133,15 +148,6 @@ class StoredObject(Place):
         modules = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames}
         return type(error) in (ValueError, RuntimeError) and type(self._fs).__module__.partition(".")[0] in modules
 
-    def _info(self) -> dict[str, Any] | None:
-        for path in (self._path, self._path.rpartition("/")[0]):  # what is known of both may be old
-            self._fs.invalidate_cache(path)
-        try:
-            info: dict[str, Any] = self._fs.info(self._path)
-        except FileNotFoundError:
-            return None
-        return info
-
 
 class MemoryObject(StoredObject):
     """An object in this process's memory, where tests may let reports land.
@@ -153,19 +159,24 @@ class MemoryObject(StoredObject):
         """Do nothing: a bucket comes with its first object."""
 
     @contextmanager
-    def replaced(self) -> Iterator[Replacement]:
-        """Give a buffer to write, which is stored whole at the end."""
+    def replaced(self, expected: object = ANY) -> Iterator[Replacement]:
+        """Give a buffer to write, which is stored whole when it is published."""
         file = io.BytesIO()
-        new = Replacement(file)
-        yield new
-        if new.wanted:
-            new.last()
-            self._fs.pipe_file(self._path, file.getvalue())
 
+        def publish(expected: object) -> object:
+            with self.held():
+                if expected is not ANY and self.mark() != expected:
+                    raise MovedError
+                self._fs.pipe_file(self._path, file.getvalue())
+                return self.mark()
 
-def _etag(info: dict[str, Any]) -> str | None:
-    found = info.get("ETag") or info.get("etag")
-    return None if found is None else str(found)
+        yield Replacement(file, lambda: None, publish)
+
+    write = Place.write
+
+    def held(self) -> AbstractContextManager[bool]:
+        """Keep the other threads out."""
+        return _MEMORY
 
 
 def _give_up(file: Any) -> None:

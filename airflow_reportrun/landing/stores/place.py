@@ -4,27 +4,46 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+ANY = object()
+"""The mark that is expected by who writes over whatever is there."""
 
-@dataclass
+
+class MovedError(Exception):
+    """What is there is no longer what somebody looked at; it was left as it is."""
+
+
 class Replacement:
-    """A file on its way into a place.
+    """A file on its way into a place; it is given up unless it is published.
 
     :param file: to be written, in order.
-    :param wanted: set to False to leave the place as it is.
-    :param last: called when all is written that can be, right before it is published.
-    :param mark: of the new contents (see :meth:`Place.mark`), where it is known before anybody sees them.
+    :param finish: writes out all that can be before anybody sees it.
+    :param publish: see :meth:`publish`.
     """
 
-    file: BinaryIO
-    wanted: bool = True
-    last: Callable[[], None] = lambda: None
-    mark: object = None
+    def __init__(self, file: BinaryIO, finish: Callable[[], None], publish: Callable[[object], object]) -> None:
+        self.file = file
+        self._finish, self._publish = finish, publish
+        self._finished = False
+
+    def finish(self) -> None:
+        """Do all that is left before the publication, and takes time or may be refused."""
+        if not self._finished:
+            self._finish()
+        self._finished = True
+
+    def publish(self, expected: object = ANY) -> object:
+        """Put the file in its place, and return its mark there.
+
+        :param expected: the mark of what has to be there; a store that can't compare takes whatever is there.
+        :raises MovedError: when something else is there.
+        """
+        self.finish()
+        return self._publish(expected)
 
 
 class Place(ABC):
@@ -32,6 +51,9 @@ class Place(ABC):
 
     :param url: what users call it; a local path is one without a scheme.
     """
+
+    compares = True
+    """Whether nobody comes between the comparison with what is expected and the publication."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -70,20 +92,36 @@ class Place(ABC):
         """Remove what is there, if anything is."""
 
     @abstractmethod
-    def has(self, size: int | None, sha256: str | None, etag: str | None) -> bool:
-        """Tell whether these contents are there, without transferring them."""
+    def has(self, size: int | None, sha256: str | None, etag: str | None, mark: object = None) -> bool:
+        """Tell whether these contents are there, without transferring them.
 
-    def etag(self) -> str | None:
-        """Return what the store calls the contents, None where it has no such name."""
+        :param mark: of what is there, where it is known.
+        """
+
+    def etag(self, mark: object) -> str | None:
+        """Return what the store calls the contents that have a mark, None where it has no such name."""
         return None
 
     @abstractmethod
     def mark(self) -> object:
-        """Return what differs when somebody else has written here meanwhile."""
+        """Return what differs when somebody else has written here meanwhile, None where nothing is there."""
 
     @abstractmethod
-    def replaced(self) -> AbstractContextManager[Replacement]:
-        """Give something to write that becomes the contents at the end, and never after an exception."""
+    def replaced(self, expected: object = ANY) -> AbstractContextManager[Replacement]:
+        """Give something to write that becomes the contents when it is published, and never otherwise.
+
+        :param expected: what will be expected then, for a store that has to know it from the beginning.
+        """
+
+    def write(self, contents: bytes, expected: object = ANY) -> object:
+        """Publish contents that are in memory; see :meth:`Replacement.publish`."""
+        with self.replaced(expected) as new:
+            new.file.write(contents)
+            return new.publish(expected)
+
+    def held(self) -> AbstractContextManager[bool]:
+        """Keep out who else publishes in this folder, which is there; tell whether the store can."""
+        return nullcontext(False)
 
     @abstractmethod
     def errors(self) -> AbstractContextManager[None]:
