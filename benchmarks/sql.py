@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,17 @@ from typing import Any
 from benchmarks.measuring import Comparison, Figures, command, compare, cost, fresh, peak_memory
 from benchmarks.reports import NAMES, write_report
 from tests.databases import Server, Warehouse, programs, running_postgres
-from tests.landings import manifest_of
+from tests.landings import as_stripe_writes, day, manifest_of, recorded
 
 RUNS = 3
 SIZE = 128 << 20
 SMALL = 8 << 20  # for who sends each row by itself
+LANDINGS = (100, 10_000)
+MORE = 15  # landings on top of these
 UNITS = {"wall": "s", "cpu": "s", "memory": "MiB"}
 TABLE = "activity"
+UNITS_OF_ONE = {"wall": "ms", "beside": "ms"}
+NOTE_OF_ONE = "One row lands; beside is the time under the table's lock but for the load itself."
 NOTE = "CPU is the client's alone, memory the peak of its process."
 
 
@@ -36,7 +43,99 @@ def run() -> Iterator[Comparison]:
                 os.environ.update(Warehouse("postgresql", server.connection).environ)
                 yield _copied(server, folder)
                 yield _inserted(folder)
+                yield from _one_more("PostgreSQL", folder)
         yield _sqlite(folder)
+        yield from _one_more("SQLite", folder)
+
+
+def _one_more(database: str, folder: Path) -> Iterator[Comparison]:
+    """Land once more beside few and many landings, each in a database or schema of its own, by turns."""
+    kinds: dict[str, Callable[[int], dict[str, Any]]] = {
+        "payout": lambda number: {"start": None, "end": None, "payout": f"po_{number:08}"},
+        "day": lambda number: {"start": day(number), "end": day(number + 1)},
+        "day before these": lambda number: {"start": day(-number), "end": day(1 - number)},
+    }
+    for kind, about in kinds.items():
+        ways = {}
+        for count in LANDINGS:
+            place = f"{kind.replace(' ', '_')}_{count}"
+            if database == "SQLite":
+                connection = {"conn_type": "sqlite", "host": str(folder / f"{place}.db")}
+                environ, table = Warehouse("sqlite", connection).environ, TABLE
+            else:
+                Warehouse("", {}).hook.run(f"CREATE SCHEMA {place}")
+                environ, table = dict(os.environ), f"{place}.{TABLE}"
+            os.environ.update(environ)
+            _fill(table, [about(number) for number in range(count)])
+            more = iter(range(count, count + MORE))
+            ways[f"{count:,} landed"] = partial(_one, environ, table, about, more)
+        yield compare(f"{database}, one more {kind}", UNITS_OF_ONE, ways, runs=MORE, note=NOTE_OF_ONE)
+
+
+def _fill(table: str, landings: list[dict[str, Any]]) -> None:
+    """Put a row and its manifest into the tables for each landing, as a landing of its own would."""
+    from airflow_reportrun.landing.sql import layout
+    from airflow_reportrun.landing.sql.databases import open_database
+
+    _land_one(table, landings[0])
+    database = open_database(Warehouse("", {}).hook)
+    with database.connected() as connection:
+        with connection.begin():
+            schema = connection.dialect.default_schema_name
+        place = layout.TableName.of(table, schema, distinguishes_case=True)
+        rows, manifests = layout.our_table(database, place), layout.landings_table(database, place.schema)
+        told = [manifest_of("frr_1", 1, **about) for about in landings[1:]]
+        with database.alone(connection, manifests, place.key):
+            cells = [dict(zip(layout.OURS, layout.our_values(it, database), strict=True)) for it in told]
+            connection.execute(rows.insert(), cells)
+            connection.execute(manifests.insert(), [recorded(it, database, place.key) for it in told])
+
+
+def _one(environ: dict[str, str], table: str, about: Callable[[int], Any], more: Iterator[int]) -> Figures:
+    os.environ.update(environ)
+    with _watched() as beside:
+        started = time.perf_counter()
+        _land_one(table, about(next(more)))
+        wall = time.perf_counter() - started
+    return {"wall": wall * 1e3, "beside": sum(beside) * 1e3}
+
+
+def _land_one(table: str, about: dict[str, Any]) -> None:
+    from airflow_reportrun.landing.sql.loading import landed, load
+
+    contents = as_stripe_writes([["net"], ["1.00"]])
+    manifest = manifest_of("frr_1", 1, contents=contents, **about)
+    if landed(Warehouse("", {}).hook, table, manifest):
+        raise RuntimeError(f"{about} is landed already")
+    load(Warehouse("", {}).hook, table, io.BytesIO(contents), manifest)
+
+
+@contextmanager
+def _watched() -> Iterator[list[float]]:
+    """Yield a list that gets the seconds under the table's lock, and those of the load in it, negative."""
+    from unittest import mock
+
+    from airflow_reportrun.landing.sql import loading
+
+    spent: list[float] = []
+    alone, load = loading._Loading._alone, loading._Loading._load
+
+    @contextmanager
+    def timed_alone(self: Any) -> Iterator[None]:
+        with alone(self):
+            started = time.perf_counter()
+            yield
+            spent.append(time.perf_counter() - started)
+
+    def timed_load(self: Any, *args: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return load(self, *args)
+        finally:
+            spent.append(started - time.perf_counter())
+
+    with mock.patch.multiple(loading._Loading, _alone=timed_alone, _load=timed_load):
+        yield spent
 
 
 def _copied(server: Server, folder: Path) -> Comparison:

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 from airflow_reportrun.landing.manifest import Manifest
+from airflow_reportrun.landing.sql.layout import filters_of, landing_key
 from airflow_reportrun.landing.sql.loading import load
 
 Row = Sequence[str | None]
@@ -61,6 +62,18 @@ def manifest_of(
         format="csv",
         path="",
     )
+
+
+def recorded(manifest: Manifest, database: Any, table: str = "activity") -> Mapping[str, Any]:
+    """Return what the table of manifests has of a landing."""
+    subject = manifest.subject
+    return {
+        **{"table_name": table, "landing": landing_key(subject), "report": subject.report},
+        **{"livemode": subject.livemode, "stripe_account": subject.stripe_account, "filters": filters_of(subject)},
+        "interval_start": database.instant(subject.interval_start),
+        "interval_end": database.instant(subject.interval_end),
+        **{"report_run_id": manifest.report_run_id, "row_count": 1, "manifest": manifest.to_json()},
+    }
 
 
 def land(

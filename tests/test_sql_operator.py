@@ -17,6 +17,8 @@ import pytest
 from airflow.providers.common.compat.sdk import Asset
 
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.sql import report
+from airflow_reportrun.landing.sql.loading import load
 from airflow_reportrun.landing.sql.report import _database_errors
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
@@ -142,6 +144,28 @@ def test_an_older_run_leaves_the_rows_of_a_newer_one(stripe_conn: StripeSandbox,
     assert lands(older).returned["rows"] == told["rows"]
     assert len(stripe_conn.requests_to("contents")) == downloads
     assert warehouse.query("SELECT DISTINCT _report_run_id FROM activity") == [(newer,)]
+
+
+@pytest.mark.parametrize("options", [{}, {"column_types": {"description": "text", "net": "money(4)"}}], ids=str)
+def test_a_newer_run_that_lands_meanwhile_stays(
+    stripe_conn: StripeSandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """The older one has looked before, and downloaded all: it leaves the rows there, and its task succeeds."""
+    older = finished()
+    stripe_conn.advance(86_400)
+    newer = finished()
+
+    def late(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(report, "load", load)
+        lands(newer)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(report, "load", late)
+    lands(older, **options)
+    assert len(stripe_conn.requests_to("contents")) == 2
+    assert warehouse.query("SELECT DISTINCT _report_run_id FROM activity") == [(newer,)]
+    lands(older, **options)
+    assert len(stripe_conn.requests_to("contents")) == 2
 
 
 def test_days_add_up_and_a_clear_replaces_its_day_alone(warehouse: Warehouse) -> None:

@@ -313,6 +313,25 @@ def test_a_pooled_session_keeps_no_statement_of_ours(pooled: Warehouse) -> None:
         pooled.query("DELETE FROM activity; DELETE FROM stripe_report_landings")
 
 
+def test_a_role_that_may_make_no_index_lands_without_it(
+    postgres: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a table of manifests from before there was one; the log has the statement for its owner."""
+    caplog.set_level("INFO")
+    land(postgres.hook, ["net"], [["1.00"]])
+    postgres.query("DROP INDEX stripe_report_landings_near")
+    role = narrow(postgres, "activity", "stripe_report_landings")
+    with acting_as(role, postgres, monkeypatch):
+        land(postgres.hook, ["net"], [["2.00"]], "frr_2")
+    assert postgres.query("SELECT net FROM activity") == [(2,)]
+    (statement,) = re.findall(r"its owner can run: (.*)", caplog.text)
+    postgres.query(statement)
+    caplog.clear()
+    with acting_as(role, postgres, monkeypatch):
+        land(postgres.hook, ["net"], [["3.00"]], "frr_3")
+    assert "can run" not in caplog.text
+
+
 def test_rows_are_inserted_where_policies_choose_them(
     postgres: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

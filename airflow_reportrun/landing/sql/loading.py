@@ -143,6 +143,7 @@ def load(
             database.patiently(connection, landings, lambda: database.create_landings(connection, landings))
         with connection.begin():
             has_index = _has(connection, landings, near_index(database, place.schema))
+            layout_of(connection, database, place, columns)  # what does not fit is said before the wait for others
         if not has_index:
             _make_index(hook, landings)
         types = {column.name: column.declared for column in columns}

@@ -146,17 +146,21 @@ class Neighbours:
             c.stripe_account.is_(None) if new.stripe_account is None else c.stripe_account == new.stripe_account,
         )
         start, end = (self._database.instant(bound) for bound in (new.interval_start, new.interval_end))
-        no_start, no_end = c.interval_start.is_(None), c.interval_end.is_(None)
-        span = sa.and_(c.interval_start.isnot(None), c.interval_end.isnot(None))
-        # What has other bounds is of no report type that is known: it is looked for, and never found.
         if start is not None and end is not None:
-            touching: Any = sa.and_(c.interval_end > start, c.interval_start < end)
-            odd = [no_end, sa.and_(no_start, c.interval_end.isnot(None))]
+            bounds: Any = sa.and_(c.interval_end > start, c.interval_start < end)
+            ends, other = [c.interval_end.is_(None), c.interval_end.isnot(None)], c.interval_start.is_(None)
         else:
-            touching = sa.and_(no_end if end is None else c.interval_end == end, no_start)
-            odd = [span] if end is not None else [span, sa.and_(no_end, c.interval_start.isnot(None))]
-        conditions = [*(sa.and_(touching, filters) for filters in self._of_like_filters()), *odd]
-        queries = [sa.select(c.manifest).where(of_the_same, condition) for condition in conditions]
+            bounds = sa.and_(
+                c.interval_end.is_(None) if end is None else c.interval_end == end, c.interval_start.is_(None)
+            )
+            ends, other = [c.interval_end.isnot(None)], c.interval_start.isnot(None)
+        # A report takes an interval, an end or neither of them, so that one with other bounds tells of all.
+        order = (c.stripe_account, c.interval_end)  # PostgreSQL sorts, unless it is told the NULL, too
+        first = [sa.select(c.landing).where(of_the_same, it).order_by(*order).limit(1) for it in ends]
+        queries = [
+            *(sa.select(c.manifest).where(of_the_same, bounds, filters) for filters in self._of_like_filters()),
+            *(sa.select(c.manifest).where(self.here, c.landing == it.scalar_subquery(), other) for it in first),
+        ]
         found = [Manifest.from_json(text) for (text,) in self._connection.execute(sa.union_all(*queries))]
         return sorted(found, key=lambda it: (it.subject.interval_start or 0, it.subject.interval_end or 0))
 
