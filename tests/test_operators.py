@@ -448,7 +448,7 @@ def test_a_wrong_size_lands_nothing(stripe_conn: StripeSandbox, tmp_path: Path) 
     destination = tmp_path / "x.csv"
     destination.write_text("yesterday")
     stripe_conn.inject(WrongSize(by=1))
-    task = run_operator(destination=str(destination))
+    task = run_operator(destination=str(destination), overwrite=True)
     task.hook.sleep = lambda seconds: None
     tried = complete(task)
     assert tried.state == "up_for_retry"
