@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from string import digits
 from typing import TYPE_CHECKING, Any
@@ -184,8 +185,10 @@ def layout_of(
     """
     names = _names(columns, database)
     inspector = sa.inspect(connection)
-    exists = inspector.has_table(place.name, schema=place.schema)
-    found = inspector.get_columns(place.name, schema=place.schema) if exists else []
+    found: Sequence[Any] = ()
+    with suppress(sa.exc.NoSuchTableError):
+        found = inspector.get_columns(place.name, schema=place.schema)
+    exists = bool(found) or inspector.has_table(place.name, schema=place.schema)
     known = {_folded(column["name"], database): column for column in found}
     if exists and (lost := [name for name in OURS if _folded(name, database) not in known]):
         raise LandingConflictError(
