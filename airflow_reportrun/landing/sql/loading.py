@@ -304,12 +304,12 @@ class _Loading:
             self._create(layout)
         for subject in (self._subject, *replaced):
             if layout.exists:
-                self._delete(table, rows_of(table, subject, self._database))
+                self._delete(table, rows_of(table, subject, self._database, mine.report_type))
             connection.execute(landings.delete().where(self._neighbours.about(subject)))
         ours = our_values(mine, self._database)
         batches = self._batches(layout, lambda cells: self._database.batch(cells, layout.columns, ours))
         self._database.write(connection, table, batches)
-        if (there := self._neighbours.rows_there(self._subject)) != mine.rows:
+        if (there := self._neighbours.rows_there(mine)) != mine.rows:
             raise ContentsError(
                 f"The report has {mine.rows} rows, and {there} of them came into {self._place}: it has an empty "
                 "line, or a trigger or a rule of the table keeps some out, alters or adds some. Nothing changed."

@@ -60,10 +60,11 @@ class Neighbours:
         text = self._connection.execute(query).scalar()
         return None if text is None else Manifest.from_json(text)
 
-    def rows_there(self, subject: Subject) -> int:
+    def rows_there(self, of: Manifest) -> int:
         """Count what the table has of a subject."""
         rows = our_table(self._database, self._place)
-        query = sa.select(sa.func.count()).select_from(rows).where(rows_of(rows, subject, self._database))
+        condition = rows_of(rows, of.subject, self._database, of.report_type)
+        query = sa.select(sa.func.count()).select_from(rows).where(condition)
         return int(self._connection.execute(query).scalar_one())
 
     def answer(self, there: Manifest | None, *, as_wanted: bool) -> Answer:
@@ -71,7 +72,7 @@ class Neighbours:
 
         :param as_wanted: its rows have the types that are asked for now.
         """
-        intact = there is not None and self.rows_there(self._subject) == there.rows
+        intact = there is not None and self.rows_there(there) == there.rows
         return decide(self._manifest, there, intact=intact, as_wanted=as_wanted)
 
     def covered(self, *, may_go: bool) -> Sequence[Subject]:
@@ -107,7 +108,7 @@ class Neighbours:
     def _is_newer(self, there: Manifest) -> bool:
         """Tell whether newer figures are landed, and still there."""
         newer = there.is_newer_than(self._manifest.report_run_created)
-        return newer and self.rows_there(there.subject) == there.rows
+        return newer and self.rows_there(there) == there.rows
 
     def _conflict(self, others: Sequence[Manifest], way: str) -> LandingConflictError:
         shown = "; ".join(f"{described(it.subject)} (report run {it.report_run_id})" for it in others[:_SHOWN])
