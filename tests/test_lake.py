@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,10 +18,12 @@ from typing import Any
 import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing import report
 from airflow_reportrun.landing.destination import placeholders, resolve_destination
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.lake import BOUNDS, former_manifests_of, layout, manifest_of, require_apart
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
+from airflow_reportrun.landing.publication import require_free
 from airflow_reportrun.landing.report import Landed, is_csv, land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import StripeReportRunOperator
@@ -128,7 +133,7 @@ def test_a_link_to_another_file_system_is_as_a_volume(tmp_path: Path) -> None:
         pytest.skip("There is no other file system")
     (tmp_path / "lake").symlink_to(volume)
     note = manifest_of(place_of(f"{tmp_path}/lake/report_type=x.1/report.csv")).url
-    assert note == f"{tmp_path}/lake/_manifests/report_type=x.1/report-csv.json"
+    assert note == f"{volume}/_manifests/report_type=x.1/report-csv.json"
 
 
 def test_what_is_no_manifest_is_not_moved(tmp_path: Path) -> None:
@@ -194,7 +199,7 @@ def test_what_is_only_being_written_is_no_data_either(
     seen: list[list[str]] = []
     place = place_of(f"{root}/x")
 
-    def locked(_: Any) -> Any:
+    def locked(*_: Any) -> Any:
         seen.append(names(root))
         return nullcontext(False)
 
@@ -326,6 +331,22 @@ def test_a_manifest_that_a_kill_left_in_two_places_is_one_again(root: str) -> No
     assert former.read() is None
 
 
+def test_a_manifest_that_an_earlier_version_wrote_later_counts(root: str) -> None:
+    """Where workers of both land, what tells of the data that is there does; so no older run replaces it."""
+    older, run = finished(TEN, TEN + HOUR), finished(TEN, TEN + HOUR)
+    landed = land(root, older)
+    newer = replace(
+        landed.manifest, report_run_id="frr_newer", report_run_created="2100-01-01T00:00:00Z", file_id="file_newer"
+    )
+    place = place_of(landed.path)
+    mark = place.write(b'"x"\n')
+    digest = hashlib.sha256(b'"x"\n').hexdigest()
+    written = replace(newer, size=4, sha256=digest, file_sha256=digest, etag=place.etag(mark))
+    place.beside("_report.csv.manifest.json").write(written.to_json().encode())
+    assert land(root, run).manifest == written
+    assert place.read() == b'"x"\n'
+
+
 def test_another_report_in_an_old_place_is_still_refused(old_lake: str) -> None:
     """By the manifest that is beside the data."""
     url, _ = next(iter(told(old_lake, "csv").items()))
@@ -453,6 +474,85 @@ def test_folders_in_which_nothing_is_landed_do_not_count(root: str, tmp_path: Pa
         land(root, long)
 
 
+def test_a_manifest_whose_data_is_gone_lets_nothing_count_twice(root: str) -> None:
+    """Its folder was removed, as the error says; the manifest that stayed behind says nothing of neighbours."""
+    day = finished(MIDNIGHT, MIDNIGHT + DAY)
+    place = place_of(land(root, day).path)
+    later = finished(MIDNIGHT + HOUR, MIDNIGHT + HOUR + DAY)
+    with pytest.raises(LandingConflictError, match=r"those of the same names below \S+_manifests, if"):
+        land(root, later)
+    place.remove()
+    land(root, later)
+    subject = Subject.of(TYPE, day.parameters, livemode=False, stripe_account=None)
+    with pytest.raises(LandingConflictError):
+        require_free(place, subject)
+    with pytest.raises(LandingConflictError):
+        land(root, day)
+    assert len(names(root)) == 1
+
+
+@pytest.mark.parametrize(("format", "other"), [("csv", "csv.gz"), ("csv.gz", "csv")])
+def test_one_interval_is_landed_in_one_form_of_csv(root: str, format: str, other: str) -> None:
+    """Readers of the one read the other, too; Parquet has calls of its own."""
+    run = finished(TEN, TEN + HOUR)
+    path = land(root, run, format).path
+    with pytest.raises(LandingConflictError, match=f"report\\.{format} has the same rows"):
+        land(root, run, other)
+    land(root, run, "parquet")
+    place_of(path).remove()
+    land(root, run, other)
+
+
+def test_landings_that_overlap_and_meet_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have found nothing before their downloads; the lock is on what they share."""
+    runs = [finished(MIDNIGHT + it * HOUR, MIDNIGHT + it * HOUR + DAY) for it in range(4)]
+    meet = threading.Barrier(len(runs), timeout=20)
+    real = report._write
+
+    def write(*args: Any) -> Any:
+        facts = real(*args)
+        meet.wait()
+        return facts
+
+    monkeypatch.setattr(report, "_write", write)
+
+    def outcome(run: ReportRun) -> str:
+        try:
+            return land(str(tmp_path), run).manifest.report_run_id
+        except LandingConflictError:
+            return "refused"
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        outcomes = list(pool.map(outcome, runs))
+    assert sorted(outcomes).count("refused") == len(runs) - 1
+    assert names(str(tmp_path)) == ["report.csv"]
+
+
+def test_a_link_to_a_lake_is_the_lake(tmp_path: Path) -> None:
+    """What is landed by one name is found by the other, and its manifest is one."""
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "current").symlink_to(tmp_path / "v1")
+    run = finished(TEN, TEN + HOUR)
+    landed = land(f"{tmp_path}/current", run)
+    assert land(f"{tmp_path}/v1", run).manifest == landed.manifest
+    assert (tmp_path / "v1_manifests").is_dir()
+
+
+def test_folders_above_a_root_may_have_an_equals_sign(tmp_path: Path) -> None:
+    """The root ends before the last of such folders, without a break."""
+    place = place_of(f"{tmp_path}/env=prod/lake/report_type=x.1/report.csv")
+    assert manifest_of(place).url == f"{tmp_path}/env=prod/lake_manifests/report_type=x.1/report-csv.json"
+
+
+def test_what_somebody_has_edited_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Before the report takes its place again."""
+    run = finished(TEN, TEN + HOUR)
+    path = land(str(tmp_path), run).path
+    Path(path).write_bytes(b"edited")
+    land(str(tmp_path), run)
+    assert f"{path} is not what its manifest tells of" in caplog.text
+
+
 def test_what_is_landed_with_its_neighbours_is_restated(root: str) -> None:
     """What the first version let land is not stopped now: nothing would be counted more often."""
     landed_spans(root, [(MIDNIGHT, MIDNIGHT + DAY, {})])
@@ -465,10 +565,8 @@ def test_what_is_landed_with_its_neighbours_is_restated(root: str) -> None:
 
 
 @pytest.mark.parametrize("count", [3, 30])
-def test_a_look_at_the_neighbours_takes_three_requests(
-    s3: S3, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    """For the types, for the starts of mine, of which a thousand come at once, and for the last one before."""
+def test_a_look_beside_takes_three_requests(s3: S3, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """For the types, for the starts, of which a thousand come at once, and for the last one before."""
     root = f"{uuid.uuid4().hex}/lake"
     run = finished(TEN, TEN + HOUR)
     url = destination(s3.destination(root), run)

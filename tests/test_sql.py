@@ -542,6 +542,14 @@ def test_all_columns_that_do_not_fit_are_named_at_once(
     assert len(rows_in(warehouse)) == 20
 
 
+def test_a_kind_of_ones_own_that_does_not_fit_gives_way_to_the_packages(warehouse: Warehouse) -> None:
+    """What was money before it was called something else is money still."""
+    with pytest.raises(ContentsError) as caught:
+        land(warehouse.hook, ["net"], [["24.28"]], column_types={"net": "integer"})
+    assert "column_types={'net': 'money(6)'}" in str(caught.value)
+    land(warehouse.hook, ["net"], [["24.28"]], column_types={"net": "money(6)"})
+
+
 def test_all_columns_of_a_table_that_do_not_fit_are_named_at_once(warehouse: Warehouse) -> None:
     """With the kinds that they hold, and nothing has changed."""
     kinds = {"a": "money", "b": "integer", "c": "timestamp"}

@@ -157,7 +157,8 @@ def test_a_newer_run_that_lands_meanwhile_stays(
 
     def late(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.setattr(report, "load", load)
-        lands(newer)
+        hook = StripeReportingHook()
+        report.land_in_table(hook, hook.retrieve_report_run(newer), warehouse.hook, "activity")
         return load(*args, **kwargs)
 
     monkeypatch.setattr(report, "load", late)

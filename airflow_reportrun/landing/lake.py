@@ -1,13 +1,13 @@
 """The folders below a root: what they are called, where the manifests lie, and what else is landed there.
 
-A root ends before the first folder that is called ``name=value``. Readers take whatever lies below it for data,
+A root ends before the last folders that are called ``name=value``. Readers take whatever lies below it for data,
 hidden folders included, so that the manifests lie beside it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ _FILTER = "filter_"  # no report has a column of such a name, and pandas refuses
 _INSTANT = "%Y-%m-%dT%H-%M-%SZ"  # text to all readers; with colons left out polars makes instants of it
 _FORMER_INSTANT = "%Y-%m-%dT%H%M%SZ"
 _FILE = "report"
+_READ_ALIKE = {"csv", "csv.gz", "zip"}  # by the same calls of some reader
 _SHOWN = 5  # neighbours in an error
 
 
@@ -57,7 +58,9 @@ def is_former(place: Place) -> bool:
     """
     root = place.folders[: _depth_of_layout(place)]
     try:
-        return bool(_is_former(place, root))
+        types = sorted(it for it in place.names_in(root) if it.startswith("report_type="))
+        told = (_is_former(place, [*root, it]) for it in types)
+        return next((it for it in told if it is not None), False)
     except PermissionError:
         return False  # and what is landed there is not seen, which require_apart says
 
@@ -71,7 +74,7 @@ def _is_former(place: Place, folders: Sequence[str]) -> bool | None:
         if name in FILTERS or name.startswith(_FILTER):
             return name in FILTERS
     for name, value in names:
-        if name in ("report_type", "stripe_account"):
+        if name == "stripe_account":
             found = _is_former(place, [*folders, f"{name}={value}"])
             if found is not None:
                 return found
@@ -83,10 +86,12 @@ def manifest_of(place: Place) -> Place:
 
     It is beside the root, in a folder that is called as the root with ``_manifests`` behind it, and there in the
     same folders as below the root. Where nothing beside the root lasts as what is in it (a bucket, a mounted
-    volume), or can be written, it is below the root, in ``_manifests``.
+    volume), or can be written, it is below the root, in ``_manifests``, or else in one in the file's own folder.
     """
-    beside, below = _beside(place), _below(place)
-    return beside if beside and place.can_have(beside.folders[: _depth(place)]) else below
+    beside, below, depth = _beside(place), _below(place), _depth(place)
+    if beside and place.can_have(beside.folders[:depth]):
+        return beside
+    return below if place.can_have(below.folders[: depth + 1]) else _within(place)
 
 
 def gather_manifest(place: Place) -> None:
@@ -99,14 +104,27 @@ def gather_manifest(place: Place) -> None:
         text = former.read()
         if text is None:
             continue
-        try:
-            Manifest.from_json(text)
-        except ManifestError as error:
-            raise ManifestError(f"{former}: {error}") from None
-        if now.read() is None:
-            with suppress(MovedError):  # by another task
-                now.write(text, None)  # first, so that no kill leaves data of which nothing tells
+        _require_manifest(former, text)
+        with now.errors(), suppress(MovedError):  # by another task
+            known, mark = now.read(), now.mark()
+            if known is None or (_is_of(text, place) and not _is_of(known, place)):
+                now.write(text, mark)  # first, so that no kill leaves data of which nothing tells
         former.remove()
+
+
+def _require_manifest(note: Place, text: bytes) -> None:
+    try:
+        Manifest.from_json(text)
+    except ManifestError as error:
+        raise ManifestError(f"{note}: {error}") from None
+
+
+def _is_of(text: bytes, place: Place) -> bool:
+    """Tell whether a manifest tells of what is there."""
+    with suppress(ManifestError):
+        it = Manifest.from_json(text)
+        return place.has(it.size, it.sha256, it.etag)
+    return False
 
 
 def former_manifests_of(place: Place) -> list[Place]:
@@ -114,7 +132,7 @@ def former_manifests_of(place: Place) -> list[Place]:
     from airflow_reportrun.landing.stores.local import LocalFile
 
     now = manifest_of(place).url
-    others = [_beside(place), _below(place)] if isinstance(place, LocalFile) else []
+    others = [_beside(place), _below(place), _within(place)] if isinstance(place, LocalFile) else []
     others.append(place.beside(f"_{place.name}.manifest.json"))
     return [it for it in others if it and it.url != now]
 
@@ -122,7 +140,15 @@ def former_manifests_of(place: Place) -> list[Place]:
 def _depth(place: Place) -> int:
     """Return how many folders lead to the root."""
     folders = place.folders
-    return next((n for n, it in enumerate(folders) if n >= place.anchor and "=" in it), len(folders))
+    depth = len(folders)
+    while depth > place.anchor and "=" in folders[depth - 1]:
+        depth -= 1
+    return depth
+
+
+def root_of(place: Place) -> tuple[str, ...]:
+    """Return the folders that lead to the root, and it."""
+    return place.folders[: _depth(place)]
 
 
 def _beside(place: Place) -> Place | None:
@@ -137,6 +163,10 @@ def _beside(place: Place) -> Place | None:
 def _below(place: Place) -> Place:
     depth, folders = _depth(place), place.folders
     return place.elsewhere([*folders[:depth], "_manifests", *folders[depth:]], _note(place))
+
+
+def _within(place: Place) -> Place:
+    return place.elsewhere([*place.folders, "_manifests"], _note(place))
 
 
 def _note(place: Place) -> str:
@@ -157,9 +187,16 @@ def require_apart(place: Place, subject: Subject) -> None:
         return
     found: dict[Sequence[str], Subject] = {}
     try:
-        for folders, other in _neighbours(place, root, subject):
-            if overlap(subject, other) is not Overlap.APART:
-                found[folders] = other
+        for folders, names, other in _neighbours(place, root, subject):
+            beside = folders != place.folders
+            if not beside and (alike := _read_alike(place, names)):
+                raise LandingConflictError(
+                    f"{alike} has the same rows, and readers of CSV would count them twice beside {place.name}. "
+                    "Ways out: land it below another root, or remove that file, and its manifest "
+                    f"{manifest_of(alike)}, if it is to take its place."
+                )
+            if beside and overlap(subject, other) is not Overlap.APART:
+                found[folders[len(root) :]] = other
             if len(found) > _SHOWN:
                 break
     except PermissionError as error:
@@ -170,11 +207,17 @@ def require_apart(place: Place, subject: Subject) -> None:
             f"{described(other)} ({'/'.join(folders)})" for folders, other in list(found.items())[:_SHOWN]
         )
         more = " and more" if len(found) > _SHOWN else ""
+        notes = manifest_of(place).url.partition(f"/{'/'.join(place.folders[len(root) :])}/")[0]
         raise LandingConflictError(
             f"{described(subject)} would count the same twice beside what is landed below the same root: "
-            f"{shown}{more}. Ways out: land it below another root, or remove these folders, with their manifests, "
-            f"if it is to take their place ({place})."
+            f"{shown}{more}. Ways out: land it below another root, or remove these folders, and those of the same "
+            f"names below {notes}, if it is to take their place ({place})."
         )
+
+
+def knows_neighbours(place: Place, subject: Subject) -> bool:
+    """Tell whether the layout says what else is landed."""
+    return _root_of(place, subject) is not None
 
 
 def _depth_of_layout(place: Place) -> int | None:
@@ -201,28 +244,35 @@ def _values(report_type: str, subject: Subject) -> dict[str, Any]:
     }
 
 
-def _neighbours(place: Place, root: tuple[str, ...], subject: Subject) -> Iterator[tuple[Sequence[str], Subject]]:
-    """Yield what is landed below a root and may overlap, by folders below it."""
+def _read_alike(place: Place, names: Collection[str]) -> Place | None:
+    """Return a second file of the same rows which the readers of the first would take, too."""
+    alike = {f"{_FILE}.{it}" for it in _READ_ALIKE}
+    others = sorted(alike.intersection(names) - {place.name}) if place.name in alike else []
+    return place.beside(others[0]) if others else None
+
+
+def _neighbours(
+    place: Place, root: tuple[str, ...], subject: Subject
+) -> Iterator[tuple[tuple[str, ...], Collection[str], Subject]]:
+    """Yield the folders below a root in which something is landed that may overlap, and their files."""
     account = () if subject.stripe_account is None else (f"stripe_account={subject.stripe_account}",)
     for name in sorted(place.names_in(root)):
         key, _, report_type = name.partition("=")
         if key == "report_type" and family_of(report_type) == subject.report:
-            for folders, other in _below_filters(
-                place, (*root, name, *account), replace(subject, filters={}), subject
-            ):
-                if folders != place.folders:
-                    yield folders[len(root) :], other
+            there = replace(subject, filters={})
+            yield from _below_filters(place, (*root, name, *account), there, subject)
 
 
 def _below_filters(
     place: Place, folders: tuple[str, ...], there: Subject, subject: Subject
-) -> Iterator[tuple[tuple[str, ...], Subject]]:
+) -> Iterator[tuple[tuple[str, ...], Collection[str], Subject]]:
     """Yield what is landed in a folder, or below it in one of a filter that does not tell it apart.
 
     :param there: what the folders so far say, with the bounds of the subject.
     """
     spans: list[tuple[int, str]] = []
-    for name in place.names_in(folders):
+    names = place.names_in(folders)
+    for name in names:
         key, _, value = name.partition("=")
         filtered = key.removeprefix(_FILTER)
         if filtered in FILTERS and subject.filters.get(filtered, value) == value:
@@ -233,16 +283,19 @@ def _below_filters(
             if start is not None and start < (subject.interval_end or 0):
                 spans.append((start, name))
         elif key == "interval_end" and subject.interval_start is None and _instant(value) == subject.interval_end:
-            if any(map(_is_report, place.names_in((*folders, name)))):
-                yield (*folders, name), there
+            if files := list(filter(_is_report, place.names_in((*folders, name)))):
+                yield (*folders, name), files, there
         elif subject.interval_end is None and _is_report(name):
-            yield folders, there
+            yield folders, names, there
     for start, name in sorted(spans, reverse=True):
-        ends = {it[0] for it in place.files_below((*folders, name)) if len(it) == 2 and _is_report(it[1])}
-        for folder in sorted(ends):
+        ends: dict[str, list[str]] = {}
+        for it in place.files_below((*folders, name)):
+            if len(it) == 2 and _is_report(it[1]):
+                ends.setdefault(it[0], []).append(it[1])
+        for folder, files in sorted(ends.items()):
             key, _, value = folder.partition("=")
             if key == "interval_end" and (end := _instant(value)) is not None:
-                yield (*folders, name, folder), replace(there, interval_start=start, interval_end=end)
+                yield (*folders, name, folder), files, replace(there, interval_start=start, interval_end=end)
         if ends and start < (subject.interval_start or 0):
             break  # what begins earlier and reaches further would overlap that one
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_reportrun.landing.decision import Answer, decide, refusal
 from airflow_reportrun.landing.formats.columns import columns_of
-from airflow_reportrun.landing.lake import gather_manifest, manifest_of, require_apart
+from airflow_reportrun.landing.lake import gather_manifest, knows_neighbours, manifest_of, require_apart
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.stores.place import ANY, MovedError
 from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError, StoreError
@@ -78,7 +78,7 @@ class There:
             unknown=self.data not in (None, self._mine) and not self._overwrite,
         )
         _refuse(answer, self._place, self.note, there, mine.subject)
-        if there is None or there.landing:
+        if there is None or there.landing or self.data is None:
             require_apart(self._place, mine.subject)
         if answer is Answer.LANDED:
             log.info("Report run %s is landed already, in %s", self._run.id, self._place)
@@ -115,21 +115,26 @@ class There:
                 elif tried or new is None:  # what went up for it is gone
                     break
                 else:
-                    told = note.write(mine.as_landing().to_json().encode(), told)
+                    with note.errors():
+                        told = note.write(mine.as_landing().to_json().encode(), told)
                     tried = True
                     data = self._mine = new.publish(data)
                     mine = replace(mine, etag=place.etag(data))
-                told = note.write(mine.to_json().encode(), told)
+                with note.errors():
+                    told = note.write(mine.to_json().encode(), told)
             except MovedError:
-                certain = place.compares or sleep is None
-                if certain and tried and there is None and note.mark() == told and not self._overwrite:
-                    note.remove()  # nobody of ours has been here: what has come is somebody else's
+                certain = (place.compares or sleep is None) and not self._overwrite
+                nobody = certain and tried and there is None and note.mark() == told
+                if nobody and not place.has(mine.size, mine.sha256, None):
+                    note.remove()  # what has come is somebody else's, and not ours whose answer got lost
                 continue
             if place.mark() == data:
                 log.info(
                     "Landed report run %s: %s rows, %d bytes, sha256 %s in %s",
                     *(self._run.id, mine.rows, mine.file_size, mine.file_sha256, place),
                 )
+                if not knows_neighbours(place, mine.subject):
+                    log.info("What overlaps it is not known: only folders of the default layout tell.")
                 return mine
             with suppress(MovedError):  # somebody else tells already
                 note.write(mine.as_landing().to_json().encode(), told)
@@ -138,12 +143,16 @@ class There:
 
     def _look(self) -> None:
         # In this order: whoever publishes data here has written a manifest before.
-        data, told = self._place.mark(), self.note.mark()
-        if (told, data) == (self._told, self.data):
-            return  # what would be read is known
-        self._told, self.data = told, data
-        self.manifest = it = None if told is None else _read(self.note, self._place)
+        data = self._place.mark()
+        with self.note.errors():
+            told = self.note.mark()
+            if (told, data) == (self._told, self.data):
+                return  # what would be read is known
+            it = None if told is None else _read(self.note, self._place)
+        self._told, self.data, self.manifest = told, data, it
         self._intact = bool(it and not it.landing and self._place.has(it.size, it.sha256, it.etag, data))
+        if it and not (self._intact or it.landing or data is None):
+            log.warning("%s is not what its manifest tells of: it is landed anew.", self._place)
 
 
 def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> None:
@@ -157,14 +166,14 @@ def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> 
     with place.errors():
         gather_manifest(place)
         note = manifest_of(place)
-        there, unknown = _read(note, place), False
-        if there is None and not overwrite and place.mark() is not None:
-            there = _read(note, place)  # both may have come in between
-            unknown = there is None
+        data = place.mark()
+        with note.errors():
+            there = _read(note, place)  # after the data: whoever publishes that has written a manifest before
+        unknown = there is None and data is not None and not overwrite
         if there:
             subject = replace(subject, livemode=there.livemode)
         _refuse(refusal(subject, there, unknown=unknown), place, note, there, subject)
-        if there is None or there.landing:
+        if there is None or there.landing or data is None:
             require_apart(place, subject)
 
 
@@ -184,7 +193,7 @@ def _read(note: Place, place: Place) -> Manifest | None:
         there = Manifest.from_json(text)
     except ManifestError as error:
         raise ManifestError(
-            f"{note}: {error} Remove the data with it, or set overwrite=True: without a manifest it is nobody's."
+            f"{note}: {error} Remove the data, too, or set overwrite=True then: without a manifest it is nobody's."
         ) from None
     if there.path != place.name:
         raise LandingConflictError(
@@ -198,7 +207,8 @@ def _refuse(answer: Answer | None, place: Place, note: Place, there: Manifest | 
     if answer is Answer.NOBODYS:
         raise LandingConflictError(
             f"{place} is there already, and no manifest says that it is a report of ours (there is no {note}). "
-            "Remove it, or set overwrite=True to have the report in its place."
+            "Remove it, or set overwrite=True to have the report in its place; a lake that was moved needs its "
+            "manifests, too."
         )
     if answer is Answer.ANOTHERS and there:
         state = "is being landed there, or was when it was interrupted" if there.landing else "is landed there"

@@ -14,7 +14,7 @@ from airflow_reportrun.landing.destination import is_compressed
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
 from airflow_reportrun.landing.formats.csv_gz import gzipped
-from airflow_reportrun.landing.lake import gather_manifest
+from airflow_reportrun.landing.lake import gather_manifest, root_of
 from airflow_reportrun.landing.manifest import Manifest, iso
 from airflow_reportrun.landing.publication import STAYS, There
 from airflow_reportrun.landing.stores.place import MovedError
@@ -211,7 +211,7 @@ def land_report(
                     facts = _write(contents, chunks, new.file, run, format, column_types)
                     if there.manifest is None or there.manifest.file_sha256 != facts["file_sha256"]:
                         new.finish()  # what takes long is not done under the lock
-                    with place.locked() as alone:
+                    with place.locked(root_of(place)) as alone:
                         return there.publish(new, replace(mine, **facts), None if alone else hook.sleep)
             except MovedError:  # while it was written
                 return there.publish(None, mine, None)

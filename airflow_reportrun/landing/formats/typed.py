@@ -23,7 +23,7 @@ from dataclasses import replace
 from io import StringIO
 from typing import Any
 
-from airflow_reportrun.landing.formats.columns import Column
+from airflow_reportrun.landing.formats.columns import Column, columns_of
 from airflow_reportrun.landing.structure import last_end
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
 
@@ -120,7 +120,7 @@ class Converter:
         if not self._misfits:
             return
         misfits = {name: self._misfits[name] for name in self._names if name in self._misfits}
-        ways_out = {name: self.way_out(name) for name, misfit in misfits.items() if misfit.as_text}
+        ways_out = {name: self._way_out(name) for name, misfit in misfits.items() if misfit.as_text}
         said = "; ".join(map(str, misfits.values()))
         if ways_out:
             said = f"{said}. Set column_types={ {**self._column_types, **ways_out}!r}"
@@ -131,6 +131,11 @@ class Converter:
                     f"{said}; give the places of money to all intervals alike, so that their files have one type"
                 )
         raise ContentsError(f"{said}.")
+
+    def _way_out(self, name: str) -> str:
+        """Return the package's kind where the task's own does not fit, else what fits for sure."""
+        ours, own = columns_of([name])[0], self._column_types.get(name, "")
+        return self.way_out(name) if own.startswith(ours.kind) or not own else ours.declared
 
     def way_out(self, name: str) -> str:
         """Return the kind that would do for a column with a misfit."""

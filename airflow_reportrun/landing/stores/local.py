@@ -35,12 +35,17 @@ class LocalFile(Place):
     @property
     def folders(self) -> tuple[str, ...]:
         """The folders that it lies in, from the root of the file system."""
-        return self._path.parts[1:-1]
+        return self._parent.parts[1:]
+
+    @property
+    def _parent(self) -> Path:
+        """The folder itself, whatever links lead to it: two names for it have one manifest."""
+        return Path(os.path.realpath(self._path.parent))
 
     @property
     def anchor(self) -> int:
         """How many of the folders lead to what is mounted, 0 on the system's own disk."""
-        return next(len(it.parts) - 1 for it in self._path.parents if _is_mounted(it))
+        return next(len(it.parts) - 1 for it in (self._parent, *self._parent.parents) if _is_mounted(it))
 
     def elsewhere(self, folders: Sequence[str], name: str) -> LocalFile:
         """Return a file in other folders."""
@@ -102,6 +107,8 @@ class LocalFile(Place):
         folder = near._path.parent if isinstance(near, LocalFile) else self._path.parent
         for it in (self._path.parent, folder):
             it.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_dev != self._path.parent.stat().st_dev:  # by a link
+            folder = self._path.parent
         descriptor, temporary = _temporary(self._path, folder)
         try:
             with open(descriptor, "wb") as file:
@@ -124,9 +131,9 @@ class LocalFile(Place):
                 os.unlink(temporary)
 
     @contextmanager
-    def locked(self) -> Iterator[bool]:
-        """Keep out who else publishes in this folder, by a lock that ends with its process, however that ends."""
-        descriptor = os.open(self._path.parent, os.O_RDONLY)  # no file of its own would be left
+    def locked(self, folders: Sequence[str]) -> Iterator[bool]:
+        """Keep out who else publishes, by a lock on a folder that ends with its process, however that ends."""
+        descriptor = os.open(_folder(folders), os.O_RDONLY)  # no file of its own would be left
         try:
             locked = False
             with suppress(OSError):  # a file system without locks: what is expected is compared there, too

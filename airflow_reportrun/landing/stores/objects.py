@@ -167,7 +167,7 @@ class StoredObject(Place):
         try:
             yield
         except Exception as error:
-            ours = isinstance(error, ReportingError)
+            ours = isinstance(error, ReportingError | MovedError)
             package = type(error).__module__.partition(".")[0]
             plain = package in ("builtins", "pyarrow", "_csv") and not isinstance(error, OSError)
             if ours or (plain and not self._raised(error)):
@@ -197,7 +197,7 @@ class MemoryObject(StoredObject):
         file = io.BytesIO()
 
         def publish(expected: object) -> object:
-            with self.locked():
+            with self.locked(()):
                 if expected is not ANY and self.mark() != expected:
                     raise MovedError
                 self._fs.pipe_file(self._path, file.getvalue())
@@ -207,7 +207,7 @@ class MemoryObject(StoredObject):
 
     write = Place.write
 
-    def locked(self) -> AbstractContextManager[bool]:
+    def locked(self, folders: Sequence[str]) -> AbstractContextManager[bool]:
         """Keep the other threads out."""
         return _MEMORY
 

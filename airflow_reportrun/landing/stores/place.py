@@ -148,8 +148,8 @@ class Place(ABC):
             new.file.write(contents)
             return new.publish(expected)
 
-    def locked(self) -> AbstractContextManager[bool]:
-        """Keep out who else publishes in this folder, which is there; tell whether the store can."""
+    def locked(self, folders: Sequence[str]) -> AbstractContextManager[bool]:
+        """Keep out who else publishes with a lock on a folder that is there; tell whether the store can."""
         return nullcontext(False)
 
     @abstractmethod
