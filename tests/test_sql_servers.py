@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from airflow.providers.postgres.hooks import postgres as provider
 
-from airflow_reportrun.landing.sql.databases import general
+from airflow_reportrun.landing.sql.databases import Database, general
+from airflow_reportrun.landing.sql.databases.postgresql import PostgreSQL
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, StoreError
 from tests.databases import WAREHOUSES, Server, Warehouse, pgbouncer, running_pgbouncer
@@ -232,7 +233,7 @@ def test_a_published_table_without_an_identity_is_refused_before_the_download(pu
         lambda: land(published.hook, ["net"], [["2.00"]], "frr_2"),
     ):
         with pytest.raises(
-            ConfigurationError, match=r"publication everything .*: ALTER TABLE .* FULL\."
+            ConfigurationError, match=r"publication everything: .*: ALTER TABLE .* FULL\."
         ) as raised:
             attempt()
     (mending,) = [part for part in str(raised.value).split(": ") if part.startswith("ALTER")]
@@ -243,8 +244,68 @@ def test_a_published_table_without_an_identity_is_refused_before_the_download(pu
     assert published.query("SELECT net FROM activity") == [(3,)]
 
 
-def test_what_a_publication_refuses_of_a_partition_is_an_error_that_stays(published: Warehouse) -> None:
-    """The table has an identity, a part of it has none."""
+KEY = "ADD COLUMN id bigserial PRIMARY KEY, REPLICA IDENTITY DEFAULT"
+
+
+@pytest.mark.parametrize(
+    ("identity", "of", "ways", "after"),
+    [
+        (None, "(net)", slice(0, 2), ""),
+        (None, "(net)", slice(2, 3), "ALTER PUBLICATION few SET TABLE activity (id, net)"),
+        (KEY, "(net)", slice(0, 2), ""),
+        (KEY, "WHERE (net > 1)", slice(0, 1), ""),
+    ],
+)
+def test_a_publication_of_some_columns_or_rows_is_refused_before_the_download(
+    postgres: Warehouse, identity: str | None, of: str, ways: slice, after: str
+) -> None:
+    """PostgreSQL deletes no row where what is published tells too little of it; each way out works."""
+    land(postgres.hook, ["net"], [["1.00"]])
+    postgres.query(f"ALTER TABLE activity {identity or 'REPLICA IDENTITY FULL'}")
+    postgres.query(f"CREATE PUBLICATION few FOR TABLE activity {of}")
+    try:
+        for attempt in (
+            lambda: landed(postgres.hook, "activity", manifest_of("frr_2", 1)),
+            lambda: land(postgres.hook, ["net"], [["2.00"]], "frr_2"),
+        ):
+            with pytest.raises(ConfigurationError, match=r"in the publication few: cannot delete") as raised:
+                attempt()
+        for statement in [*re.findall(r"ALTER .*?(?=[.;](?: |$))", str(raised.value))[ways], after]:
+            postgres.query(statement or "SELECT 1")
+        land(postgres.hook, ["net"], [["2.00"]], "frr_2")
+        assert postgres.query("SELECT net FROM activity") == [(2,)]
+    finally:
+        postgres.query("DROP PUBLICATION few")
+
+
+def test_what_becomes_of_a_publication_during_the_download_is_said_with_its_way_out(
+    postgres: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server refuses the deletion itself then."""
+    land(postgres.hook, ["net"], [["1.00"]])
+    monkeypatch.setattr(PostgreSQL, "check_table", Database.check_table)
+    postgres.query("CREATE PUBLICATION few FOR TABLE activity (net)")
+    try:
+        with pytest.raises(ConfigurationError, match=r"Column list .* Publish all columns: ALTER PUBLICATION"):
+            land(postgres.hook, ["net"], [["2.00"]], "frr_2")
+    finally:
+        postgres.query("DROP PUBLICATION few")
+
+
+def test_a_lock_on_a_published_table_is_waited_for_as_on_any(
+    published: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its rows may be deleted is asked for a second at most."""
+    monkeypatch.setattr(general, "DDL_PATIENCE", 0)
+    recorded = land(published.hook, ["net"], [["1.00"]])
+    with idle(published, "LOCK TABLE activity IN SHARE MODE"):
+        assert landed(published.hook, "activity", recorded) == recorded
+        with pytest.raises(StoreError, match="Who holds it"):
+            land(published.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
+
+
+def test_what_a_publication_refuses_of_a_partition_is_refused_before_the_download(published: Warehouse) -> None:
+    """The table has an identity, a part of it has none; that of the part alone counts."""
     published.query(
         "CREATE TABLE activity (net numeric, _report_type varchar(255) NOT NULL, _stripe_account varchar(255),"
         "_filters varchar(255), _interval_start timestamptz, _interval_end timestamptz,"
@@ -252,8 +313,13 @@ def test_what_a_publication_refuses_of_a_partition_is_an_error_that_stays(publis
         "ALTER TABLE activity REPLICA IDENTITY FULL;"
         "CREATE TABLE activity_2024 PARTITION OF activity FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')"
     )
-    with pytest.raises(ConfigurationError, match=r"activity_2024.* REPLICA IDENTITY FULL"):
-        land(published.hook, ["net"], [["1.00"]])
+    for attempt in (
+        lambda: landed(published.hook, "activity", manifest_of("frr_1", 1)),
+        lambda: land(published.hook, ["net"], [["1.00"]]),
+    ):
+        with pytest.raises(ConfigurationError, match=r'ALTER TABLE "activity_2024" REPLICA IDENTITY FULL'):
+            attempt()
+    published.query("ALTER TABLE activity REPLICA IDENTITY DEFAULT")
     published.query("ALTER TABLE activity_2024 REPLICA IDENTITY FULL")
     for _ in range(2):
         land(published.hook, ["net"], [["1.00"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import RawIOBase
@@ -33,13 +34,7 @@ SELECT
     c.relkind = 'v' AND NOT EXISTS (
         SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 68 = 68  -- INSTEAD OF INSERT
     ),
-    CASE WHEN c.relreplident <> 'f' AND NOT EXISTS (
-        SELECT FROM pg_index i WHERE i.indrelid = c.oid
-        AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END
-    ) THEN (
-        SELECT min(p.pubname) FROM pg_publication p JOIN pg_publication_tables t USING (pubname)
-        WHERE p.pubdelete AND t.schemaname = n.nspname AND t.tablename = c.relname
-    ) END,
+    EXISTS (SELECT FROM pg_publication p WHERE p.pubdelete),
     array_to_string(ARRAY[
         CASE WHEN NOT has_any_column_privilege(c.oid, 'SELECT') THEN 'SELECT' END,
         CASE WHEN NOT has_any_column_privilege(c.oid, 'INSERT') THEN 'INSERT' END,
@@ -56,6 +51,11 @@ WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND (
     l.relation = made.oid AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     OR made.oid IS NULL AND l.locktype = 'transactionid' AND a.datname = current_database()
 ) ORDER BY 1 LIMIT 5
+"""
+
+_PUBLICATIONS = """
+SELECT DISTINCT p.pubname FROM pg_publication p JOIN pg_publication_tables t USING (pubname)
+WHERE p.pubdelete AND t.schemaname = :schema AND t.tablename = :name ORDER BY 1
 """
 
 
@@ -129,7 +129,7 @@ class PostgreSQL(Database):
     def check_table(self, connection: sa.engine.Connection, schema: str | None, name: str) -> None:
         """Refuse a table whose rows the role may not replace, and see how it takes rows."""
         about = connection.execute(sa.text(_ABOUT), {"schema": schema, "name": name}).one()
-        secured, is_view, publication, lacking = about
+        secured, is_view, publishes, lacking = about
         self._copies = not secured and not is_view  # of which it refuses COPY
         place = f"{_quoted(str(schema))}.{_quoted(name)}"
         if lacking:
@@ -138,11 +138,25 @@ class PostgreSQL(Database):
                 f"The role {user} may not do in the table {schema}.{name} what a landing does: "
                 f"GRANT {lacking} ON {place} TO {_quoted(str(user))}."
             )
-        if publication:
-            raise ConfigurationError(
-                f"The table {schema}.{name} is in the publication {publication} and has no replica identity, "
-                f"without which PostgreSQL deletes no row of it: ALTER TABLE {place} REPLICA IDENTITY FULL."
-            )
+        if publishes:
+            self._require_deletable(connection, schema, name)
+
+    def _require_deletable(self, connection: sa.engine.Connection, schema: str | None, name: str) -> None:
+        """Refuse a table of which a publication lets no row be deleted: the server says so of a plan already."""
+        place = f"{_quoted(str(schema))}.{_quoted(name)}"
+        attempt = connection.begin_nested()
+        try:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")  # after which the landing has to find out
+            connection.exec_driver_sql(f"EXPLAIN DELETE FROM {place}".replace("%", "%%"))  # noqa: S608
+        except sa.exc.DBAPIError as error:
+            attempt.rollback()
+            if _code(error) == "55P03":
+                return
+            names = connection.execute(sa.text(_PUBLICATIONS), {"schema": schema, "name": name}).scalars().all()
+            if (explained := _unpublishable(error, f"{schema}.{name}", place, names)) is None:
+                raise
+            raise explained from None
+        attempt.rollback()  # and with it the lock
 
     def explained(self, error: Exception) -> ReportingError | None:
         """Say what to grant, and tell errors that stay, which drivers call operational, from those that pass."""
@@ -163,8 +177,8 @@ class PostgreSQL(Database):
             return ConfigurationError(
                 f"{said}: its policies have to let the connection's role see and write these."
             )
-        if code == "55000" and "replica identity" in said:
-            return ConfigurationError(f"{said}: its owner has to ALTER TABLE … REPLICA IDENTITY FULL.")
+        if refused := _unpublishable(error):
+            return refused
         if code in ("54000", "54011"):
             return ContentsError(
                 f"{said}: a table has {self.most_columns} columns at most, dropped ones included, and a row 8,160 "
@@ -252,6 +266,35 @@ def _code(error: Exception) -> str | None:
     said = getattr(error, "orig", error)
     code: str | None = getattr(said, "sqlstate", None) or getattr(said, "pgcode", None)
     return code
+
+
+def _unpublishable(
+    error: Exception, table: str = "", place: str = "…", publications: Sequence[str] = ()
+) -> ConfigurationError | None:
+    """Say what lets a published table's rows be deleted; None of another error.
+
+    :param table: whose rows were to be deleted; what is refused may be a partition of it.
+    :param place: the same, as statements have it.
+    """
+    code, original = _code(error), getattr(error, "orig", error)
+    said = str(original).partition("\n")[0]
+    if code not in ("42P10", "55000") or (code == "55000" and "replica identity" not in said):
+        return None
+    detail = getattr(getattr(original, "diag", None), "message_detail", None)
+    refused = re.search('"(.+)"', said)
+    if refused and refused[1] != table.rpartition(".")[2]:
+        place = _quoted(refused[1])
+    which = f"The table {table} is in the publication {', '.join(publications)}: " if publications else ""
+    if code == "55000" or "WHERE" in (detail or ""):
+        way = f"Unless it publishes a list of columns, this mends it: ALTER TABLE {place} REPLICA IDENTITY FULL."
+    else:
+        publication = _quoted(publications[0]) if publications else "…"
+        way = (
+            f"Publish all columns: ALTER PUBLICATION {publication} DROP TABLE {place}; "
+            f"ALTER PUBLICATION {publication} ADD TABLE {place}. Or list a key with the others: "
+            f"ALTER TABLE {place} ADD COLUMN id bigserial PRIMARY KEY, REPLICA IDENTITY DEFAULT."
+        )
+    return ConfigurationError(f"{which}{said}. {f'{detail} ' if detail else ''}{way}")
 
 
 def _holder(pid: int | None, user: str | None, application: str | None, state: str | None, since: Any) -> str:
