@@ -161,6 +161,31 @@ def test_a_prepared_transaction_is_named(postgres: Warehouse, monkeypatch: pytes
                 connection.cursor().execute("ROLLBACK PREPARED 'left'")
 
 
+PARTITIONED = """
+CREATE TABLE activity (
+    net numeric, _report_type varchar(255) NOT NULL, _stripe_account varchar(255), _filters varchar(255),
+    _interval_start timestamptz, _interval_end timestamptz, _report_run_id varchar(255) NOT NULL
+) PARTITION BY RANGE (_interval_end);
+CREATE TABLE activity_2024 PARTITION OF activity FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')
+"""
+
+
+@pytest.mark.parametrize("made", [PARTITIONED, "CREATE TABLE activity_2024 () INHERITS (activity)"])
+def test_who_reads_a_part_of_a_table_is_named(
+    postgres: Warehouse, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    """A new column waits for those who hold a partition, or a table that inherits from it."""
+    monkeypatch.setattr(general, "DDL_PATIENCE", 0)
+    if made is not PARTITIONED:
+        land(postgres.hook, ["net"], [["1.00"]])
+    postgres.query(made)
+    with (
+        idle(postgres, "SELECT count(*) FROM activity_2024"),
+        pytest.raises(StoreError, match=r"Who holds it: pid \d+ \(user"),
+    ):
+        land(postgres.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
+
+
 def test_a_user_that_sees_no_transactions_is_told_what_to_look_at(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,13 +331,7 @@ def test_a_lock_on_a_published_table_is_waited_for_as_on_any(
 
 def test_what_a_publication_refuses_of_a_partition_is_refused_before_the_download(published: Warehouse) -> None:
     """The table has an identity, a part of it has none; that of the part alone counts."""
-    published.query(
-        "CREATE TABLE activity (net numeric, _report_type varchar(255) NOT NULL, _stripe_account varchar(255),"
-        "_filters varchar(255), _interval_start timestamptz, _interval_end timestamptz,"
-        "_report_run_id varchar(255) NOT NULL) PARTITION BY RANGE (_interval_end);"
-        "ALTER TABLE activity REPLICA IDENTITY FULL;"
-        "CREATE TABLE activity_2024 PARTITION OF activity FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')"
-    )
+    published.query(f"{PARTITIONED}; ALTER TABLE activity REPLICA IDENTITY FULL")
     for attempt in (
         lambda: landed(published.hook, "activity", manifest_of("frr_1", 1)),
         lambda: land(published.hook, ["net"], [["1.00"]]),

@@ -45,8 +45,11 @@ WHERE n.nspname = :schema AND c.relname = :name
 """
 
 _HOLDERS = """
+WITH RECURSIVE made AS (  -- with its partitions, which DDL locks, too
+    SELECT to_regclass(:target)::oid AS oid UNION SELECT i.inhrelid FROM made JOIN pg_inherits i ON inhparent = oid
+)
 SELECT DISTINCT l.pid, a.usename, a.application_name, a.state, a.xact_start
-FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid), (SELECT to_regclass(:target)::oid AS oid) made
+FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid), made
 WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND (
     l.relation = made.oid AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     OR made.oid IS NULL AND l.locktype = 'transactionid' AND a.datname = current_database()
