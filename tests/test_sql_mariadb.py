@@ -14,7 +14,7 @@ from airflow_reportrun.landing.sql import loading
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 from tests.databases import Warehouse, has_mariadb
-from tests.landings import day, land
+from tests.landings import day, land, manifest_of
 
 if not has_mariadb():
     pytest.skip("MariaDB or its provider is not installed", allow_module_level=True)
@@ -58,6 +58,42 @@ def test_nothing_is_cut_where_the_server_is_not_strict(mariadb: Warehouse, cells
         with pytest.raises(Exception, match=r"Out of range|activity.*x.* LONGTEXT"):
             land(mariadb.hook, ["net", "x"], [cells], "frr_2")
     assert mariadb.query("SELECT x FROM activity") == [("x",)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"), [("text", "x" * 70_000), ("text", "é" * 40_000), ("text CHARACTER SET latin1", "😀")]
+)
+def test_a_column_that_a_cell_does_not_fit_is_altered_as_the_error_says(
+    mariadb: Warehouse, kind: str, cell: str
+) -> None:
+    """The statement is whole, and what it makes tells as many texts apart as before."""
+    table, column = "50% of it", "payment_metadata[it's]"
+    land(mariadb.hook, ["net", column], [["1.00", "x"]], table=table)
+    mariadb.query(f'ALTER TABLE "{table}" MODIFY "{column}" {kind}')
+    with pytest.raises(ContentsError, match="utf8mb4_bin") as raised:
+        land(mariadb.hook, ["net", column], [["1.00", cell]], "frr_2", table=table)
+    mariadb.query(str(raised.value).partition("room: ")[2].rstrip("."))
+    land(mariadb.hook, ["net", column], [["1.00", cell]], "frr_2", table=table)
+    made = "SELECT collation_name FROM information_schema.columns WHERE data_type = 'longtext' AND table_name = "
+    assert mariadb.query(f"{made}'{table}'") == [("utf8mb4_bin",)]
+
+
+def test_a_system_versioned_table_says_how_a_column_is_added(mariadb: Warehouse) -> None:
+    """Rows land there as in any; a retry could not add the column."""
+    land(mariadb.hook, ["net"], [["1.00"]])
+    mariadb.query("ALTER TABLE activity ADD SYSTEM VERSIONING")
+    land(mariadb.hook, ["net"], [["2.00"]], "frr_2")
+    with pytest.raises(ConfigurationError, match="SET system_versioning_alter_history = KEEP before"):
+        land(mariadb.hook, ["net", "fee"], [["3.00", "0.10"]], "frr_3")
+    assert mariadb.query("SELECT net FROM activity") == [(2,)]
+
+
+@pytest.mark.parametrize("table", ["activity ", "warehouse .activity", "a😀", "a\0"])
+def test_a_table_that_can_not_be_is_refused_before_the_download(mariadb: Warehouse, table: str) -> None:
+    """In our words; MariaDB cuts some of them, and calls others wrong."""
+    with pytest.raises(ConfigurationError, match="nothing there can have the name"):
+        landed(mariadb.hook, table, manifest_of("frr_1", 1))
+    assert mariadb.query("SHOW TABLES") == []
 
 
 def test_a_table_without_transactions_is_neither_made_nor_filled(mariadb: Warehouse) -> None:

@@ -484,6 +484,24 @@ def test_what_is_no_database_stays_so_and_a_lock_passes(tmp_path: Path) -> None:
         sqlite3.connect(tmp_path / "nowhere" / "w.db")
 
 
+DOOR = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
+SHUT = [
+    f'{DOOR}FATAL:  password authentication failed for user "loader"',
+    f'{DOOR}FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "loader", database "w", SSL encryption\n'
+    f'{DOOR}FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "loader", database "w", no encryption',
+    f'{DOOR}FATAL:  permission denied for database "w"\nDETAIL:  User does not have CONNECT privilege.',
+    f"{DOOR}fe_sendauth: no password supplied",
+    'connection is bad: invalid sslmode value: "nonsense"',
+]
+MAY_OPEN = [
+    "no connection",
+    f"{DOOR}FATAL:  the database system is starting up",
+    f"{DOOR}FATAL:  sorry, too many clients already",
+    f'{DOOR}FATAL:  LDAP authentication failed for user "loader"',
+    f'{DOOR}FATAL:  password authentication failed for user "loader"\n{DOOR}Connection refused',
+]
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -493,8 +511,10 @@ def test_what_is_no_database_stays_so_and_a_lock_passes(tmp_path: Path) -> None:
             (said("psycopg.errors", "…", sqlstate=code), StoreError)
             for code in ["55P03", "57014", "53100", "40001"]
         ),
-        *((said("psycopg", "no connection", sqlstate=code), StoreError) for code in [None]),
-        *((said("MySQLdb._exceptions", code), ConfigurationError) for code in [1054, 1142, 1118, 1146]),
+        *((said("psycopg", words), ConfigurationError) for words in SHUT),
+        *((said("psycopg2", words), StoreError) for words in MAY_OPEN),
+        *((said("MySQLdb._exceptions", code), ConfigurationError) for code in [1054, 1142, 1118, 1146, 1698]),
+        *((said("pymysql.err", code), ConfigurationError) for code in [1045, 1130, 4119, 4151]),
         *((said("pymysql.err", code), ContentsError) for code in [1366, 1644, 4025]),
         *((said("mysql.connector.errors", code), StoreError) for code in [1205, 1213, 2013, 1114, 1290]),
         (said("another", 1054), StoreError),
@@ -502,7 +522,7 @@ def test_what_is_no_database_stays_so_and_a_lock_passes(tmp_path: Path) -> None:
     ids=repr,
 )
 def test_what_stays_on_a_server_is_not_tried_again(error: Exception, kind: type[ReportingError]) -> None:
-    """By the code, where the driver's class says too little."""
+    """By the code, where the driver's class says too little, and by the words where there is none yet."""
     with pytest.raises(kind), _database_errors("activity"):
         raise error
 

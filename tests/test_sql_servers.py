@@ -15,7 +15,14 @@ from airflow.providers.postgres.hooks import postgres as provider
 from airflow_reportrun.landing.sql.databases import Database, general
 from airflow_reportrun.landing.sql.databases.postgresql import PostgreSQL
 from airflow_reportrun.landing.sql.loading import landed
-from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, StoreError
+from airflow_reportrun.landing.sql.report import _database_errors
+from airflow_reportrun.reporting.errors import (
+    ConfigurationError,
+    ContentsError,
+    LandingConflictError,
+    ReportingError,
+    StoreError,
+)
 from tests.databases import WAREHOUSES, Server, Warehouse, pgbouncer, running_pgbouncer
 from tests.landings import day, land, manifest_of
 
@@ -440,6 +447,28 @@ def test_rows_are_inserted_where_policies_choose_them(
     assert postgres.query("SELECT DISTINCT _report_run_id FROM activity") == [("frr_3",)]
 
 
+@pytest.mark.parametrize(
+    ("policies", "error"),
+    [
+        (["FOR SELECT USING (true)", "FOR INSERT WITH CHECK (true)"], LandingConflictError),
+        (["FOR DELETE USING (true)", "FOR INSERT WITH CHECK (true)", "FOR SELECT USING (net < 2)"], ContentsError),
+    ],
+)
+def test_policies_that_keep_rows_are_named(
+    postgres: Warehouse, monkeypatch: pytest.MonkeyPatch, policies: Sequence[str], error: type[ReportingError]
+) -> None:
+    """What the role can't delete, and what it can't see, is no trigger's doing; nothing has changed."""
+    land(postgres.hook, ["net"], [["1.00"]])
+    role = narrow(postgres, "activity", "stripe_report_landings")
+    postgres.query("ALTER TABLE activity ENABLE ROW LEVEL SECURITY")
+    for number, policy in enumerate(policies):
+        postgres.query(f"CREATE POLICY p{number} ON activity {policy}")
+    named = r"row-level security \(policies: (p0 for DELETE, )?p1 for INSERT, p[02] for SELECT; they have to let"
+    with acting_as(role, postgres, monkeypatch), pytest.raises(error, match=named):
+        land(postgres.hook, ["net"], [["2.00"]], "frr_2")
+    assert postgres.query("SELECT net FROM activity") == [(1,)]
+
+
 def test_a_view_takes_rows_as_its_table_does(postgres: Warehouse) -> None:
     """COPY knows no view but one with a trigger of its own."""
     land(postgres.hook, ["net"], [["1.00"]], table="kept")
@@ -481,6 +510,28 @@ def test_what_a_narrow_role_may_not_says_what_to_grant(
         for table in ("activity", "public.activity"):
             with pytest.raises(ConfigurationError, match="grant the connection's role USAGE"):
                 land(postgres.hook, ["net"], [["2.00"]], "frr_2", table=table)
+
+
+DOORS = {
+    ("postgresql", "schema"): 'database "nobody" does not exist',
+    ("postgresql", "login"): 'role "nobody" does not exist',
+    ("mariadb", "schema"): "Unknown database 'nobody'",
+    ("mariadb", "login"): "Access denied for user 'nobody'",
+}
+
+
+@pytest.mark.parametrize("what", ["schema", "login", "host"])
+@pytest.mark.parametrize("three", [True, False])
+def test_a_door_that_stays_shut_is_not_knocked_at_again(
+    server: Warehouse, monkeypatch: pytest.MonkeyPatch, what: str, three: bool
+) -> None:
+    """No such database or role, by each driver; a server that does not answer may come back."""
+    monkeypatch.setattr(provider, "USE_PSYCOPG3", three and provider.USE_PSYCOPG3, raising=False)
+    Warehouse(server.name, {**server.connection, what: "nobody"}).known(monkeypatch)
+    kind, words = (ConfigurationError, DOORS[server.name, what]) if what != "host" else (StoreError, "host|server")
+    with pytest.raises(kind, match=words) as raised, _database_errors("activity"):
+        landed(server.hook, "activity", manifest_of("frr_1", 1))
+    assert raised.value.is_transient is (what == "host")
 
 
 LIMITS = {"sqlite": 2000, "postgresql": 1600, "mariadb": 1017}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -312,7 +313,7 @@ class _Loading:
         if (there := self._neighbours.rows_there(mine)) != mine.rows:
             raise ContentsError(
                 f"The report has {mine.rows} rows, and {there} of them came into {self._place}: it has an empty "
-                "line, or a trigger or a rule of the table keeps some out, alters or adds some. Nothing changed."
+                f"line, or {self._database.keeper} keeps some out, alters or adds some. Nothing changed."
             )
         connection.execute(landings.insert(), [self._row()])
         log.info("Landed report run %s: %d rows in %s", mine.report_run_id, mine.rows, self._place)
@@ -323,9 +324,9 @@ class _Loading:
         left = sa.select(sa.literal(1)).select_from(table).where(rows).limit(1)
         if self._connection.execute(left).first():
             raise LandingConflictError(
-                f"{self._place} keeps rows that are deleted, as a trigger or a rule of the table can have it, and "
-                "they would count beside the new ones. Drop that, or name another table; which rows are looked at "
-                "is for a view to say. No row was changed."
+                f"{self._place} keeps rows that are deleted, as {self._database.keeper} can have it, and they "
+                "would count beside the new ones. Alter that, or name another table; which rows are looked at is "
+                "for a view to say. No row was changed."
             )
 
     def _row(self) -> Mapping[str, Any]:
@@ -421,7 +422,11 @@ def _blocks(file: BinaryIO) -> Iterator[memoryview]:
 
 def _place(table: str, connection: sa.engine.Connection, database: Database) -> TableName:
     schema = connection.dialect.default_schema_name
-    return TableName.of(table, schema, distinguishes_case=database.distinguishes_tables(connection))
+    place = TableName.of(table, schema, distinguishes_case=database.distinguishes_tables(connection))
+    for part in (place.schema or "", place.name):
+        if re.search(database.impossible_name, part):
+            raise ConfigurationError(f"table {table!r}: nothing there can have the name {part!r}; choose another.")
+    return place
 
 
 def _types(names: Sequence[str], column_types: Mapping[str, str] | None) -> Mapping[str, str]:

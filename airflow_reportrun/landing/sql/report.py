@@ -156,10 +156,22 @@ _STAYS_IN_POSTGRESQL: Mapping[str, type[ReportingError]] = {
         ("28", "2B", "54", "55000"), ConfigurationError
     ),  # who, what depends, how many columns, in no state
 }
+# Until a session begins, drivers tell no code. What else is said passes, such as too many clients, or an LDAP that
+# does not answer; in another language than English all of it seems to.
+_STAYS_AT_POSTGRESQLS_DOOR = re.compile(
+    r'FATAL:  ((database|role|user) ".*" does not exist|role ".*" is not permitted to log in'
+    r'|(password|Peer|Ident|certificate|"?trust"?|SASL) authentication failed'
+    r"|no pg_hba.conf entry|pg_hba.conf rejects|permission denied for database"
+    r"|unrecognized configuration parameter|invalid value for parameter"
+    r"|no such (database|user)|unsupported startup parameter)"  # PgBouncer's
+    r"|failed: fe_sendauth: no password supplied|server does not support SSL, but SSL was required"
+    r"|^(connection is bad: )?invalid "
+)
 _STAYS_IN_MYSQL: Mapping[Any, type[ReportingError]] = {
     # Too large, too long, no such value, refused by a trigger (1644) or a check.
     **dict.fromkeys((1264, 1265, 1292, 1364, 1365, 1366, 1406, 1411, 1644, 3819, 4025), ContentsError),
     # No right to it, or there is no such database, table, column or function, or it can't be that large.
+    **dict.fromkeys((1045, 1130, 1251, 1698, 1820, 1862, 3118, 4119, 4151), ConfigurationError),  # who, versions
     **dict.fromkeys((1044, 1142, 1143, 1227, 1370, 1049, 1054, 1109, 1146, 1305), ConfigurationError),
     **dict.fromkeys((1059, 1060, 1061, 1064, 1069, 1070, 1071, 1101, 1103, 1113, 1117, 1118), ConfigurationError),
     **dict.fromkeys((1166, 1170, 1273, 1286, 1347, 1348, 1471), ConfigurationError),
@@ -177,10 +189,18 @@ def _kind_by_code(said: BaseException) -> type[ReportingError] | None:
         )
     if driver in ("psycopg", "psycopg2"):
         state = getattr(said, "sqlstate", None) or getattr(said, "pgcode", None) or ""
+        if not state and _stays_at_the_door(str(said)):
+            return ConfigurationError
         return _STAYS_IN_POSTGRESQL.get(state) or _STAYS_IN_POSTGRESQL.get(state[:2])
     if driver in ("mysqldb", "pymysql", "mysql"):
         return _STAYS_IN_MYSQL.get(said.args[0] if said.args else None)
     return None
+
+
+def _stays_at_the_door(said: str) -> bool:
+    """Tell whether PostgreSQL refuses a connection for good, at each address that was tried."""
+    tried = [line for line in said.splitlines() if " failed: " in line] or [said]
+    return all(_STAYS_AT_POSTGRESQLS_DOOR.search(line) for line in tried)
 
 
 def _shown(said: BaseException) -> str:

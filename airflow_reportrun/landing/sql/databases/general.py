@@ -78,6 +78,8 @@ class Database:
     """The type of text without a limit."""
     most_columns: int | None = None
     """How many columns a table can have, where that is known."""
+    keeper = "a trigger or a rule of the table"
+    """What may keep rows that are deleted, or keep out those that come; `check_table` may tell more of it."""
 
     def __init__(self, engine: sa.engine.Engine) -> None:
         self.engine = engine

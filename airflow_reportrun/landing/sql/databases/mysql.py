@@ -144,18 +144,26 @@ class MySQL(Database):
                 "stripe_report_landings, and CREATE, INDEX and ALTER where tables and columns are to be made "
                 "(docs/sql.md has the statements)."
             )
+        if number == 4119:
+            return ConfigurationError(
+                f"{said} That is SET system_versioning_alter_history = KEEP before the ALTER TABLE … ADD COLUMN, "
+                "which is the owner's to run with what this report has more (docs/sql.md shows the types)."
+            )
         if number in (1117, 1118) or (number == 1005 and "Too many columns" in said):
             return ContentsError(
                 f"{said}: InnoDB has room for {self.most_columns} columns, and in pages of 16 KiB for 8,126 bytes "
                 "of a row, where a cell of up to 40 bytes takes all of them and a longer one 20: ask for the "
                 "report with fewer columns. No row was changed."
             )
-        if number in (1366, 1406):  # the first where the cut is within a character
-            column = re.search(r"for column (.*) at row", said)
+        if number == 1406 or (number == 1366 and "string value" in said):  # a cut within a character
+            column = re.search(r"for column (?:`[^`]*`\.`[^`]*`\.)?[`'](.*)[`'] at row", said)
+            name = "`{}`".format(column[1].replace("`", "``")) if column else "…"
+            into = re.match(r"INSERT INTO (.+?) \(", getattr(error, "statement", None) or "")
+            table = into[1].replace("%%", "%") if into else "…"
             return ContentsError(
-                f"A cell does not fit into the column {column[1] if column else ''}: TEXT has room for 65,535 "
-                "bytes, and only utf8mb4 for every character. ALTER TABLE … MODIFY it to LONGTEXT CHARACTER SET "
-                "utf8mb4. No row was changed."
+                f"A cell does not fit into the column {name} of {table}: TEXT has room for 65,535 bytes, and only "
+                "utf8mb4 for every character. No row was changed. This makes room: "
+                f"ALTER TABLE {table} MODIFY {name} LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin."
             )
         return None
 

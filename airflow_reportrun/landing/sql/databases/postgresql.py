@@ -34,6 +34,10 @@ SELECT
     c.relkind = 'v' AND NOT EXISTS (
         SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 68 = 68  -- INSTEAD OF INSERT
     ),
+    (
+        SELECT string_agg(p.policyname || ' for ' || p.cmd, ', ' ORDER BY p.cmd, p.policyname) FROM pg_policies p
+        WHERE p.schemaname = n.nspname AND p.tablename = c.relname
+    ),
     EXISTS (SELECT FROM pg_publication p WHERE p.pubdelete),
     array_to_string(ARRAY[
         CASE WHEN NOT has_any_column_privilege(c.oid, 'SELECT') THEN 'SELECT' END,
@@ -132,8 +136,13 @@ class PostgreSQL(Database):
     def check_table(self, connection: sa.engine.Connection, schema: str | None, name: str) -> None:
         """Refuse a table whose rows the role may not replace, and see how it takes rows."""
         about = connection.execute(sa.text(_ABOUT), {"schema": schema, "name": name}).one()
-        secured, is_view, publishes, lacking = about
+        secured, is_view, policies, publishes, lacking = about
         self._copies = not secured and not is_view  # of which it refuses COPY
+        if secured:
+            self.keeper = (
+                f"row-level security (policies: {policies or 'none'}; they have to let the connection's role see, "
+                f"add and delete all rows of what it lands), {Database.keeper}"
+            )
         place = f"{_quoted(str(schema))}.{_quoted(name)}"
         if lacking:
             user = connection.execute(sa.select(sa.func.current_user())).scalar()
