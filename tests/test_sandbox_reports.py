@@ -229,7 +229,7 @@ def test_unknown_columns_are_let_pass_where_a_test_says_so(
     assert "American Express" in {row[6] for row in rows}
     assert [record.getMessage() for record in caplog.records] == [
         f"{run['id']} has columns that activity.itemized.3 is not known to have, made up by their names: "
-        "event_type, activity_start_date, settled_at, surcharge_amount, price_id, card_brand"
+        "'event_type', 'activity_start_date', 'settled_at', 'surcharge_amount', 'price_id', 'card_brand'"
     ]
     assert [record.unknown_columns for record in sandbox.report_runs] == [names[1:], ()]
     assert known["status"] == "succeeded"
@@ -246,6 +246,17 @@ def test_replay_of_a_lenient_run_says_nothing(sandbox: StripeSandbox, caplog: py
         assert requests.post(url, form, auth=(sandbox.api_key, ""), headers=headers, timeout=10).ok
 
     assert len(caplog.records) == 1
+
+
+def test_an_unknown_column_is_one_line_of_the_log(
+    sandbox: StripeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is in its name."""
+    sandbox.configure(strict=False)
+    create(sandbox, "payouts.itemized.5", **asked("colour\nERROR all is lost\x1b[2J"))
+
+    (record,) = caplog.records
+    assert record.getMessage().endswith(r"by their names: 'colour\nERROR all is lost\x1b[2J'")
 
 
 def test_reset_is_strict_again(sandbox: StripeSandbox) -> None:
@@ -293,7 +304,7 @@ def test_command_line_is_lenient_on_request(options: list[str], status: int) -> 
             _, said = process.communicate(timeout=10)
 
     assert answer.status_code == status
-    assert ("made up by their names: colour" in said) == (status == 200)
+    assert ("made up by their names: 'colour'" in said) == (status == 200)
 
 
 # Compressed

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -476,6 +477,24 @@ def test_a_view_takes_rows_as_its_table_does(postgres: Warehouse) -> None:
     for net in ("3.00", "2.00"):
         land(postgres.hook, ["net"], [[net]], start=day(2), end=day(3))
     assert postgres.query("SELECT net FROM kept ORDER BY net") == [(1,), (2,)]
+
+
+def test_a_view_that_lacks_columns_says_where_they_belong(warehouse: Warehouse) -> None:
+    """Before the download where the report was asked for them; what it says to add is enough."""
+    land(warehouse.hook, ["net"], [["1.00"]], table="kept")
+    warehouse.query("CREATE VIEW activity AS SELECT * FROM kept")
+    for attempt in (
+        lambda: landed(warehouse.hook, "activity", manifest_of("frr_2", 1), columns=["net", "fee"]),
+        lambda: land(warehouse.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2"),
+    ):
+        with pytest.raises(ContentsError, match=r"activity is a view .* below \(fee \w+") as raised:
+            attempt()
+    column = str(raised.value).partition("below (")[2].partition(") and to")[0]
+    warehouse.query(f"ALTER TABLE kept ADD COLUMN {column}")
+    if warehouse.name != "sqlite":  # whose views take rows by triggers alone
+        warehouse.query("CREATE OR REPLACE VIEW activity AS SELECT * FROM kept")
+        land(warehouse.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2", start=day(2), end=day(3))
+        assert warehouse.query("SELECT fee FROM kept WHERE fee IS NOT NULL") == [(Decimal("0.10"),)]
 
 
 @pytest.mark.parametrize("may", ["SELECT, INSERT", "SELECT"])

@@ -125,7 +125,7 @@ async def _execute_create(state: State, call: Call, fault: RequestFault | None) 
     check_availability(request, state.availability(), state.books(call.account))
     run = state.begin_run(call, request)
     if request.unknown_columns:
-        names, type_id = ", ".join(request.unknown_columns), request.report_type.id
+        names, type_id = ", ".join(map(repr, request.unknown_columns)), request.report_type.id
         log.warning(
             "%s has columns that %s is not known to have, made up by their names: %s", run.id, type_id, names
         )

@@ -241,6 +241,12 @@ def layout_of(
             f"The table {place} would have {count} columns, {len(OURS)} of them ours, and can have "
             f"{database.most_columns}: ask for the report with fewer columns."
         )
+    if exists and missing and place.name in inspector.get_view_names(schema=place.schema):
+        lacking = ", ".join(str(sa.schema.CreateColumn(it).compile(dialect=connection.dialect)) for it in missing)
+        raise ContentsError(
+            f"{place} is a view without columns that the report has: add them to the table below "
+            f"({lacking}) and to the view (CREATE OR REPLACE VIEW), or ask for the report without them."
+        )
     return Layout(table, written, places, exists, missing)
 
 
