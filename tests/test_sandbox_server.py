@@ -401,6 +401,18 @@ def test_program_takes_options(run_program: Callable[..., list[str]], tmp_path: 
     assert log[1].endswith("acct_one")
 
 
+def test_a_request_is_one_line_of_the_log(run_program: Callable[..., list[str]]) -> None:
+    """Whatever is in its path and its form."""
+
+    def use(url: str) -> None:
+        requests.get(f"{url}{RUNS}/frr%0Aé%1b", auth=("sk_test_sandbox", ""), timeout=10)
+        form = {**FORM, "report_type": "a\nb"}
+        requests.post(url + RUNS, data=form, auth=("sk_test_sandbox", ""), timeout=10)
+
+    lines = run_program(use=use)
+    assert [rf"{RUNS}/frr\né\x1b  req" in lines[0], lines[1].endswith(r"  a\nb"), len(lines)] == [True, True, 2]
+
+
 @pytest.mark.parametrize(("option", "logged"), [("--json", 1), ("--quiet", 0)])
 def test_program_logs_as_it_is_told(run_program: Callable[..., list[str]], option: str, logged: int) -> None:
     """In JSON for machines, or nothing."""

@@ -123,7 +123,8 @@ def _print_request(record: RequestRecord) -> None:
         remarks.append("replayed")
     if record.fault:
         remarks.append(record.fault)
-    print(f"{at:%H:%M:%S}Z  {status:6}  {record.method:4} {record.path}  {'  '.join(remarks)}", flush=True)
+    line = f"{at:%H:%M:%S}Z  {status:6}  {record.method:4} {record.path}  {'  '.join(remarks)}"
+    print("".join(one if one.isprintable() else repr(one)[1:-1] for one in line), flush=True)
 
 
 def _print_json(record: RequestRecord) -> None:
