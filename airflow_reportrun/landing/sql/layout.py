@@ -211,7 +211,7 @@ def layout_of(
     laid, places = [], {}
     written = []
     missing = []
-    unfit = {}
+    unfit = []
     for column, name in zip(columns, names, strict=True):
         there = known.get(_folded(name, database))
         if there is None:
@@ -219,7 +219,7 @@ def layout_of(
             missing.append(made)
         else:
             if (fitted := _fitted(column, there, database)) is None:
-                unfit[column.name] = there["type"], column.kind
+                unfit.append((column, there))
             column = fitted or column
             made = sa.Column(there["name"], there["type"])
         laid.append(made)
@@ -313,17 +313,17 @@ def _fitted(column: Column, there: Any, database: Database) -> Column | None:
     return None
 
 
-def _misfits(unfit: Mapping[str, tuple[Any, str]], database: Database, place: TableName) -> str:
+def _misfits(unfit: Sequence[tuple[Column, Any]], database: Database, place: TableName) -> str:
     """Say which columns of a table are of another type than the report's, and what would do."""
     said = "; ".join(
-        f"the column {name!r} of the table {place} is {kind}, and the report's is {wanted}"
-        for name, (kind, wanted) in unfit.items()
+        f"the column {column.name!r} of the table {place} is {there['type']}, and the report's is {column.kind}"
+        for column, there in unfit
     )
     held = {
-        name: next((it for it in KINDS if it != "text" and _holds(kind, it, database)), None)
-        for name, (kind, _) in unfit.items()
+        column.name: [it for it in KINDS if it != "text" and _fitted(replace(column, kind=it), there, database)]
+        for column, there in unfit
     }
-    ways_out = {name: kind for name, kind in held.items() if kind}
+    ways_out = {name: kinds[0] for name, kinds in held.items() if kinds}
     ask = f", or set column_types={ways_out!r} where the report's cells are that" if ways_out else ""
     return (
         f"{said[0].upper()}{said[1:]}: values would be lost or changed. "
