@@ -117,10 +117,22 @@ def near_index(database: Database, schema: str | None) -> sa.Index:
     c = landings_table(database, schema).c
     columns: list[Any] = [c.table_name, c.livemode, c.report, c.stripe_account, c.interval_end, c.interval_start]
     if database.byte_order:  # elsewhere text without a limit need not do for an index
-        columns.append(sa.collate(c.filters, "C") if database.byte_order == "C" else c.filters)
+        # Before the bounds, since of those with other filters there may be thousands in one interval.
+        columns.insert(4, sa.collate(c.filters, "C") if database.byte_order == "C" else c.filters)
     # Of 3,072 bytes in MySQL, with four for a character.
     length = {"table_name": 255, "report": 100, "stripe_account": 50, "filters": 150}
-    return sa.Index(f"{LANDINGS}_near", *columns, mysql_length=length, mariadb_length=length)
+    name = f"{LANDINGS}_near_{secrets.token_hex(4)}"  # another one may be left of a table that was renamed
+    return sa.Index(name, *columns, mysql_length=length, mariadb_length=length)
+
+
+def has_near_index(connection: sa.engine.Connection, database: Database, landings: sa.Table) -> bool:
+    """Tell whether the table of manifests has that index, by whatever name."""
+    wanted = [column.name for column in near_index(database, landings.schema).columns]
+    return any(
+        it["column_names"][: len(wanted)] == wanted
+        and not any(option.endswith("_where") for option in it.get("dialect_options", ()))  # it is of some rows
+        for it in sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
+    )
 
 
 def landing_key(subject: Subject) -> str:

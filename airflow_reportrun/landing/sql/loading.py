@@ -24,6 +24,7 @@ from airflow_reportrun.landing.sql.layout import (
     TableName,
     add_columns,
     filters_of,
+    has_near_index,
     landing_key,
     landings_table,
     layout_of,
@@ -145,7 +146,7 @@ def load(
         if is_new:
             database.patiently(connection, landings, lambda: database.create_landings(connection, landings))
         with connection.begin():
-            has_index = _has(connection, landings, near_index(database, place.schema))
+            has_index = has_near_index(connection, database, landings)
             layout_of(connection, database, place, columns)  # what does not fit is said before the wait for others
         if not has_index:
             _make_index(hook, landings)
@@ -167,20 +168,15 @@ def _make_index(hook: DbApiHook, landings: sa.Table) -> None:
     index = near_index(database, landings.schema)
     try:
         with database.connected() as connection, database.alone(connection, landings, landings.name):
-            if not _has(connection, landings, index):
+            if not has_near_index(connection, database, landings):
                 with database.ddl(connection, landings):
                     index.create(connection)
     except (sa.exc.DBAPIError, ReportingError) as error:
         log.info(
-            "%s has no index %s yet (%s); its owner can run: %s",
-            *(landings.name, index.name, type(getattr(error, "orig", error)).__name__),
+            "%s has no index for what is near yet (%s); its owner can run: %s",
+            *(landings.name, type(getattr(error, "orig", error)).__name__),
             sa.schema.CreateIndex(index).compile(dialect=database.engine.dialect),
         )
-
-
-def _has(connection: sa.engine.Connection, landings: sa.Table, index: sa.Index) -> bool:
-    found = sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
-    return any(it["name"] == index.name for it in found)
 
 
 class _Loading:
