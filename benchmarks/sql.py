@@ -53,6 +53,7 @@ def _one_more(database: str, folder: Path) -> Iterator[Comparison]:
     kinds: dict[str, Callable[[int], dict[str, Any]]] = {
         "payout": lambda number: {"start": None, "end": None, "payout": f"po_{number:08}"},
         "day": lambda number: {"start": day(number), "end": day(number + 1)},
+        "account of a day": lambda number: {"connected_account": f"acct_{number:08}"},
         "day before these": lambda number: {"start": day(-number), "end": day(1 - number)},
     }
     for kind, about in kinds.items():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -281,6 +282,16 @@ def test_what_is_not_there_is_not_landed(warehouse: Warehouse) -> None:
     assert found.rows == 2
     warehouse.query("DELETE FROM activity WHERE net = '1.00'")
     assert landed(warehouse.hook, "activity", wanted) is None
+
+
+def test_a_column_that_its_owner_dropped_is_not_landed(warehouse: Warehouse) -> None:
+    """It comes again with the next try of the same report run."""
+    recorded = land(warehouse.hook, ["net", "fee"], [["1.00", "0.10"]])
+    warehouse.query("ALTER TABLE activity DROP COLUMN fee")
+    assert landed(warehouse.hook, "activity", recorded) is None
+    land(warehouse.hook, ["net", "fee"], [["1.00", "0.10"]])
+    assert rows_in(warehouse, "net, fee") == [(*money(warehouse, "1.00"), *money(warehouse, "0.10"))]
+    assert landed(warehouse.hook, "activity", recorded) == recorded
 
 
 MONTH: SPAN = {"start": day(1), "end": day(32)}
@@ -570,6 +581,22 @@ def test_all_columns_of_a_table_that_do_not_fit_are_named_at_once(warehouse: War
     assert len(rows_in(warehouse, "a")) == 1
 
 
+def test_kinds_are_advised_that_the_table_takes(sqlite: Warehouse) -> None:
+    """Money is text in SQLite, so that a column of numbers has no room for it, and for whole numbers it has."""
+    land(sqlite.hook, ["gross"], [["1.00"]])
+    sqlite.query("ALTER TABLE activity ADD COLUMN net numeric")
+    sqlite.query("ALTER TABLE activity ADD COLUMN created timestamp")
+    about: dict[str, Any] = {"start": day(2), "end": day(3)}
+    names, rows = ["gross", "net", "created"], [["1.00", "1", "2024-05-01 00:00:00"]]
+    with pytest.raises(ContentsError, match=r"'net' of the table.*'created' of the table") as caught:
+        land(sqlite.hook, names, rows, "frr_2", **about)
+    (advised,) = re.findall(r"column_types=(\{.*?\})", str(caught.value))
+    assert advised == "{'net': 'integer'}"
+    sqlite.query("ALTER TABLE activity DROP COLUMN created")
+    land(sqlite.hook, names, rows, "frr_2", column_types=ast.literal_eval(advised), **about)
+    assert rows_in(sqlite, "gross, net") == [("1.00", 1), ("1.00", None)]
+
+
 KEEPERS = {
     "sqlite": [
         "CREATE TRIGGER soft BEFORE DELETE ON activity BEGIN "
@@ -618,12 +645,16 @@ SPOILERS = {
         "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "IF pg_trigger_depth() = 1 THEN INSERT INTO activity SELECT NEW.*; END IF; RETURN NEW; END $$; "
         "CREATE TRIGGER spoil BEFORE INSERT ON activity FOR EACH ROW EXECUTE FUNCTION spoil()",
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "DELETE FROM activity WHERE net = NEW.net; RETURN NULL; END $$; "
+        "CREATE CONSTRAINT TRIGGER spoil AFTER INSERT ON activity DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION spoil()",
     ],
     "mariadb": ["CREATE TRIGGER spoil BEFORE INSERT ON activity FOR EACH ROW SET NEW._filters = 'x'"],
 }
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(3))
 def test_rows_that_come_as_others_or_twice_are_noticed(warehouse: Warehouse, number: int) -> None:
     """What is counted is what can be found again, whatever the database says that it took."""
     if number >= len(spoilers := SPOILERS[warehouse.name]):
@@ -635,6 +666,36 @@ def test_rows_that_come_as_others_or_twice_are_noticed(warehouse: Warehouse, num
     ):
         land(warehouse.hook, ["net"], [["3.00"], ["4.00"]], "frr_2")
     assert rows_in(warehouse) == money(warehouse, "1.00", "2.00")
+
+
+@pytest.mark.parametrize(
+    ("about", "match"), [({}, "came into"), ({"end": day(32)}, "keeps rows that are deleted")]
+)
+def test_rows_that_a_commit_would_bring_back_are_noticed(
+    postgres: Warehouse, about: dict[str, Any], match: str
+) -> None:
+    """By a trigger that waits for it, whether they are those of the same interval or of a covered one."""
+    land(postgres.hook, ["net"], [["1.00"]])
+    postgres.query(
+        "CREATE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO activity SELECT OLD.*; RETURN NULL; END $$; "
+        "CREATE CONSTRAINT TRIGGER kept AFTER DELETE ON activity DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION kept()"
+    )
+    with pytest.raises((ContentsError, LandingConflictError), match=match):
+        land(postgres.hook, ["net"], [["2.00"]], "frr_2", on_overlap="replace", **about)
+    assert rows_in(postgres) == money(postgres, "1.00")
+
+
+def test_what_waits_for_the_commit_may_wait_for_the_rows(postgres: Warehouse) -> None:
+    """A key of the owner's into the table finds the new rows where it found those that they replace."""
+    land(postgres.hook, ["net"], [["1.00"]])
+    postgres.query(
+        "ALTER TABLE activity ADD UNIQUE (net); CREATE TABLE mine (net numeric REFERENCES activity (net) "
+        "DEFERRABLE INITIALLY DEFERRED); INSERT INTO mine VALUES (1)"
+    )
+    land(postgres.hook, ["net"], [["1.00"], ["2.00"]], "frr_2")
+    assert rows_in(postgres) == money(postgres, "1.00", "2.00")
 
 
 def test_rows_that_do_not_arrive_are_noticed(warehouse: Warehouse) -> None:

@@ -11,15 +11,22 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.sql import quoted_name
 
 from airflow_reportrun.landing.manifest import FILTERS, Manifest
 from airflow_reportrun.landing.overlaps import Overlap, overlap
 from airflow_reportrun.landing.sql.databases import open_database
-from airflow_reportrun.landing.sql.layout import TableName, landing_key, landings_table, near_index
+from airflow_reportrun.landing.sql.layout import (
+    TableName,
+    has_near_index,
+    landing_key,
+    landings_table,
+    near_index,
+)
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.landing.sql.neighbours import Neighbours
 from airflow_reportrun.reporting.errors import LandingConflictError
-from tests.databases import Warehouse
+from tests.databases import WAREHOUSES, Warehouse
 from tests.landings import day, land, manifest_of, recorded
 
 BOUNDS: Mapping[str, Sequence[Any]] = {
@@ -109,6 +116,10 @@ KINDS: Mapping[str, Any] = {
         "reporting_category": "fee",
     },
     "days": lambda n: {"start": day(n), "end": day(n + 1)},
+    "days beside those of another report": lambda n: {
+        **{"start": day(n), "end": day(n + 1)},
+        **({"report_type": "payouts.itemized.3"} if n in (99, 5000) else {}),
+    },
     "instants": lambda n: {"start": None, "end": day(n)},
     "accounts of a platform": lambda n: {"account": f"acct_{n}"},
     "connected accounts of a day": lambda n: {"connected_account": f"acct_{n}", "currency": "usd"},
@@ -139,19 +150,89 @@ def test_a_landing_reads_near_manifests_alone(way: Warehouse, kind: str, monkeyp
     assert len(set(read)) == 1  # its own
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["sqlite", *({"mariadb"} & {*WAREHOUSES})])
+def test_what_is_near_is_sought_and_not_read_through(request: pytest.FixtureRequest, name: str, kind: str) -> None:
+    """As far as a database counts what it does: it is as much beside many as beside few."""
+    warehouse: Warehouse = request.getfixturevalue(name)
+    land(warehouse.hook, ["net"], [["1.00"]], **KINDS[kind](0))
+    spent: list[int] = []
+    for numbers in (range(1, 41), range(41, 1001)):
+        with connected(warehouse) as (connection, database, place, landings):
+            with connection.begin():
+                told = [recorded(manifest_of("frr_1", 1, **KINDS[kind](n)), database) for n in numbers]
+                connection.execute(landings.insert(), told)
+            mine = manifest_of("frr_2", 1, **KINDS[kind](5000))
+            with connection.begin(), counting(warehouse, connection) as counted:
+                assert Neighbours(connection, database, place, landings, mine).covered(may_go=False) == ()
+            spent += counted
+    assert spent[1] <= spent[0] * 1.2 + 2
+
+
+@contextmanager
+def counting(warehouse: Warehouse, connection: Any) -> Iterator[list[int]]:
+    """Yield a list that gets the steps of SQLite's machine, or the entries that MariaDB reads."""
+    counted: list[int] = []
+    if warehouse.name == "sqlite":
+        steps: list[None] = []
+        raw = connection.connection.driver_connection
+        raw.set_progress_handler(lambda: steps.append(None), 1)
+        yield counted
+        raw.set_progress_handler(None, 0)
+        counted.append(len(steps))
+        return
+    connection.exec_driver_sql("FLUSH STATUS")
+    yield counted
+    status = connection.exec_driver_sql("SHOW SESSION STATUS LIKE 'Handler_read%%'").all()
+    counted.append(sum(int(number) for _, number in status))
+
+
+def near_indexes(warehouse: Warehouse, table: str = "stripe_report_landings") -> list[str]:
+    """Return the names of the indexes that are ours."""
+    with connected(warehouse) as (connection, *_), connection.begin():
+        return [
+            str(it["name"]) for it in sa.inspect(connection).get_indexes(table) if "livemode" in it["column_names"]
+        ]
+
+
 def test_the_index_is_made_once(way: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
     """With the table of manifests, and for one that is without it; what refuses it refuses no landing."""
-    names = []
-    for number in (1, 2, 3):
+    for number in (1, 2, 3, 4):
         land(way.hook, ["net"], [["1.00"]], start=day(number), end=day(number + 1))
-        with connected(way) as (connection, database, place, landings), connection.begin():
-            index = near_index(database, place.schema)
-            there = sa.inspect(connection).get_indexes(landings.name, schema=place.schema)
-            names += [it["name"] for it in there if it["name"] == index.name]
-            if number == 1:
-                index.drop(connection)
-    assert names == [index.name] * 3
+        (name,) = near_indexes(way)
+        if number == 2:
+            way.query(f"DROP INDEX {name}" + (" ON stripe_report_landings" if way.name == "mariadb" else ""))
     assert "has no index" not in caplog.text
+
+
+def test_the_index_has_a_name_that_nothing_else_has(way: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither one that went along with a table of manifests, nor a table of somebody's."""
+    caplog.set_level("INFO")
+    land(way.hook, ["net"], [["1.00"]])
+    way.query("ALTER TABLE stripe_report_landings RENAME TO kept")
+    way.query("CREATE TABLE stripe_report_landings_near (a int)")
+    land(way.hook, ["net"], [["2.00"]], "frr_2")
+    assert len(near_indexes(way)) == len(near_indexes(way, "kept")) == 1
+    assert "has no index" not in caplog.text
+
+
+def test_an_index_of_the_owners_is_found_by_its_columns(way: Warehouse) -> None:
+    """Under any name; one of some manifests alone is none."""
+    land(way.hook, ["net"], [["1.00"]])
+    (name,) = near_indexes(way)
+    on = " ON stripe_report_landings" if way.name == "mariadb" else ""
+    way.query(f"DROP INDEX {name}{on}")
+    with connected(way) as (connection, database, place, landings), connection.begin():
+        index = near_index(database, place.schema)
+        index.name = quoted_name("an_owners", quote=None)
+        if way.name != "mariadb":
+            where = sa.text("row_count > 5")
+            partly: dict[str, Any] = {f"{dialect}_where": where for dialect in ("sqlite", "postgresql")}
+            sa.Index("of_some", *landings.c[tuple(it.name for it in index.columns)], **partly).create(connection)
+        assert not has_near_index(connection, database, landings)
+        index.create(connection)
+    land(way.hook, ["net"], [["2.00"]], "frr_2")
+    assert {*near_indexes(way)} - {"of_some"} == {"an_owners"}
 
 
 # As version 0.1.0 made them.

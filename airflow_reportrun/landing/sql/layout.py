@@ -117,10 +117,22 @@ def near_index(database: Database, schema: str | None) -> sa.Index:
     c = landings_table(database, schema).c
     columns: list[Any] = [c.table_name, c.livemode, c.report, c.stripe_account, c.interval_end, c.interval_start]
     if database.byte_order:  # elsewhere text without a limit need not do for an index
-        columns.append(sa.collate(c.filters, "C") if database.byte_order == "C" else c.filters)
+        # Before the bounds, since of those with other filters there may be thousands in one interval.
+        columns.insert(4, sa.collate(c.filters, "C") if database.byte_order == "C" else c.filters)
     # Of 3,072 bytes in MySQL, with four for a character.
     length = {"table_name": 255, "report": 100, "stripe_account": 50, "filters": 150}
-    return sa.Index(f"{LANDINGS}_near", *columns, mysql_length=length, mariadb_length=length)
+    name = f"{LANDINGS}_near_{secrets.token_hex(4)}"  # another one may be left of a table that was renamed
+    return sa.Index(name, *columns, mysql_length=length, mariadb_length=length)
+
+
+def has_near_index(connection: sa.engine.Connection, database: Database, landings: sa.Table) -> bool:
+    """Tell whether the table of manifests has that index, by whatever name."""
+    wanted = [column.name for column in near_index(database, landings.schema).columns]
+    return any(
+        it["column_names"][: len(wanted)] == wanted
+        and not any(option.endswith("_where") for option in it.get("dialect_options", ()))  # it is of some rows
+        for it in sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
+    )
 
 
 def landing_key(subject: Subject) -> str:
@@ -211,7 +223,7 @@ def layout_of(
     laid, places = [], {}
     written = []
     missing = []
-    unfit = {}
+    unfit = []
     for column, name in zip(columns, names, strict=True):
         there = known.get(_folded(name, database))
         if there is None:
@@ -219,7 +231,7 @@ def layout_of(
             missing.append(made)
         else:
             if (fitted := _fitted(column, there, database)) is None:
-                unfit[column.name] = there["type"], column.kind
+                unfit.append((column, there))
             column = fitted or column
             made = sa.Column(there["name"], there["type"])
         laid.append(made)
@@ -319,17 +331,17 @@ def _fitted(column: Column, there: Any, database: Database) -> Column | None:
     return None
 
 
-def _misfits(unfit: Mapping[str, tuple[Any, str]], database: Database, place: TableName) -> str:
+def _misfits(unfit: Sequence[tuple[Column, Any]], database: Database, place: TableName) -> str:
     """Say which columns of a table are of another type than the report's, and what would do."""
     said = "; ".join(
-        f"the column {name!r} of the table {place} is {kind}, and the report's is {wanted}"
-        for name, (kind, wanted) in unfit.items()
+        f"the column {column.name!r} of the table {place} is {there['type']}, and the report's is {column.kind}"
+        for column, there in unfit
     )
     held = {
-        name: next((it for it in KINDS if it != "text" and _holds(kind, it, database)), None)
-        for name, (kind, _) in unfit.items()
+        column.name: [it for it in KINDS if it != "text" and _fitted(replace(column, kind=it), there, database)]
+        for column, there in unfit
     }
-    ways_out = {name: kind for name, kind in held.items() if kind}
+    ways_out = {name: kinds[0] for name, kinds in held.items() if kinds}
     ask = f", or set column_types={ways_out!r} where the report's cells are that" if ways_out else ""
     return (
         f"{said[0].upper()}{said[1:]}: values would be lost or changed. "

@@ -25,6 +25,7 @@ from airflow_reportrun.landing.sql.layout import (
     TableName,
     add_columns,
     filters_of,
+    has_near_index,
     landing_key,
     landings_table,
     layout_of,
@@ -81,16 +82,19 @@ def landed(
     with database.connected() as connection, connection.begin():
         place = _place(table, connection, database)
         landings = landings_table(database, place.schema)
-        exists = layout_of(connection, database, place, ()).exists
+        look = partial(layout_of, connection, database, place)
+        exists = look(()).exists
         if exists and sa.inspect(connection).has_table(landings.name, schema=place.schema):
             database.check_table(connection, landings.schema, landings.name)
             neighbours = Neighbours(connection, database, place, landings, manifest)
             there = neighbours.same
             as_wanted = there is not None and there.column_types == _types(there.columns or (), column_types)
+            if as_wanted and there is not None:  # unless the owner has dropped one of its columns
+                as_wanted = not look(columns_of(there.columns or (), column_types)).missing
             if neighbours.answer(there, as_wanted=as_wanted) in (Answer.LANDED, Answer.NEWER):
                 return there
             neighbours.covered(may_go=on_overlap == "replace")
-        layout_of(connection, database, place, columns_of(columns, column_types))
+        look(columns_of(columns, column_types))
         return None
 
 
@@ -143,7 +147,7 @@ def load(
         if is_new:
             database.patiently(connection, landings, lambda: database.create_landings(connection, landings))
         with connection.begin():
-            has_index = _has(connection, landings, near_index(database, place.schema))
+            has_index = has_near_index(connection, database, landings)
             layout_of(connection, database, place, columns)  # what does not fit is said before the wait for others
         if not has_index:
             _make_index(hook, landings)
@@ -165,20 +169,15 @@ def _make_index(hook: DbApiHook, landings: sa.Table) -> None:
     index = near_index(database, landings.schema)
     try:
         with database.connected() as connection, database.alone(connection, landings, landings.name):
-            if not _has(connection, landings, index):
+            if not has_near_index(connection, database, landings):
                 with database.ddl(connection, landings):
                     index.create(connection)
     except (sa.exc.DBAPIError, ReportingError) as error:
         log.info(
-            "%s has no index %s yet (%s); its owner can run: %s",
-            *(landings.name, index.name, type(getattr(error, "orig", error)).__name__),
+            "%s has no index for what is near yet (%s); its owner can run: %s",
+            *(landings.name, type(getattr(error, "orig", error)).__name__),
             sa.schema.CreateIndex(index).compile(dialect=database.engine.dialect),
         )
-
-
-def _has(connection: sa.engine.Connection, landings: sa.Table, index: sa.Index) -> bool:
-    found = sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
-    return any(it["name"] == index.name for it in found)
 
 
 class _Loading:
@@ -310,6 +309,10 @@ class _Loading:
         ours = our_values(mine, self._database)
         batches = self._batches(layout, lambda cells: self._database.batch(cells, layout.columns, ours))
         self._database.write(connection, table, batches)
+        if connection.dialect.name == "postgresql":  # a trigger may wait for the commit
+            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+        for subject in replaced:
+            self._require_gone(table, rows_of(table, subject, self._database, mine.report_type))
         if (there := self._neighbours.rows_there(mine)) != mine.rows:
             raise ContentsError(
                 f"The report has {mine.rows} rows, and {there} of them came into {self._place}: it has an empty "
@@ -321,6 +324,9 @@ class _Loading:
 
     def _delete(self, table: sa.Table, rows: Any) -> None:
         self._connection.execute(table.delete().where(rows))
+        self._require_gone(table, rows)
+
+    def _require_gone(self, table: sa.Table, rows: Any) -> None:
         left = sa.select(sa.literal(1)).select_from(table).where(rows).limit(1)
         if self._connection.execute(left).first():
             raise LandingConflictError(

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from airflow_reportrun.landing.decision import Answer, decide
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.overlaps import Overlap, described, overlap
-from airflow_reportrun.landing.sql.layout import landing_key, our_table, rows_of
+from airflow_reportrun.landing.sql.layout import filters_of, landing_key, our_table, rows_of
 from airflow_reportrun.reporting.errors import LandingConflictError
 
 if TYPE_CHECKING:
@@ -141,26 +141,31 @@ class Neighbours:
         """
         c, new = self._landings.c, self._subject
         of_the_same = sa.and_(
-            self.here,
+            c.table_name == self._place.key,
             c.livemode == new.livemode,
             c.report == new.report,
             c.stripe_account.is_(None) if new.stripe_account is None else c.stripe_account == new.stripe_account,
         )
         start, end = (self._database.instant(bound) for bound in (new.interval_start, new.interval_end))
+        is_span = sa.and_(c.interval_start.isnot(None), c.interval_end.isnot(None))
         if start is not None and end is not None:
             bounds: Any = sa.and_(c.interval_end > start, c.interval_start < end)
-            ends, other = [c.interval_end.is_(None), c.interval_end.isnot(None)], c.interval_start.is_(None)
+            other = sa.not_(is_span)
         else:
             bounds = sa.and_(
                 c.interval_end.is_(None) if end is None else c.interval_end == end, c.interval_start.is_(None)
             )
-            ends, other = [c.interval_end.isnot(None)], c.interval_start.isnot(None)
-        # A report takes an interval, an end or neither of them, so that one with other bounds tells of all.
-        order = (c.stripe_account, c.interval_end)  # PostgreSQL sorts, unless it is told the NULL, too
-        first = [sa.select(c.landing).where(of_the_same, it).order_by(*order).limit(1) for it in ends]
+            other = is_span
+        # A report takes an interval, an end or neither of them, so that any one with other bounds tells of all.
+        one = sa.select(c.landing).where(of_the_same).limit(1)
+        if self._connection.dialect.name == "postgresql":
+            # It takes the first of the index only if that is asked for, and sorts, unless told the NULL, too.
+            # MariaDB sorts always, since its index has but the beginnings of text.
+            order = self._database.byte_order
+            one = one.order_by(c.stripe_account, sa.collate(c.filters, order) if order else c.interval_end)
         queries = [
             *(sa.select(c.manifest).where(of_the_same, bounds, filters) for filters in self._of_like_filters()),
-            *(sa.select(c.manifest).where(self.here, c.landing == it.scalar_subquery(), other) for it in first),
+            sa.select(c.manifest).where(self.here, c.landing == one.scalar_subquery(), other),
         ]
         found = [Manifest.from_json(text) for (text,) in self._connection.execute(sa.union_all(*queries))]
         return sorted(found, key=lambda it: (it.subject.interval_start or 0, it.subject.interval_end or 0))
@@ -169,7 +174,8 @@ class Neighbours:
         """Return conditions of which filters fulfil one at most: those that may be beside ours in an overlap do.
 
         In the order of bytes, JSON that begins as ours does and goes on with another value is in two ranges, which
-        are left out. So payouts are told apart by an index.
+        are left out. So payouts are told apart by an index. Our very filters are a condition of their own, beside
+        which the index finds the bounds.
         """
         filters, order = self._landings.c.filters, self._database.byte_order
         items = sorted(self._subject.filters.items())
@@ -183,18 +189,21 @@ class Neighbours:
             if name in FILTERS:
                 bounds += [key, ours, f"{ours}~", f"{key}~"]  # ~ is behind all that can follow
             before = f"{ours}, "
-        if not bounds:
-            return [sa.true()]
-        edges = [sa.collate(sa.literal(bound), order) for bound in sorted(bounds)]
-        return [
-            filters.is_(None),
-            filters < edges[0],
-            *(
-                sa.and_(filters >= low, filters < high)
-                for low, high in zip(edges[1:-1:2], edges[2:-1:2], strict=True)
-            ),
-            filters >= edges[-1],
-        ]
+        edges = ["", *sorted(bounds), "~"]
+        mine = filters_of(self._subject)
+        found: list[Any] = [filters.is_(None)]
+        for low, high in zip(edges[::2], edges[1::2], strict=True):
+            above, below = (sa.collate(sa.literal(edge), order) for edge in (low, high))
+            if mine is None or not low <= mine < high:
+                found.append(sa.and_(filters >= above, filters < below))
+                continue
+            exact = sa.collate(sa.literal(mine), order)
+            found += [
+                filters == exact,
+                sa.and_(filters >= above, filters < exact),
+                sa.and_(filters > exact, filters < below),
+            ]
+        return found
 
 
 def _other_value(filters: Any, name: str, value: str) -> Any:
