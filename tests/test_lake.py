@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import re
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,14 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing import report
 from airflow_reportrun.landing.destination import placeholders, resolve_destination
 from airflow_reportrun.landing.formats import FORMATS
-from airflow_reportrun.landing.lake import BOUNDS, former_manifests_of, layout, manifest_of, require_apart
+from airflow_reportrun.landing.lake import (
+    BOUNDS,
+    former_manifests_of,
+    gather_manifests,
+    layout,
+    manifest_of,
+    require_apart,
+)
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.publication import require_free
 from airflow_reportrun.landing.report import Landed, is_csv, land_report
@@ -38,6 +46,7 @@ from tests.task_runner import TaskRunner, in_dag
 TYPE = "balance_change_from_activity.itemized.3"
 COLUMNS = ("balance_transaction_id", "created", "currency", "fee", "net")
 OLD_LAKE = Path(__file__).parent / "old_lake"
+PAGE = Path(__file__).parent.parent / "docs" / "landing.md"
 HOUR, TEN = 3600, 1714557600  # of 1 May 2024, UTC
 DAY = 24 * HOUR
 MIDNIGHT = TEN - 10 * HOUR
@@ -345,6 +354,49 @@ def test_a_manifest_that_an_earlier_version_wrote_later_counts(root: str) -> Non
     place.beside("_report.csv.manifest.json").write(written.to_json().encode())
     assert land(root, run).manifest == written
     assert place.read() == b'"x"\n'
+
+
+@pytest.mark.parametrize("format", [*FORMATS, "zip"])
+def test_the_manifests_of_a_lake_are_gathered_at_once(old_lake: str, format: str) -> None:
+    """By the snippet in the docs: no task has to visit each interval for a reader of the whole root."""
+    (snippet,) = re.findall(r"```python\n([^`]*gather_manifests[^`]*)```", PAGE.read_text())
+    assert snippet.count("s3://aws_default@lake/stripe/") == 1
+    program = snippet.replace("s3://aws_default@lake/stripe/", f"{old_lake}/{format}/")
+    manifests = told(old_lake, format)
+    names: dict[str, Any] = {}
+    exec(program, names)  # noqa: S102 - our own page
+    assert names["moved"] == len(manifests) > 0
+    assert files(f"{old_lake}/{format}") == {it.removeprefix(f"{old_lake}/{format}/") for it in manifests}
+    for url, manifest in manifests.items():
+        assert Manifest.from_json(manifest_of(place_of(url)).read() or b"") == manifest
+    assert gather_manifests(f"{old_lake}/{format}") == 0
+
+
+def test_what_is_no_manifest_of_ours_keeps_no_other_from_moving(old_lake: str) -> None:
+    """It stays, and the error says where."""
+    notes = {it for it in files(old_lake) if it.endswith(".manifest.json")}
+    first = place_of(f"{old_lake}/{min(notes)}")
+    first.write(b"mine")
+    with pytest.raises(ManifestError, match=rf"^{len(notes) - 1} manifests were moved\. .*: This is no manifest"):
+        gather_manifests(old_lake)
+    assert first.read() == b"mine"
+    assert [it for it in files(old_lake) if it.endswith(".manifest.json")] == [min(notes)]
+
+
+@pytest.mark.parametrize(
+    ("root", "error"),
+    [
+        ("lake/", "is relative"),
+        ("s3://key:secret@lake/stripe/", "credentials belong into an Airflow connection"),
+        ("s3://", "is relative"),
+        ("ftp://host/lake/", "published at once"),
+        ("/lake/{currency}/", "has the placeholder {currency}"),
+    ],
+)
+def test_manifests_are_gathered_below_a_root_alone(root: str, error: str) -> None:
+    """Anything else is refused as a destination is."""
+    with pytest.raises(ConfigurationError, match=error):
+        gather_manifests(root)
 
 
 def test_another_report_in_an_old_place_is_still_refused(old_lake: str) -> None:

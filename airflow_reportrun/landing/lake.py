@@ -312,3 +312,28 @@ def _instant(value: str, *forms: str) -> int | None:
         except ValueError:
             continue
     return None
+
+
+def gather_manifests(root: str) -> int:
+    """Bring all manifests that an earlier version left beside data to where they belong; return how many.
+
+    :param root: as in ``destination``: an absolute path, or a URL with the id of the Airflow connection.
+    :raises ConfigurationError: when it is none.
+    :raises ManifestError: when something else is called as a manifest; all others are moved.
+    """
+    from airflow_reportrun.landing.destination import resolve_destination
+    from airflow_reportrun.landing.stores import place_of
+
+    top, moved, others = place_of(resolve_destination(f"{root.rstrip('/')}/_", {})), 0, []
+    with top.errors():
+        for *folders, name in top.files_below(top.folders):
+            if name.startswith("_") and name.endswith(".manifest.json"):
+                data = name.removeprefix("_").removesuffix(".manifest.json")
+                try:
+                    gather_manifest(top.elsewhere([*top.folders, *folders], data))
+                    moved += 1
+                except ManifestError as error:
+                    others.append(str(error))
+    if others:
+        raise ManifestError(f"{moved} manifests were moved. {' '.join(others)}")
+    return moved
