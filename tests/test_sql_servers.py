@@ -548,7 +548,8 @@ def test_a_door_that_stays_shut_is_not_knocked_at_again(
     server: Warehouse, monkeypatch: pytest.MonkeyPatch, what: str, three: bool
 ) -> None:
     """No such database or role, by each driver; a server that does not answer may come back."""
-    monkeypatch.setattr(provider, "USE_PSYCOPG3", three and provider.USE_PSYCOPG3, raising=False)
+    has_three = getattr(provider, "USE_PSYCOPG3", False)
+    monkeypatch.setattr(provider, "USE_PSYCOPG3", three and has_three, raising=False)
     Warehouse(server.name, {**server.connection, what: "nobody"}).known(monkeypatch)
     kind, words = (ConfigurationError, DOORS[server.name, what]) if what != "host" else (StoreError, "host|server")
     with pytest.raises(kind, match=words) as raised, _database_errors("activity"):
