@@ -183,14 +183,15 @@ class Neighbours:
             fewer = [dict(some) for count in range(len(items) + 1) for some in combinations(items, count)]
             asked = {filters_of(replace(new, filters=some)) for some in fewer} - {*gone}
             which = [column.is_(None) if text is None else column == text for text in asked]
-        here = sa.and_(
-            _is(rows.c["_interval_end"], end),
-            _is(rows.c["_interval_start"], start),
-            rows_of_report(rows, new, self._database, self._manifest.report_type),
-        )
-        queries = [sa.select(column).where(here, it) for it in which]  # SQLite reads all with the bounds for an OR
-        row = self._connection.execute(sa.union_all(*queries).limit(1)).first() if queries else None
-        return _NONE if row is None else _as_filters(row[0])
+        here = sa.and_(_is(rows.c["_interval_end"], end), _is(rows.c["_interval_start"], start))
+        # One by one: SQLite reads all with these bounds for an OR. Mostly there is none, of whatever report.
+        for it in which:
+            query = sa.select(column).where(here, it).limit(1)
+            if self._connection.execute(query).first() is not None:
+                report = rows_of_report(rows, new, self._database, self._manifest.report_type)
+                if (row := self._connection.execute(query.where(report)).first()) is not None:
+                    return _as_filters(row[0])
+        return _NONE
 
     def _touching(self) -> Iterator[tuple[Any, Any]]:
         """Yield the bounds of rows that touch ours, of any report, as epoch seconds and as stored; ours first."""
