@@ -297,6 +297,109 @@ def test_a_column_that_its_owner_dropped_is_not_landed(warehouse: Warehouse) -> 
 MONTH: SPAN = {"start": day(1), "end": day(32)}
 
 
+def test_rows_of_a_renamed_table_are_not_counted_twice(warehouse: Warehouse) -> None:
+    """No manifest tells of them under the new name, until exactly their interval lands again."""
+    land(warehouse.hook, ["net"], [["1.00"]])
+    warehouse.query("ALTER TABLE activity RENAME TO kept")
+    month: SPAN = {"table": "kept", "on_overlap": "replace", **MONTH}
+    with pytest.raises(LandingConflictError, match=r"2024-05-01T.* to 2024-05-02T.*land exactly that again"):
+        landed(warehouse.hook, "kept", manifest_of("frr_2", 1, **MONTH), on_overlap="replace")
+    with pytest.raises(LandingConflictError, match="that no manifest tells of"):
+        land(warehouse.hook, ["net"], [["9.00"]], "frr_2", **month)
+    assert rows_in(warehouse, table="kept") == money(warehouse, "1.00")
+    land(warehouse.hook, ["net"], [["2.00"]], table="kept")
+    land(warehouse.hook, ["net"], [["9.00"]], "frr_2", **month)
+    assert rows_in(warehouse, table="kept") == money(warehouse, "9.00")
+
+
+def test_rows_of_a_table_that_came_back_are_not_counted_twice(warehouse: Warehouse) -> None:
+    """Its manifests went when another table took its name; those that landed since don't hide it."""
+    for number in (1, 2, 5):
+        land(warehouse.hook, ["net"], [["1.00"]], start=day(number), end=day(number + 1))
+    warehouse.query("ALTER TABLE activity RENAME TO kept")
+    land(warehouse.hook, ["net"], [["1.00"]], start=day(8), end=day(9))
+    warehouse.query("DROP TABLE activity")
+    warehouse.query("ALTER TABLE kept RENAME TO activity")
+    for number in (2, 8):
+        land(warehouse.hook, ["net"], [["3.00"]], "frr_3", start=day(number), end=day(number + 1))
+    for _ in range(2):
+        with pytest.raises(LandingConflictError, match=r"05-01T.*; .* from 2024-05-05T.*Ways out"):
+            land(warehouse.hook, ["net"], [["9.00"]], "frr_9", on_overlap="replace", **MONTH)
+        warehouse.query("DELETE FROM stripe_report_landings WHERE report <> ''")  # nor do any
+        land(warehouse.hook, ["net"], [["3.00"]], "frr_3", start=day(8), end=day(9))
+        land(warehouse.hook, ["net"], [["3.00"]], "frr_3", start=day(2), end=day(3))
+
+
+USD: SPAN = {"currency": "usd"}
+NOW: SPAN = {"start": None, "end": day(2)}
+PAYOUT: SPAN = {"start": None, "end": None, "payout": "po_1"}
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "new"),
+    [
+        (MONTH, {}),
+        (MONTH, {"start": day(31), "end": day(32)}),
+        (MONTH, {"start": day(31), "end": day(40)}),
+        ({"start": day(3), "end": day(4)}, MONTH),
+        ({"report_type": "balance_change_from_activity.itemized.2"}, MONTH),
+        ({"account": "acct_1"}, {"account": "acct_1", **MONTH}),
+        (USD, {}),
+        ({}, USD),
+        (MONTH, USD),
+        (USD, {**USD, **MONTH}),
+        ({**USD, **MONTH}, {**USD, "connected_account": "acct_1"}),
+        ({**NOW, **USD}, NOW),
+        ({**PAYOUT}, {**PAYOUT, **USD}),
+    ],
+)
+def test_rows_without_a_manifest_are_in_the_way(warehouse: Warehouse, forgotten: SPAN, new: SPAN) -> None:
+    """As those with one are, beside others that are told of; deleted, they let the landing by."""
+    for number in (-1, 50):
+        apart: SPAN = {"start": day(number), "end": day(number + 1)}
+        if "payout" in new:
+            apart = {"payout": f"po_{number}"}
+        elif "start" in new and new["start"] is None:
+            apart = {"end": day(number)}
+        land(warehouse.hook, ["net"], [["1.00"]], **{**new, **apart})
+    warehouse.query("UPDATE stripe_report_landings SET table_name = 'there' WHERE landing <> ''")
+    land(warehouse.hook, ["net"], [["5.00"]], "frr_5", **forgotten)
+    warehouse.query("DELETE FROM stripe_report_landings WHERE report_run_id = 'frr_5'")
+    warehouse.query("UPDATE stripe_report_landings SET table_name = 'activity' WHERE landing <> ''")
+    with pytest.raises(LandingConflictError, match="that no manifest tells of"):
+        landed(warehouse.hook, "activity", manifest_of("frr_9", 1, **new), on_overlap="replace")
+    with pytest.raises(LandingConflictError, match="that no manifest tells of"):
+        land(warehouse.hook, ["net"], [["9.00"]], "frr_9", on_overlap="replace", **new)
+    warehouse.query("DELETE FROM activity WHERE _report_run_id = 'frr_5'")
+    land(warehouse.hook, ["net"], [["9.00"]], "frr_9", **new)
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "new"),
+    [
+        ({}, {}),
+        (MONTH, MONTH),
+        ({}, {"start": day(2), "end": day(3)}),
+        ({"start": day(2), "end": day(3)}, {}),
+        ({"report_type": "balance.summary.1"}, MONTH),
+        ({"account": "acct_1"}, MONTH),
+        (USD, {"currency": "eur", **MONTH}),
+        (NOW, {"start": None, "end": day(3)}),
+        (PAYOUT, {**PAYOUT, "payout": "po_2"}),
+    ],
+)
+def test_rows_without_a_manifest_that_count_nothing_twice_stay(
+    warehouse: Warehouse, forgotten: SPAN, new: SPAN
+) -> None:
+    """And those of the very same report are replaced."""
+    land(warehouse.hook, ["net"], [["5.00"]], "frr_5", **forgotten)
+    warehouse.query("DELETE FROM stripe_report_landings WHERE report_run_id = 'frr_5'")
+    assert landed(warehouse.hook, "activity", manifest_of("frr_9", 1, **new)) is None
+    land(warehouse.hook, ["net"], [["9.00"]], "frr_9", **new)
+    expected = ["9.00"] if forgotten == new else ["5.00", "9.00"]
+    assert rows_in(warehouse) == money(warehouse, *expected)
+
+
 @pytest.mark.parametrize("landed_before", [day(1), day(31)])
 def test_a_month_over_a_day_is_refused_or_replaces_it(warehouse: Warehouse, landed_before: int) -> None:
     """Sums stay true; what to do is for the author to say."""

@@ -22,12 +22,14 @@ from airflow_reportrun.landing.sql.layout import (
     landing_key,
     landings_table,
     near_index,
+    our_table,
+    our_values,
 )
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.landing.sql.neighbours import Neighbours
 from airflow_reportrun.reporting.errors import LandingConflictError
 from tests.databases import WAREHOUSES, Warehouse
-from tests.landings import day, land, manifest_of, recorded
+from tests.landings import OURS, day, land, manifest_of, recorded
 
 BOUNDS: Mapping[str, Sequence[Any]] = {
     "of.neither": [(None, None)],
@@ -159,12 +161,16 @@ def test_what_is_near_is_sought_and_not_read_through(request: pytest.FixtureRequ
     spent: list[int] = []
     for numbers in (range(1, 41), range(41, 1001)):
         with connected(warehouse) as (connection, database, place, landings):
+            told = [manifest_of("frr_1", 1, **KINDS[kind](n)) for n in numbers]
+            cells = [dict(zip(OURS, our_values(it, database), strict=True)) for it in told]
             with connection.begin():
-                told = [recorded(manifest_of("frr_1", 1, **KINDS[kind](n)), database) for n in numbers]
-                connection.execute(landings.insert(), told)
-            mine = manifest_of("frr_2", 1, **KINDS[kind](5000))
+                connection.execute(landings.insert(), [recorded(it, database) for it in told])
+                connection.execute(our_table(database, place).insert(), cells)
+            neighbours = Neighbours(
+                connection, database, place, landings, manifest_of("frr_2", 1, **KINDS[kind](5000))
+            )
             with connection.begin(), counting(warehouse, connection) as counted:
-                assert Neighbours(connection, database, place, landings, mine).covered(may_go=False) == ()
+                neighbours.require_told(neighbours.covered(may_go=False))
             spent += counted
     assert spent[1] <= spent[0] * 1.2 + 2
 

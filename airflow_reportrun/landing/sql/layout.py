@@ -165,6 +165,20 @@ def our_values(manifest: Manifest, database: Database) -> Sequence[Any]:
 def rows_of(table: sa.Table, subject: Subject, database: Database, report_type: str) -> Any:
     """Return the condition that the rows of a landing fulfil, of whichever version of the report.
 
+    :param report_type: as for `rows_of_report`.
+    """
+    conditions = [rows_of_report(table, subject, database, report_type)]
+    text, column = filters_of(subject), table.c["_filters"]
+    conditions.append(column.is_(None) if text is None else database.is_text(column, text))
+    for name, bound in (("_interval_start", subject.interval_start), ("_interval_end", subject.interval_end)):
+        column = table.c[name]
+        conditions.append(column.is_(None) if bound is None else column == database.instant(bound))
+    return sa.and_(*conditions)
+
+
+def rows_of_report(table: sa.Table, subject: Subject, database: Database, report_type: str) -> Any:
+    """Return the condition that all rows of a report and an account fulfil, whatever their bounds and filters.
+
     :param report_type: the version that most are likely of: those are told faster.
     """
     kind, family = table.c["_report_type"], subject.report
@@ -174,16 +188,11 @@ def rows_of(table: sa.Table, subject: Subject, database: Database, report_type: 
     for digit in digits:
         without_digits = sa.func.replace(without_digits, digit, "")
     version_follows = without_digits == f"{family}.".translate(dict.fromkeys(map(ord, digits)))
-    conditions = [
-        sa.or_(kind == report_type, kind == family, sa.and_(kind.like(f"{like}._%", escape="/"), version_follows))
-    ]
-    for name, text in (("_stripe_account", subject.stripe_account), ("_filters", filters_of(subject))):
-        column = table.c[name]
-        conditions.append(column.is_(None) if text is None else database.is_text(column, text))
-    for name, bound in (("_interval_start", subject.interval_start), ("_interval_end", subject.interval_end)):
-        column = table.c[name]
-        conditions.append(column.is_(None) if bound is None else column == database.instant(bound))
-    return sa.and_(*conditions)
+    account, column = subject.stripe_account, table.c["_stripe_account"]
+    return sa.and_(
+        sa.or_(kind == report_type, kind == family, sa.and_(kind.like(f"{like}._%", escape="/"), version_follows)),
+        column.is_(None) if account is None else database.is_text(column, account),
+    )
 
 
 def our_table(database: Database, place: TableName) -> sa.Table:

@@ -93,7 +93,7 @@ def landed(
                 as_wanted = not look(columns_of(there.columns or (), column_types)).missing
             if neighbours.answer(there, as_wanted=as_wanted) in (Answer.LANDED, Answer.NEWER):
                 return there
-            neighbours.covered(may_go=on_overlap == "replace")
+            neighbours.require_told(neighbours.covered(may_go=on_overlap == "replace"))
         look(columns_of(columns, column_types))
         return None
 
@@ -271,6 +271,7 @@ class _Loading:
         if not layout.exists:
             return (), layout, None
         replaced = neighbours.covered(may_go=self._may_go)
+        neighbours.require_told(replaced)
         self._has_lacked = self._has_lacked or bool(layout.missing)  # in rows that are there nothing is in these
         as_wanted = not self._has_lacked and there is not None and _says_the_same(there, mine)
         # To count takes a moment, and tells nothing where the file is another.

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -11,7 +15,7 @@ import sqlalchemy as sa
 from airflow_reportrun.landing.decision import Answer, decide
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.overlaps import Overlap, described, overlap
-from airflow_reportrun.landing.sql.layout import filters_of, landing_key, our_table, rows_of
+from airflow_reportrun.landing.sql.layout import filters_of, landing_key, our_table, rows_of, rows_of_report
 from airflow_reportrun.reporting.errors import LandingConflictError
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.landing.sql.layout import TableName
 
 _SHOWN = 5  # landings in an error
+_NONE = object()
 
 
 class Neighbours:
@@ -134,18 +139,117 @@ class Neighbours:
                 f"its manifest in {self._landings.name}."
             )
 
-    def _near(self) -> Sequence[Manifest]:
-        """Return what is landed that may overlap, in the order of time.
+    def require_told(self, replaced: Sequence[Subject]) -> None:
+        """Refuse rows that no manifest tells of, and that would count twice beside this landing.
 
-        Each query is a range of the index over the manifests, so that what is far away is not read.
+        Rows of this very subject are replaced, whether a manifest tells of them or not. Each query is a range of
+        the index over the rows, and their number grows with the intervals that touch, not with the table.
+
+        :param replaced: what goes with this landing.
+        :raises LandingConflictError: when there are any.
         """
+        new = self._subject
+        gone: dict[Any, list[str | None]] = {}
+        for it in (new, *replaced):
+            gone.setdefault((it.interval_start, it.interval_end), []).append(filters_of(it))
+        found = []
+        for bounds, values in self._touching():
+            if (filters := self._untold(values, gone.get(bounds, []))) is not _NONE:
+                found.append(replace(new, filters=filters, interval_start=bounds[0], interval_end=bounds[1]))
+            if len(found) > _SHOWN:
+                break
+        if not found:
+            return
+        shown = "; ".join(described(it) for it in found[:_SHOWN]) + (" and more" if len(found) > _SHOWN else "")
+        raise LandingConflictError(
+            f"{described(new)} would count the same twice beside rows in {self._place} that no manifest tells of, "
+            f"as after a table was renamed or restored: {shown}. Ways out: delete those rows, land exactly that "
+            "again, which brings its manifest back, or land this in another table."
+        )
+
+    def _untold(self, bounds: Any, gone: Sequence[str | None]) -> Any:
+        """Return the filters of rows with these bounds that touch and stay, `_NONE` where there are none.
+
+        Of reports with filters, those with the same ones or fewer are looked for.
+        """
+        new, rows = self._subject, our_table(self._database, self._place)
+        column, (start, end) = rows.c["_filters"], bounds
+        if new.filters.keys().isdisjoint(FILTERS):
+            texts = [text for text in gone if text is not None]
+            which = [column >= "" if not texts else sa.and_(column >= "", column.notin_(texts))]
+            which += [] if None in gone else [column.is_(None)]
+        else:
+            items = sorted(new.filters.items())
+            fewer = [dict(some) for count in range(len(items) + 1) for some in combinations(items, count)]
+            asked = {filters_of(replace(new, filters=some)) for some in fewer} - {*gone}
+            which = [column.is_(None) if text is None else column == text for text in asked]
+        here = sa.and_(_is(rows.c["_interval_end"], end), _is(rows.c["_interval_start"], start))
+        # One by one: SQLite reads all with these bounds for an OR. Mostly there is none, of whatever report.
+        for it in which:
+            query = sa.select(column).where(here, it).limit(1)
+            if self._connection.execute(query).first() is not None:
+                report = rows_of_report(rows, new, self._database, self._manifest.report_type)
+                if (row := self._connection.execute(query.where(report)).first()) is not None:
+                    return _as_filters(row[0])
+        return _NONE
+
+    def _touching(self) -> Iterator[tuple[Any, Any]]:
+        """Yield the bounds of rows that touch ours, of any report, as epoch seconds and as stored; ours first."""
+        new, database = self._subject, self._database
+        start, end = (database.instant(bound) for bound in (new.interval_start, new.interval_end))
+        mine = new.interval_start, new.interval_end
+        yield mine, (start, end)
+        if start is None or end is None:
+            return
+        rows = our_table(database, self._place)
+        starts, ends = rows.c["_interval_start"], rows.c["_interval_end"]
+        # Landings of one report don't overlap, so that none touches ours that ends behind a later one.
+        behind = self._one_behind(end)
+        last = () if behind is None else (ends < behind,)
+        there = sa.select(starts, ends).where(starts < end)
+        at = self._connection.execute(there.where(ends > start, *last).order_by(ends, starts).limit(1)).first()
+        while at is not None:
+            bounds = (_epoch(at[0]), _epoch(at[1]))
+            if bounds != mine:
+                yield bounds, tuple(at)
+            for more in ((ends == at[1], starts > at[0]), (ends > at[1], *last)):
+                query = there.where(*more).order_by(ends, starts).limit(1)
+                if (found := self._connection.execute(query).first()) is not None:
+                    break
+            at = found
+
+    def _one_behind(self, end: Any) -> Any:
+        """Return when the next landing with our filters ends that begins no sooner than ours ends, if any."""
+        c, order = self._landings.c, self._database.byte_order
+        text = filters_of(self._subject)
+        mine = sa.literal(text) if order is None else sa.collate(sa.literal(text), order)
+        query = sa.select(c.interval_end).where(
+            self._of_the_same,
+            c.filters.is_(None) if text is None else c.filters == mine,
+            *(c.interval_end > end, c.interval_start >= end),
+        )
+        if self._connection.dialect.name == "postgresql":  # as in `_near`
+            filters = (sa.collate(c.filters, order),) if order else ()
+            query = query.order_by(c.stripe_account, *filters, c.interval_end)
+        return self._connection.execute(query.limit(1)).scalar()
+
+    @property
+    def _of_the_same(self) -> Any:
+        """The condition that manifests of the same report and account fulfil."""
         c, new = self._landings.c, self._subject
-        of_the_same = sa.and_(
+        return sa.and_(
             c.table_name == self._place.key,
             c.livemode == new.livemode,
             c.report == new.report,
             c.stripe_account.is_(None) if new.stripe_account is None else c.stripe_account == new.stripe_account,
         )
+
+    def _near(self) -> Sequence[Manifest]:
+        """Return what is landed that may overlap, in the order of time.
+
+        Each query is a range of the index over the manifests, so that what is far away is not read.
+        """
+        c, new, of_the_same = self._landings.c, self._subject, self._of_the_same
         start, end = (self._database.instant(bound) for bound in (new.interval_start, new.interval_end))
         is_span = sa.and_(c.interval_start.isnot(None), c.interval_end.isnot(None))
         if start is not None and end is not None:
@@ -204,6 +308,23 @@ class Neighbours:
                 sa.and_(filters > exact, filters < below),
             ]
         return found
+
+
+def _is(column: Any, value: Any) -> Any:
+    return column.is_(None) if value is None else column == value
+
+
+def _epoch(stored: Any) -> int:
+    """Return an instant of the table in epoch seconds."""
+    at = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+
+
+def _as_filters(text: str | None) -> Any:
+    """Return what rows say of their filters, for an error."""
+    with suppress(ValueError):
+        return {} if text is None else json.loads(text)
+    return {"_filters": text}
 
 
 def _other_value(filters: Any, name: str, value: str) -> Any:
