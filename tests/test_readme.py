@@ -37,7 +37,7 @@ def test_the_answers_are_programs() -> None:
     programs = [re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in pages]
     assert all(programs)
     for program in chain.from_iterable(programs):
-        if AIRFLOW_2 and "StripeRetryPolicy" in program:
+        if (AIRFLOW_2 and "StripeRetryPolicy" in program) or "gather_manifests" in program:  # which test_lake runs
             continue
         with DAG("questions", schedule=None, start_date=datetime(2024, 1, 1, tzinfo=UTC)):
             exec(program, dict(names))  # noqa: S102 - our own
