@@ -234,7 +234,7 @@ def test_an_index_of_the_owners_is_found_by_its_columns(way: Warehouse) -> None:
         if way.name != "mariadb":
             where = sa.text("row_count > 5")
             partly: dict[str, Any] = {f"{dialect}_where": where for dialect in ("sqlite", "postgresql")}
-            sa.Index("of_some", *landings.c[tuple(it.name for it in index.columns)], **partly).create(connection)
+            sa.Index("of_some", *(landings.c[it.name] for it in index.columns), **partly).create(connection)
         assert not has_near_index(connection, database, landings)
         index.create(connection)
     land(way.hook, ["net"], [["2.00"]], "frr_2")
