@@ -25,7 +25,7 @@ from airflow_reportrun.reporting.resending import Tries
 from airflow_reportrun.reporting.secrets import without_secrets
 from airflow_reportrun.wire.connection import ConnectionSettings
 from airflow_reportrun.wire.downloads import Download
-from airflow_reportrun.wire.lookup import look_up, look_up_async
+from airflow_reportrun.wire.lookup import LONGEST_AGE, look_up, look_up_async
 from airflow_reportrun.wire.reasons import no_answer
 from airflow_reportrun.wire.route import route_to
 from airflow_reportrun.wire.transport import FAILURES, BoundedSession, answer_of, lower
@@ -254,23 +254,24 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
     async def settings_async(self) -> ConnectionSettings:
         """Return the connection, checked; one look-up for the life of the hook."""
         if self._settings is None:
-            self._settings = ConnectionSettings.from_connection(
-                await look_up_async(self.stripe_conn_id, option="stripe_conn_id", hook=self),
-                stripe_account=self.stripe_account,
-                stripe_context=self.stripe_context,
-            )
+            self._settings = await self._read(LONGEST_AGE)
         return self._settings
+
+    async def _read(self, max_age: float) -> ConnectionSettings:
+        return ConnectionSettings.from_connection(
+            await look_up_async(self.stripe_conn_id, option="stripe_conn_id", hook=self, max_age=max_age),
+            stripe_account=self.stripe_account,
+            stripe_context=self.stripe_context,
+        )
 
     async def renew_async(self) -> bool:
         """Read the connection anew; see :meth:`ReportingClient.renew`."""
-        now = StripeReportingAsyncHook(
-            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
-        )
         with suppress(Exception):  # what led here is the error to tell, and not this one
-            if await now.settings_async() != await self.settings_async():
+            now = await self._read(max_age=0.0)
+            if now != self._settings:
                 self._sessions.clear()
                 await self._stack.aclose()
-                self._settings, self._config = now._settings, None
+                self._settings, self._config = now, None
                 return True
         return False
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.question.intervals import IntervalUnit
     from airflow_reportrun.triggers import StripeTrigger
-    from airflow_reportrun.waiting.loop import Goal
+    from airflow_reportrun.waiting.goals import Goal
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,8 @@ class StripeSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        from airflow_reportrun.waiting.loop import StillWaiting, look
+        from airflow_reportrun.waiting.goals import StillWaiting
+        from airflow_reportrun.waiting.loop import look
 
         with airflow_errors():
             if self._goal is None:
@@ -200,7 +201,7 @@ class StripeReportRunSensor(StripeSensor):
 
     def goal(self, context: Context) -> Goal[Any, Any]:
         """Return the end of the run."""
-        from airflow_reportrun.waiting.loop import ReportRunEnds
+        from airflow_reportrun.waiting.goals import ReportRunEnds
 
         require_rendered(self, self._given)
         push_request(context, self.given_run.request_id, livemode=self.given_run.livemode)
@@ -265,7 +266,7 @@ class StripeReportTypeSensor(StripeSensor):
         """Return the data."""
         from airflow_reportrun.question.intervals import instant, resolve
         from airflow_reportrun.question.readiness import data_wanted
-        from airflow_reportrun.waiting.loop import DataReaches
+        from airflow_reportrun.waiting.goals import DataReaches
 
         require_rendered(self, self._given)
         if self.interval_end is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from airflow_reportrun.waiting.loop import Goal
+    from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class StripeTrigger(BaseTrigger):
 
     @property
     @abstractmethod
-    def goal(self) -> Goal[Any, Any]:
+    def goal(self) -> ReportRunEnds | DataReaches:
         """What is waited for."""
 
     @property
@@ -124,17 +124,14 @@ class StripeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event."""
         # The HTTP libraries come with the first wait, not with each parse of a DAG file.
-        from airflow_reportrun.hooks import StripeReportingAsyncHook
-        from airflow_reportrun.waiting.loop import wait_async
         from airflow_reportrun.waiting.pace import Watch
+        from airflow_reportrun.waiting.watcher import Whose, wait_together
 
         watch = Watch(self.since, self.deadline, self.poll_interval, self.growth)
         first_look = min(self.not_before, self.deadline + FIRST_LOOK_AFTER)
         await asyncio.sleep(max(0.0, first_look - time.time()))
-        async with StripeReportingAsyncHook(
-            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
-        ) as hook:
-            event = await wait_async(hook, self.goal, watch)
+        whose = Whose(self.stripe_conn_id, self.stripe_account, self.stripe_context)
+        event = await wait_together(whose, self.goal, watch)
         yield TriggerEvent(replace(event, resume=self.resume).as_payload())
 
 
@@ -151,9 +148,9 @@ class StripeReportRunTrigger(StripeTrigger):
         self.report_run_id = _text("report_run_id", report_run_id)
 
     @property
-    def goal(self) -> Goal[Any, Any]:
+    def goal(self) -> ReportRunEnds | DataReaches:
         """The end of the run."""
-        from airflow_reportrun.waiting.loop import ReportRunEnds
+        from airflow_reportrun.waiting.goals import ReportRunEnds
 
         return ReportRunEnds(self.report_run_id)
 
@@ -177,9 +174,9 @@ class StripeReportTypeTrigger(StripeTrigger):
         self.until = until
 
     @property
-    def goal(self) -> Goal[Any, Any]:
+    def goal(self) -> ReportRunEnds | DataReaches:
         """The data."""
-        from airflow_reportrun.waiting.loop import DataReaches
+        from airflow_reportrun.waiting.goals import DataReaches
 
         return DataReaches(self.report_type, self.until)
 

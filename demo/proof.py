@@ -19,7 +19,8 @@ from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.waiting.loop import ReportRunEnds, wait
+from airflow_reportrun.waiting.goals import ReportRunEnds
+from airflow_reportrun.waiting.loop import wait
 from airflow_reportrun.waiting.pace import Watch
 
 DAY = int(timedelta(days=1).total_seconds())

@@ -22,7 +22,10 @@ from airflow_reportrun.operators import (
 from airflow_reportrun.reporting.errors import ConfigurationError, ConnectionLookUpError, ReportingError
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
-from airflow_reportrun.waiting.loop import ReportRunEnds, look, look_async
+from airflow_reportrun.waiting import watcher
+from airflow_reportrun.waiting.goals import ReportRunEnds
+from airflow_reportrun.waiting.loop import look
+from airflow_reportrun.waiting.pace import Watch
 from tests.s3 import S3
 from tests.task_runner import TaskRunner, in_dag
 from tests.versions import needs_airflow_3
@@ -122,13 +125,15 @@ URI = "stripe://:sk_live_secret@x://y://z"
 @pytest.mark.parametrize(
     "error", [AirflowException(f"Invalid connection string: {URI}."), ValueError(URI), KeyError(URI), OSError(URI)]
 )
-def test_whatever_a_look_up_raises_ends_the_try_and_is_not_quoted(error: Exception) -> None:
+def test_whatever_a_look_up_raises_ends_the_try_and_is_not_quoted(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Airflow's words may hold a whole URI; and a wait does not go on for hours without a connection."""
     Broken.error = BrokenAsync.error = error
+    monkeypatch.setattr(watcher, "StripeReportingAsyncHook", BrokenAsync)
 
     async def in_a_loop() -> Any:
-        async with BrokenAsync() as hook:
-            return await look_async(hook, ReportRunEnds("frr_1"))
+        await watcher.wait_together(watcher.Whose("stripe_default"), ReportRunEnds("frr_1"), Watch(0, 2**33, 10))
 
     for ask in (lambda: look(Broken(), ReportRunEnds("frr_1")), lambda: asyncio.run(in_a_loop())):
         with pytest.raises(ConnectionLookUpError, match=f"'stripe_default'.*{type(error).__name__}") as caught:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +13,8 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.waiting.events import ReportRunEvent
-from airflow_reportrun.waiting.loop import MOST_RENEWALS, ReportRunEnds, wait, wait_async
+from airflow_reportrun.waiting.goals import ReportRunEnds
+from airflow_reportrun.waiting.loop import MOST_RENEWALS, wait
 from airflow_reportrun.waiting.pace import Watch
 from tests.test_models import RUN
 
@@ -35,17 +34,9 @@ class Scripted:
             raise answer
         return ReportRun.from_api(answer)
 
-    async def send_async(self, request: Any) -> ReportRun:
-        """Answer, or raise."""
-        return self.send(request)
-
     def renew(self) -> bool:
         """Change nothing."""
         return False
-
-    async def renew_async(self) -> bool:
-        """Change as in the other colour."""
-        return self.renew()
 
 
 class Unsteady(Scripted):
@@ -66,7 +57,7 @@ class Unsteady(Scripted):
         return self.left >= 0
 
 
-def wait_sync(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
+def wait_for(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
     now, slept = [0.0], list[float]()
 
     def sleep(seconds: float) -> None:
@@ -76,27 +67,7 @@ def wait_sync(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
     return wait(client, ReportRunEnds("frr_1"), watch, clock=lambda: now[0], sleep=sleep), slept
 
 
-def wait_on_a_loop(client: Any, watch: Watch) -> tuple[ReportRunEvent, list[float]]:
-    now, slept = [0.0], list[float]()
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-
-    return asyncio.run(wait_async(client, ReportRunEnds("frr_1"), watch, clock=lambda: now[0], sleep=sleep)), slept
-
-
-Wait = Callable[[Any, Watch], tuple[ReportRunEvent, list[float]]]
-
-
-@pytest.fixture(params=[wait_sync, wait_on_a_loop], ids=["sync", "async"])
-def wait_for(request: pytest.FixtureRequest) -> Wait:
-    """Both colours of the loop, on a clock that nobody waits for."""
-    waits: Wait = request.param
-    return waits
-
-
-def test_looks_until_the_run_has_ended(wait_for: Wait) -> None:
+def test_looks_until_the_run_has_ended() -> None:
     """With pauses that grow with its age."""
     event, slept = wait_for(Scripted(*[PENDING] * 8, RUN), Watch(0, 3600, 10))
     assert event.outcome == "succeeded"
@@ -111,13 +82,13 @@ def test_looks_until_the_run_has_ended(wait_for: Wait) -> None:
         UnexpectedResponseError("a login page"),
     ],
 )
-def test_an_error_that_passes_says_nothing_about_the_run(wait_for: Wait, error: ReportingError) -> None:
+def test_an_error_that_passes_says_nothing_about_the_run(error: ReportingError) -> None:
     """The run goes on at Stripe meanwhile."""
     event, slept = wait_for(Scripted(error, error, RUN), Watch(0, 3600, 10))
     assert (event.outcome, len(slept)) == ("succeeded", 2)
 
 
-def test_an_error_that_stays_ends_the_waiting(wait_for: Wait) -> None:
+def test_an_error_that_stays_ends_the_waiting() -> None:
     """Looking again would not change it."""
     event, slept = wait_for(Scripted(InvalidRequestError("No such run", http_status=404)), Watch(0, 3600, 10))
     assert (event.outcome, slept) == ("error", [])
@@ -125,7 +96,7 @@ def test_an_error_that_stays_ends_the_waiting(wait_for: Wait) -> None:
 
 
 @pytest.mark.parametrize("answer", [PENDING, {**PENDING, "status": "archived"}, APIConnectionError("reset")])
-def test_gives_up_after_one_look_at_the_deadline(wait_for: Wait, answer: Any) -> None:
+def test_gives_up_after_one_look_at_the_deadline(answer: Any) -> None:
     """Pending, unknown and unreachable are all not an end."""
     event, slept = wait_for(Scripted(answer), Watch(0, 60, 50))
     assert event.outcome == "timeout"
@@ -135,14 +106,14 @@ def test_gives_up_after_one_look_at_the_deadline(wait_for: Wait, answer: Any) ->
 EXPIRED = InvalidRequestError("Expired API Key", http_status=401)
 
 
-def test_a_connection_that_is_never_the_same_ends_the_waiting(wait_for: Wait) -> None:
+def test_a_connection_that_is_never_the_same_ends_the_waiting() -> None:
     """As from a back-end that makes a key for each look-up: what such a look says is final in the end."""
     client = Unsteady(10**6, EXPIRED)
     event, slept = wait_for(client, Watch(0, 3600, 10))
     assert (event.outcome, slept, client.sent) == ("error", [], 1 + MOST_RENEWALS)
 
 
-def test_a_key_that_was_rotated_twice_is_found(wait_for: Wait) -> None:
+def test_a_key_that_was_rotated_twice_is_found() -> None:
     """Each renewal is followed by a look."""
     event, slept = wait_for(Unsteady(2, EXPIRED, EXPIRED, RUN), Watch(0, 3600, 10))
     assert (event.outcome, slept) == ("succeeded", [])

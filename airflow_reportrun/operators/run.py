@@ -414,7 +414,8 @@ class StripeReportRunOperator(BaseOperator):
     def _wait_for_data(self, report_type: str, until: int, memory: Memory, refusal: str | None) -> int:
         """Return how far the data reaches when it reaches far enough."""
         from airflow_reportrun.triggers import StripeReportTypeTrigger
-        from airflow_reportrun.waiting.loop import DataReaches, wait
+        from airflow_reportrun.waiting.goals import DataReaches
+        from airflow_reportrun.waiting.loop import wait
         from airflow_reportrun.waiting.pace import Watch
 
         now = time.time()
@@ -499,7 +500,8 @@ class StripeReportRunOperator(BaseOperator):
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
         """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""
         from airflow_reportrun.triggers import StripeReportRunTrigger
-        from airflow_reportrun.waiting.loop import ReportRunEnds, StillWaiting, look, wait
+        from airflow_reportrun.waiting.goals import ReportRunEnds, StillWaiting
+        from airflow_reportrun.waiting.loop import look, wait
         from airflow_reportrun.waiting.pace import Watch
 
         if run.status.is_terminal:

@@ -8,7 +8,7 @@ Source: https://docs.stripe.com/api/reporting/report_run and https://docs.stripe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 from urllib.parse import quote
 
@@ -26,6 +26,10 @@ T = TypeVar("T")
 REPORT_RUNS = "/v1/reporting/report_runs"
 REPORT_TYPES = "/v1/reporting/report_types"
 FILES = "/v1/files"
+EVENTS = "/v1/events"
+
+END_EVENTS = ("reporting.report_run.succeeded", "reporting.report_run.failed")
+"""The types of the events that tell of a report run's end."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,27 @@ def list_report_runs(
     """
     fields = form_encode({"created": created, "limit": limit, "starting_after": starting_after})
     return Request("GET", REPORT_RUNS, _plain(ListPage.from_api), fields=tuple(fields))
+
+
+def list_end_events(
+    *, since: int | None = None, starting_after: str | None = None, limit: int = 100
+) -> Request[ListPage]:
+    """Ask for one page of the events that tell of report runs' ends, newest first; Stripe keeps 30 days of them.
+
+    A restricted key needs the permission ``event_read``. Source: https://docs.stripe.com/api/events/list.
+
+    :param since: epoch seconds of the oldest to show.
+    :param starting_after: the id of the last event of the page before.
+    :param limit: 1 to 100.
+    """
+    created = None if since is None else {"gte": since}
+    fields = {"types": END_EVENTS, "created": created, "limit": limit, "starting_after": starting_after}
+    return Request(
+        "GET",
+        EVENTS,
+        lambda body, response: replace(ListPage.from_api(body), seen_at=date_of(response.headers)),
+        fields=tuple(form_encode(fields)),
+    )
 
 
 def list_report_types() -> Request[list[ReportType]]:

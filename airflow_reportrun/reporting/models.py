@@ -216,16 +216,38 @@ class ListPage:
 
     :param items: the objects of this page.
     :param has_more: whether another page follows.
+    :param seen_at: epoch seconds, by Stripe's clock: when it was looked at; None where that is not known.
     """
 
     items: tuple[object, ...]
     has_more: bool
+    seen_at: float | None = None
 
     @classmethod
     def from_api(cls, body: object) -> ListPage:
         """Make a page from Stripe's JSON object ``list``."""
         it = _fields(body, "list")
         return cls(tuple(_required(it, "data", list)), _required(it, "has_more", bool))
+
+
+@dataclass(frozen=True)
+class EndEvent:
+    """An event that tells of a report run's end.
+
+    :param id: ``evt_…``.
+    :param created: epoch seconds.
+    :param report_run: the run as it was then, still as JSON.
+    """
+
+    id: str
+    created: int
+    report_run: object
+
+    @classmethod
+    def from_api(cls, body: object) -> EndEvent:
+        """Make an event from Stripe's JSON object ``event``."""
+        it = _fields(body, "event")
+        return cls(_required(it, "id", str), _instant(it, "created"), _required(it, "data", dict).get("object"))
 
 
 def _fields(body: object, kind: str) -> Mapping[str, Any]:

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 LONGEST_PAUSE = 300.0
 
+SHORTEST_SHARED_PAUSE = 6.5
+SHARED_GROWTH = 0.1
+"""The shortest pause, and its part of the age, of looks that serve many: quicker than one alone would look."""
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -16,7 +20,7 @@ class Watch:
 
     :param since: epoch seconds at which the waiting began to count, such as a report run's ``created``.
     :param deadline: epoch seconds after which to give up; there is always one last look at it.
-    :param poll_interval: seconds between looks at first, and never fewer.
+    :param poll_interval: seconds between looks at first, and never fewer for one who looks alone.
     :param growth: the pause as a part of the age; 0 keeps it at ``poll_interval``.
     """
 
@@ -32,5 +36,18 @@ class Watch:
         """
         if now >= self.deadline:
             return None
-        grown = min(self.growth * (now - self.since), LONGEST_PAUSE)
-        return min(max(grown, self.poll_interval), self.deadline - now)
+        return min(self.own_pause(now), self.deadline - now)
+
+    def own_pause(self, now: float) -> float:
+        """Return the seconds between looks of one who looks alone, whatever the deadline."""
+        return max(min(self.growth * (now - self.since), LONGEST_PAUSE), self.poll_interval)
+
+    def shared_pause(self, now: float, looks_a_second: float) -> float:
+        """Return the seconds between looks that serve others, too: never more than alone.
+
+        All give what each would spend on looks of its own, up to where quicker looks are of no use.
+
+        :param looks_a_second: of all that the look serves, this one included, if each looked alone.
+        """
+        quick = max(SHORTEST_SHARED_PAUSE, SHARED_GROWTH * (now - self.since))
+        return max(1 / looks_a_second, min(quick, self.own_pause(now)))

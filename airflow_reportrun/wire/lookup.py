@@ -7,14 +7,23 @@ back-end gave. So whoever gets no connection fails this try and no more. What a 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from airflow_reportrun.reporting.errors import ConnectionLookUpError
 from airflow_reportrun.reporting.secrets import redacted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseHook
+
+LONGEST_AGE = 60.0
+"""Seconds for which a connection that was found counts as what Airflow has."""
+
+_found: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, tuple[float, asyncio.Task[Any]]]] = (
+    WeakKeyDictionary()
+)
 
 
 def look_up(conn_id: str, *, option: str, hook: type[BaseHook] | BaseHook | None = None) -> Any:
@@ -33,8 +42,23 @@ def look_up(conn_id: str, *, option: str, hook: type[BaseHook] | BaseHook | None
     raise _no_connection(conn_id, option, reason)  # without a context: Airflow's errors can hold a whole URI
 
 
-async def look_up_async(conn_id: str, *, option: str, hook: BaseHook) -> Any:
+async def look_up_async(conn_id: str, *, option: str, hook: BaseHook, max_age: float = LONGEST_AGE) -> Any:
     """Return a connection of Airflow's; see :func:`look_up`.
+
+    A triggerer answers look-ups one at a time, in some 50 ms, so there is one for all who ask on an event loop.
+
+    :param max_age: seconds for which what was found before is good enough.
+    """
+    found, now = _found.setdefault(asyncio.get_running_loop(), {}), time.monotonic()
+    at, task = found.get(conn_id, (0.0, None))
+    if task is None or (task.done() and (now - at > max_age or task.cancelled() or task.exception())):
+        task = asyncio.create_task(_look_up_anew(conn_id, option=option, hook=hook))
+        found[conn_id] = now, task
+    return await asyncio.shield(task)  # who asked first may be gone before it is found
+
+
+async def _look_up_anew(conn_id: str, *, option: str, hook: BaseHook) -> Any:
+    """Return a connection of Airflow's.
 
     ``airflow dags test`` has no asynchronous look-up, and says "not found" there; the other one works in a thread.
     """

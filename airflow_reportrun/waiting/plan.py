@@ -1,0 +1,510 @@
+"""Decides what to ask Stripe for all who wait on one account, when to ask it, and for whom an answer is.
+
+Without I/O and without a clock. Whoever drives a :class:`Plan` sends the question that it gives (:meth:`Plan.ask`)
+and brings its answer or its error before it asks for the next. The rules:
+
+* Stripe lists report runs newest first, so that a page from the newest that is due shows all that are waited for
+  among a hundred. A run without company on its page is retrieved by itself, and so is one that the list does not
+  show.
+* Who looks alone keeps the pace of its own :class:`~airflow_reportrun.waiting.pace.Watch`. A look that serves many
+  comes as often as all of them together would pay for, down to a tenth of their age and some seconds.
+* Whoever joins is looked at once, soon, so that what ended before is not missed, and once more at its deadline.
+* Events tell of ends for one request, whatever their number. They are not the truth: a run is looked at all the
+  same when it has doubled its age. One that ended long before events which did not tell of it ends their use.
+* An error that passes puts the next question off, for all. One that stays is of those who were asked about; only
+  credentials and permissions concern everybody.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_reportrun.reporting import endpoints
+from airflow_reportrun.reporting.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+    UnexpectedResponseError,
+)
+from airflow_reportrun.reporting.models import EndEvent, ReportRun
+from airflow_reportrun.reporting.resending import ResendPolicy
+from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, StillWaiting
+from airflow_reportrun.waiting.pace import SHORTEST_SHARED_PAUSE, Watch
+
+if TYPE_CHECKING:
+    from airflow_reportrun.reporting.endpoints import Request
+    from airflow_reportrun.reporting.errors import ReportingError
+    from airflow_reportrun.reporting.models import ListPage
+    from airflow_reportrun.waiting.events import Event
+
+LAST_LOOK_GRACE = 120.0
+"""Seconds after its deadline in which a last look may fail and be made again."""
+
+SHORTEST_CHECK = 600.0
+"""Seconds of age, at least, until a run is looked at that events should tell of."""
+
+EVENT_LAG = 60
+"""Seconds after which an event that is not there counts as missing."""
+
+EVENT_OVERLAP = 2
+"""Seconds of events that are asked for again, since not all appear in their order."""
+
+MOST_FAILED_PAGES = 3
+"""Pages in a row that fail while single runs are shown, after which runs are retrieved one by one for a while."""
+
+WITHOUT_LISTS = 600.0
+"""Seconds of that."""
+
+PAUSES = ResendPolicy(longest_pause=60.0)
+
+
+@dataclass(eq=False)
+class Waiter:
+    """One who waits, for one event.
+
+    :param goal: what for.
+    :param watch: since when, until when, and how often alone.
+    :param gives_up: epoch seconds after which no last look is waited for; it may join long after its deadline.
+    """
+
+    goal: ReportRunEnds | DataReaches
+    watch: Watch
+    gives_up: float = math.inf
+
+
+@dataclass(frozen=True)
+class OneRun:
+    """Ask for a report run."""
+
+    report_run_id: str
+
+    def request(self) -> Request[ReportRun]:
+        """Return what to send."""
+        return endpoints.retrieve_report_run(self.report_run_id)
+
+
+@dataclass(frozen=True)
+class OneType:
+    """Ask how far the data of a report type reaches."""
+
+    report_type: str
+
+    def request(self) -> Request[Any]:
+        """Return what to send."""
+        return endpoints.retrieve_report_type(self.report_type)
+
+
+@dataclass(frozen=True)
+class RunsFrom:
+    """Ask for a page of report runs.
+
+    :param newest: epoch seconds of the newest to show.
+    :param oldest: epoch seconds of the oldest to show.
+    :param after: the id of the run before the page, where more were created in one second than a page has.
+    """
+
+    newest: int
+    oldest: int
+    after: str | None = None
+
+    def request(self) -> Request[ListPage]:
+        """Return what to send."""
+        return endpoints.list_report_runs(
+            created={"lte": self.newest, "gte": self.oldest}, starting_after=self.after
+        )
+
+
+@dataclass(frozen=True)
+class EndsSince:
+    """Ask for a page of events.
+
+    :param since: epoch seconds of the oldest to show; None for the newest alone, of whatever age.
+    :param after: the id of the last event of the page before.
+    """
+
+    since: int | None
+    after: str | None = None
+
+    def request(self) -> Request[ListPage]:
+        """Return what to send."""
+        return endpoints.list_end_events(
+            since=self.since, starting_after=self.after, limit=1 if self.since is None else 100
+        )
+
+
+Question = OneRun | OneType | RunsFrom | EndsSince
+Told = list[tuple[Waiter, "Event | StillWaiting"]]
+"""Who is told what; ``StillWaiting`` has words for a log."""
+
+
+@dataclass(eq=False)
+class _Awaited:
+    """What is waited for, with all who do.
+
+    :param due: epoch seconds of the next look.
+    """
+
+    id: str
+    due: float
+    waiters: list[Waiter] = field(default_factory=list)
+
+    def last_call(self) -> float:
+        """Return the first deadline."""
+        return min(waiter.watch.deadline for waiter in self.waiters)
+
+    def keenest(self, now: float) -> Watch:
+        """Return the watch of the one who would look most often."""
+        return min((waiter.watch for waiter in self.waiters), key=lambda watch: watch.own_pause(now))
+
+
+@dataclass(eq=False)
+class _Run(_Awaited):
+    """A report run.
+
+    :param created: epoch seconds; until Stripe has shown the run, since when it is waited for.
+    :param seen: whether Stripe has shown it.
+    :param page: the last page that showed it, 0 for none.
+    :param after: where the list goes on that has not come to it yet.
+    :param singly: whether the list does not show it.
+    """
+
+    created: float = 0.0
+    seen: bool = False
+    page: int = 0
+    after: str | None = None
+    singly: bool = False
+
+
+@dataclass
+class _Feed:
+    """How far the events were read.
+
+    :param since: epoch seconds of the newest event that was read; None before the first look at them.
+    :param due: epoch seconds of the next look.
+    :param after: the event to go on from, within a look of several pages.
+    :param newest: of this look.
+    :param asked: epoch seconds of the last look.
+    :param read_at: epoch seconds of the last whole look, by Stripe's clock.
+    """
+
+    due: float = 0.0
+    asked: float = -math.inf
+    since: int | None = None
+    after: str | None = None
+    newest: int = 0
+    read_at: float = 0.0
+    works: bool = True
+
+
+class Plan:
+    """See the module. All instants are epoch seconds.
+
+    :param use_events: whether Stripe's events may be asked for.
+    :param jitter: a number from 0 to 1, so that watchers don't go in step.
+    :ivar words: what there is to log since it was last emptied.
+    :ivar events_fail: why events are of no use for this account, empty where they are.
+    """
+
+    def __init__(self, *, use_events: bool = False, jitter: Callable[[], float] = random.random) -> None:
+        self.runs: dict[str, _Run] = {}
+        self.types: dict[str, _Awaited] = {}
+        self.words: list[str] = []
+        self.events_fail = ""
+        self.failures = 0
+        self._jitter = jitter
+        self._feed = _Feed() if use_events else None
+        self._without_lists_until = -math.inf
+        self._page_failed = False
+        self._failed_pages = 0
+        self._failing: set[Question] = set()
+        self._pages = 0
+        self._looked = -math.inf
+        self._put_off_until = -math.inf
+
+    # Who waits
+
+    def join(self, waiter: Waiter, now: float) -> None:
+        """Let somebody wait."""
+        group, name = self._place_of(waiter)
+        # Where events tell of what ends from now on, more may come to be looked at together.
+        gap = SHORTEST_SHARED_PAUSE * (2 if self._feed and self._feed.works else 1)
+        soon = max(now, self._looked + min(gap, waiter.watch.own_pause(now)))
+        if name not in group:
+            group[name] = (
+                _Run(name, soon, created=waiter.watch.since) if group is self.runs else _Awaited(name, now)
+            )
+        awaited = group[name]
+        waiter.gives_up = max(now, waiter.watch.deadline) + LAST_LOOK_GRACE
+        awaited.waiters.append(waiter)
+        awaited.due = min(awaited.due, soon, max(now, waiter.watch.deadline))
+        if self._feed:
+            self._feed.due = min(self._feed.due, max(now, self._feed.asked + SHORTEST_SHARED_PAUSE))
+
+    def leave(self, waiter: Waiter) -> None:
+        """Let somebody go who waits no more, or was told already."""
+        group, name = self._place_of(waiter)
+        awaited = group.get(name)
+        if awaited and waiter in awaited.waiters:
+            awaited.waiters.remove(waiter)
+            if not awaited.waiters:
+                del group[name]
+
+    def use_events(self, use: bool) -> None:
+        """Say whether events may be asked for."""
+        if not use or self.events_fail:
+            self._feed = None
+        elif not self._feed:
+            self._feed = _Feed()
+
+    def expired(self, now: float) -> Told:
+        """Return who is told that the time is over, since no last look could be made."""
+        late = [it for it in self._waiters() if now >= it.gives_up]
+        for waiter in late:
+            self.leave(waiter)
+        return [(waiter, waiter.goal.timeout()) for waiter in late]
+
+    def _place_of(self, waiter: Waiter) -> tuple[dict[str, Any], str]:
+        goal = waiter.goal
+        if isinstance(goal, ReportRunEnds):
+            return self.runs, goal.report_run_id
+        return self.types, goal.report_type
+
+    def _waiters(self) -> list[Waiter]:
+        return [waiter for group in (self.runs, self.types) for it in group.values() for waiter in it.waiters]
+
+    # What to ask
+
+    def ask(self, now: float) -> Question | float:
+        """Return the question to ask now, or the seconds until there is one; infinity where nobody waits."""
+        everything = [*self.runs.values(), *self.types.values()]
+        if not everything:
+            return math.inf
+        if now < self._put_off_until:
+            return self._put_off_until - now
+        for report_type in self.types.values():
+            if report_type.due <= now:
+                return OneType(report_type.id)
+        if self._feed and self.runs and self._feed.due <= now:
+            since = self._feed.since
+            return EndsSince(since and max(0, since - EVENT_OVERLAP), self._feed.after)
+        if due := [run for run in self.runs.values() if run.due <= now]:
+            return self._look_at(max(due, key=lambda run: run.created), now)
+        soonest = min(it.due for it in everything)
+        return max(0.0, (min(soonest, self._feed.due) if self._feed and self.runs else soonest) - now)
+
+    def _look_at(self, newest: _Run, now: float) -> OneRun | RunsFrom:
+        """Return how to look at the newest of the runs that are due."""
+        if newest.singly or self._page_failed or now < self._without_lists_until:
+            return OneRun(newest.id)
+        older = [run for run in self.runs.values() if run.created <= newest.created and not run.singly]
+        company = (run for run in older if run is not newest)
+        if not any(not newest.page or run.page in (0, newest.page) for run in company):
+            return OneRun(newest.id)
+        oldest = min(run.created for run in older)
+        return RunsFrom(math.ceil(newest.created), math.floor(oldest), newest.after)
+
+    # What an answer means
+
+    def answered(self, question: Question, answer: Any, now: float) -> Told:
+        """Return who is told what, now that a question is answered."""
+        self.failures = 0
+        self._failing.clear()
+        if isinstance(question, OneType):
+            it = self.types.get(question.report_type)
+            return self._look(it, answer, now) if it else []
+        if isinstance(question, EndsSince):
+            return self._read_events(question, answer, now)
+        self._looked = now
+        if isinstance(question, OneRun):
+            if self._page_failed:
+                self._count_failed_page(now)
+            run = self.runs.get(question.report_run_id)
+            if run and not run.seen:
+                run.singly = False  # now that it is known when it was created
+            return self._look(run, answer, now) if run else []
+        return self._read_page(question, answer, now)
+
+    def _read_page(self, question: RunsFrom, page: ListPage, now: float) -> Told:
+        told, shown = Told(), list[_Run]()
+        self._pages += 1
+        self._failed_pages = 0
+        last_id, last_created = _of_last(page)
+        for run, item in self._known(page.items):
+            try:
+                answer = ReportRun.from_api(item)
+            except UnexpectedResponseError:
+                run.singly = True  # so that its words are told to those who wait for it
+                continue
+            run.page, run.after = self._pages, None
+            self._compare_with_events(run, answer)
+            told += self._judge(run, answer, now)
+            shown.append(run)
+        self._rest(shown, now)
+        for run in self.runs.values():
+            if run.due > now or run.singly or run.created > question.newest:
+                continue
+            if last_created is None or run.created > last_created or last_id == run.after:
+                run.singly = True
+            elif run.created == last_created:
+                run.after = last_id
+        return told
+
+    def _known(self, items: Iterable[object]) -> Iterator[tuple[_Run, object]]:
+        for item in items:
+            run = self.runs.get(str(item.get("id"))) if isinstance(item, dict) else None
+            if run:
+                yield run, item
+
+    def _read_events(self, question: EndsSince, page: ListPage, now: float) -> Told:
+        told, feed = Told(), self._feed
+        if not feed:
+            return told
+        feed.asked = now
+        events = [EndEvent.from_api(item) for item in page.items]
+        for event in events:
+            for run, item in self._known([event.report_run]):
+                try:
+                    told += self._judge(run, ReportRun.from_api(item), now)
+                except UnexpectedResponseError:
+                    run.due = now  # looked at by itself, for its words to be told
+        feed.newest = max([feed.newest, *(event.created for event in events)])
+        feed.after = events[-1].id if page.has_more and events and question.since is not None else None
+        if feed.after is None:
+            feed.since, feed.works = feed.newest, True
+            feed.read_at = now if page.seen_at is None else page.seen_at
+            feed.due = now + self._shared_pause(self.runs.values(), now)
+        return told
+
+    def _look(self, awaited: _Awaited, answer: Any, now: float) -> Told:
+        """Return who is told what of a look at one thing by itself."""
+        if isinstance(awaited, _Run):
+            self._compare_with_events(awaited, answer)
+        told = self._judge(awaited, answer, now)
+        self._rest([awaited], now)
+        return told
+
+    def _judge(self, awaited: _Awaited, answer: Any, now: float) -> Told:
+        """Return who is told what of an answer about what they wait for."""
+        told = Told()
+        for waiter in list(awaited.waiters):
+            judged = waiter.goal.judge(answer)
+            if isinstance(judged, StillWaiting) and now >= waiter.watch.deadline:
+                judged = waiter.goal.timeout()
+            if not isinstance(judged, StillWaiting):
+                self.leave(waiter)
+            told.append((waiter, judged))
+        if isinstance(awaited, _Run):
+            awaited.created, awaited.seen = answer.created, True
+        return told
+
+    def _compare_with_events(self, run: _Run, answer: ReportRun) -> None:
+        """Stop asking for events where they have not told of an end that they should have told of."""
+        if self._feed and run.seen and (answer.succeeded_at or math.inf) + EVENT_LAG < self._feed.read_at:
+            self._stop_events(f"they did not tell of the end of report run {run.id}")
+
+    def _stop_events(self, why: str) -> None:
+        self._feed, self.events_fail = None, why
+        self.words.append(
+            f"Stripe's events are of no use for this account: {why}. From now on the list of report runs is asked."
+        )
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Look at all soon, as nobody else does now."""
+        for run in self.runs.values():
+            run.due = min(run.due, self._looked + SHORTEST_SHARED_PAUSE)
+
+    def _rest(self, looked_at: Sequence[_Awaited], now: float) -> None:
+        """Say when what was looked at together, and is still waited for, is looked at again."""
+        still = [it for it in looked_at if it.waiters]
+        pause = self._shared_pause(still, now) if still else 0.0
+        for it in still:
+            checks = self._feed and self._feed.works and isinstance(it, _Run)
+            rest = max(SHORTEST_CHECK, now - it.created) if checks and isinstance(it, _Run) else pause
+            it.due = min(now + rest, it.last_call())
+
+    def _shared_pause(self, group: Iterable[_Awaited], now: float) -> float:
+        """Return the pause of looks that serve a group: what its keenest wants, where all help to pay."""
+        watches = [it.keenest(now) for it in group]
+        if not watches:
+            return math.inf
+        rate = sum(1 / watch.own_pause(now) for watch in watches)
+        return min(watch.shared_pause(now, rate) for watch in watches) * (0.95 + 0.1 * self._jitter())
+
+    # What an error means
+
+    def failed(self, question: Question, error: ReportingError, now: float) -> Told:
+        """Return who is told what, now that a question was not answered."""
+        if error.is_transient:
+            self._failing.add(question)
+            # What can't be read about one thing may be all right for the next.
+            if not isinstance(error, UnexpectedResponseError) or len(self._failing) > 1:
+                self.failures += 1
+                self._put_off_until = now + PAUSES.pause(error, self.failures)
+            self._pass_by(question, now)
+            return []
+        if isinstance(error, (AuthenticationError, ConfigurationError)):
+            return self.fail(error)
+        if isinstance(question, EndsSince):
+            self._stop_events(str(error))
+            return []
+        if isinstance(error, PermissionDeniedError):
+            return self.fail(error)
+        if isinstance(question, RunsFrom):
+            self._page_failed = True
+            return []
+        it: _Awaited | None
+        if isinstance(question, OneRun):
+            it = self.runs.get(question.report_run_id)
+        else:
+            it = self.types.get(question.report_type)
+        return self._tell([*it.waiters] if it else [], error)
+
+    def fail(self, error: ReportingError) -> Told:
+        """Return that all are told of an error."""
+        return self._tell(self._waiters(), error)
+
+    def _tell(self, waiters: Iterable[Waiter], error: ReportingError) -> Told:
+        told = Told()
+        for waiter in waiters:
+            self.leave(waiter)
+            told.append((waiter, waiter.goal.error(error)))
+        return told
+
+    def _pass_by(self, question: Question, now: float) -> None:
+        """Let others come first after an error that passes."""
+        later = now + SHORTEST_SHARED_PAUSE
+        if isinstance(question, OneRun) and question.report_run_id in self.runs:
+            self.runs[question.report_run_id].due = later
+        elif isinstance(question, OneType) and question.report_type in self.types:
+            self.types[question.report_type].due = later
+        elif isinstance(question, EndsSince) and self._feed:
+            self._feed.due, self._feed.after, self._feed.works = later, None, False
+            self._hurry()
+        self._page_failed = isinstance(question, RunsFrom)
+
+    def _count_failed_page(self, now: float) -> None:
+        """Do without lists for a while, if they fail again and again where a single run is shown."""
+        self._page_failed = False
+        self._failed_pages += 1
+        if self._failed_pages >= MOST_FAILED_PAGES:
+            self._failed_pages, self._without_lists_until = 0, now + WITHOUT_LISTS
+            self.words.append(
+                "Stripe's list of report runs fails: they are retrieved one by one for some minutes."
+            )
+
+
+def _of_last(page: ListPage) -> tuple[str | None, int | None]:
+    """Return the id and the second of a page's last run, where the list goes on behind it."""
+    last = page.items[-1] if page.items and page.has_more else None
+    if (
+        not isinstance(last, dict)
+        or not isinstance(last.get("id"), str)
+        or not isinstance(last.get("created"), int)
+    ):
+        return None, None
+    return last["id"], last["created"]

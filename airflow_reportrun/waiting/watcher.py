@@ -1,0 +1,224 @@
+"""Looks at Stripe for all triggers of one account and connection on an event loop, one request at a time.
+
+What to ask is decided in ``plan``. A watcher is there while anybody waits, and nothing of it has to last: what a
+triggerer needs after a restart is in the arguments of its triggers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import logging
+import math
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+from airflow_reportrun.hooks import StripeReportingAsyncHook
+from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingError
+from airflow_reportrun.reporting.resending import ResendPolicy
+from airflow_reportrun.waiting.goals import StillWaiting
+from airflow_reportrun.waiting.loop import MOST_RENEWALS
+from airflow_reportrun.waiting.plan import Plan, Waiter
+
+if TYPE_CHECKING:
+    from airflow_reportrun.waiting.events import Event
+    from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds
+    from airflow_reportrun.waiting.pace import Watch
+    from airflow_reportrun.waiting.plan import Question, Told
+
+log = logging.getLogger(__name__)
+
+CONNECTION_AGE = 300.0
+"""Seconds after which a connection is read anew, for what was changed in it."""
+
+SUMMARY_PAUSE = 60.0
+"""Seconds between two lines of a kind in the log."""
+
+
+class Whose(NamedTuple):
+    """Through which connection to look, and as whom; see :class:`StripeReportingAsyncHook`."""
+
+    stripe_conn_id: str
+    stripe_account: str | None = None
+    stripe_context: str | None = None
+
+    def __str__(self) -> str:
+        acting_as = self.stripe_context or self.stripe_account
+        return f"connection {self.stripe_conn_id!r}" + (f" as {acting_as}" if acting_as else "")
+
+
+async def wait_together(whose: Whose, goal: ReportRunEnds | DataReaches, watch: Watch) -> Event:
+    """Return the event of what is waited for, looked at together with all that others of this event loop wait for.
+
+    :param whose: through which connection to look.
+    :param goal: what to wait for.
+    :param watch: since when, until when, and how often alone.
+    :raises ConnectionLookUpError: when Airflow gives no connection.
+    """
+    mine = _watchers.setdefault(asyncio.get_running_loop(), {})
+    if whose not in mine:
+        mine[whose] = Watcher(whose, mine)
+    return await mine[whose].wait(goal, watch)
+
+
+class Watcher:
+    """The one that looks, for as long as anybody waits.
+
+    :param whose: through which connection to look.
+    :param known: where others find it, while it is there.
+    """
+
+    def __init__(self, whose: Whose, known: dict[Whose, Watcher]) -> None:
+        self._whose = whose
+        self._known = known
+        self._plan = Plan()
+        self._plan.events_fail = _events_fail.get(whose, "")
+        self._asking: dict[Waiter, _Asking] = {}
+        self._joined = asyncio.Event()
+        self._log = _Summaries(whose)
+        # In a context of its own, or its log would go to the task that was the first to wait.
+        self._task = asyncio.create_task(self._watch(), context=contextvars.Context())
+
+    async def wait(self, goal: ReportRunEnds | DataReaches, watch: Watch) -> Event:
+        """Return the event; see :func:`wait_together`."""
+        waiter, asking = Waiter(goal, watch), _Asking()
+        self._asking[waiter] = asking
+        self._plan.join(waiter, time.time())
+        self._joined.set()
+        try:
+            return await asking.event
+        finally:
+            self._plan.leave(waiter)
+            del self._asking[waiter]
+            if not self._asking:
+                self._part()
+                self._task.cancel()
+
+    def _part(self) -> None:
+        """Let whoever comes from now on have another watcher."""
+        if self._known.get(self._whose) is self:
+            del self._known[self._whose]
+
+    async def _watch(self) -> None:
+        try:
+            async with StripeReportingAsyncHook(**self._whose._asdict()) as hook:
+                hook.resend_policy = ResendPolicy(max_tries=1)  # when to ask again is the plan's to say
+                await self._look_on(hook)
+        except Exception as error:
+            self._part()
+            for asking in self._asking.values():
+                asking.fail(error)
+
+    async def _look_on(self, hook: StripeReportingAsyncHook) -> None:
+        read_at = -math.inf
+        while True:
+            if time.monotonic() - read_at > CONNECTION_AGE:
+                await self._read_connection(hook, anew=math.isfinite(read_at))
+                read_at = time.monotonic()
+            self._joined.clear()
+            self._tell(self._plan.expired(time.time()))
+            question = self._plan.ask(time.time())
+            if isinstance(question, float | int):
+                self._log.status(self._plan)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._joined.wait(), min(question, CONNECTION_AGE))
+                continue
+            self._tell(await self._answer(hook, question))
+
+    async def _read_connection(self, hook: StripeReportingAsyncHook, *, anew: bool) -> None:
+        """Read the connection, and do as it says."""
+        try:
+            if anew:
+                await hook.renew_async()
+            self._plan.use_events(getattr(await hook.settings_async(), "use_events", False))
+        except ConnectionLookUpError:
+            raise
+        except ReportingError as error:
+            self._tell(self._plan.fail(error))
+
+    async def _answer(self, hook: StripeReportingAsyncHook, question: Question) -> Told:
+        """Ask, and return who is told what; what stays wrong is asked again where the connection has changed."""
+        for renewals in range(MOST_RENEWALS + 1):
+            self._log.requests += 1
+            try:
+                return self._plan.answered(question, await hook.send_async(question.request()), time.time())
+            except ReportingError as error:
+                failure = error
+            if failure.is_transient:
+                self._log.failed(failure)
+                break
+            if renewals == MOST_RENEWALS or not await hook.renew_async():
+                break
+        return self._plan.failed(question, failure, time.time())
+
+    def _tell(self, told: Told) -> None:
+        for waiter, what in told:
+            self._asking[waiter].tell(what)
+        for words in self._plan.words:
+            log.warning("%s: %s", self._whose, words)
+        self._plan.words.clear()
+        if self._plan.events_fail:
+            _events_fail[self._whose] = self._plan.events_fail
+
+
+class _Asking:
+    """One who waits: for an event, and for words in the log of its own task."""
+
+    def __init__(self) -> None:
+        self.event: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._context = contextvars.copy_context()
+        self._said = ""
+
+    def tell(self, what: Event | StillWaiting) -> None:
+        if isinstance(what, StillWaiting):
+            if what.words and what.words != self._said:
+                self._context.run(log.warning, "%s", what.words)
+            self._said = what.words
+        elif not self.event.done():
+            self.event.set_result(what)
+
+    def fail(self, error: Exception) -> None:
+        if not self.event.done():
+            self.event.set_exception(copy.copy(error))  # each is raised, and gets a traceback of its own
+
+
+class _Summaries:
+    """What a watcher logs: one line of a kind a minute, however many tasks wait."""
+
+    def __init__(self, whose: Whose) -> None:
+        self.requests = 0
+        self._whose = whose
+        self._failures = 0
+        self._failed_at, self._status_at = -math.inf, time.monotonic()
+
+    def status(self, plan: Plan) -> None:
+        """Say what is waited for."""
+        if (now := time.monotonic()) - self._status_at < SUMMARY_PAUSE:
+            return
+        self._status_at = now
+        oldest = min((run.created for run in plan.runs.values()), default=None)
+        log.info(
+            "%s: waiting for %d report runs%s and the data of %d report types; %d requests since the last line.",
+            self._whose,
+            len(plan.runs),
+            "" if oldest is None else f" (the oldest for {time.time() - oldest:.0f} s)",
+            len(plan.types),
+            self.requests,
+        )
+        self.requests = 0
+
+    def failed(self, error: ReportingError) -> None:
+        """Say that looks fail, with the last error."""
+        self._failures += 1
+        if (now := time.monotonic()) - self._failed_at < SUMMARY_PAUSE:
+            return
+        log.warning("%s: could not look %d times, looking on: %s", self._whose, self._failures, error)
+        self._failed_at, self._failures = now, 0
+
+
+_watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Whose, Watcher]] = WeakKeyDictionary()
+_events_fail: dict[Whose, str] = {}
+"""For whom events are of no use in this process, and why."""
