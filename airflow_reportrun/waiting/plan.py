@@ -146,10 +146,12 @@ class _Awaited:
     """What is waited for, with all who do.
 
     :param due: epoch seconds of the next look.
+    :param looked: epoch seconds of the last one.
     """
 
     id: str
-    due: float
+    due: float = math.inf
+    looked: float = -math.inf
     waiters: list[Waiter] = field(default_factory=list)
 
     def last_call(self) -> float:
@@ -230,16 +232,15 @@ class Plan:
     def join(self, waiter: Waiter, now: float) -> None:
         """Let somebody wait."""
         group, name = self._place_of(waiter)
-        # Where events tell of what ends from now on, more may come to be looked at together.
-        gap = SHORTEST_SHARED_PAUSE * (2 if self._feed and self._feed.works else 1)
-        soon = max(now, self._looked + min(gap, waiter.watch.own_pause(now)))
         if name not in group:
-            group[name] = (
-                _Run(name, soon, created=waiter.watch.since) if group is self.runs else _Awaited(name, now)
-            )
+            group[name] = _Run(name, created=waiter.watch.since) if group is self.runs else _Awaited(name)
         awaited = group[name]
         waiter.gives_up = max(now, waiter.watch.deadline) + LAST_LOOK_GRACE
         awaited.waiters.append(waiter)
+        # More may come to be looked at together; and where events tell of what ends from now on, there is time.
+        gap = SHORTEST_SHARED_PAUSE * (2 if self._feed and self._feed.works else 1)
+        looked = self._looked if group is self.runs else awaited.looked
+        soon = max(now, looked + min(gap, waiter.watch.own_pause(now)))
         awaited.due = min(awaited.due, soon, max(now, waiter.watch.deadline))
         if self._feed:
             self._feed.due = min(self._feed.due, max(now, self._feed.asked + SHORTEST_SHARED_PAUSE))
@@ -423,6 +424,7 @@ class Plan:
         still = [it for it in looked_at if it.waiters]
         pause = self._shared_pause(still, now) if still else 0.0
         for it in still:
+            it.looked = now
             checks = self._feed and self._feed.works and isinstance(it, _Run)
             rest = max(SHORTEST_CHECK, now - it.created) if checks and isinstance(it, _Run) else pause
             it.due = min(now + rest, it.last_call())
