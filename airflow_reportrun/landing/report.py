@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from airflow_reportrun import metrics
 from airflow_reportrun.landing.destination import is_compressed
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
@@ -217,6 +218,8 @@ def land_report(
                 return there.publish(None, mine, None)
 
         manifest = hook.read_file(file, publish)
+    if manifest.file_id == file.id:
+        metrics.landed(run.report_type, format, file.size, manifest.rows)
     return Landed(str(place), place.uri, manifest)
 
 

@@ -31,6 +31,8 @@ EVENTS = "/v1/events"
 END_EVENTS = ("reporting.report_run.succeeded", "reporting.report_run.failed")
 """The types of the events that tell of a report run's end."""
 
+_OBJECTS = {REPORT_RUNS: "report_run", REPORT_TYPES: "report_type", FILES: "file", "/v1/events": "event"}
+
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
@@ -50,6 +52,13 @@ class Request(Generic[T]):
     fields: tuple[tuple[str, str], ...] = ()
     idempotency_key: str | None = None
     report_type: str | None = None
+
+    @property
+    def operation(self) -> str:
+        """What the request does, without whom it is about: a function of this module, as a rule."""
+        if name := _OBJECTS.get(self.path):
+            return f"create_{name}" if self.method == "POST" else f"list_{name}s"
+        return f"retrieve_{_OBJECTS.get(self.path.rpartition('/')[0], 'other')}"
 
     def lacks_type(self, error: InvalidRequestError) -> bool:
         """Tell whether an error says that the account does not have the report type."""

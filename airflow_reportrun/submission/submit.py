@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from airflow_reportrun import metrics
 from airflow_reportrun.reporting.errors import (
     APIError,
     DataNotReadyError,
@@ -70,10 +71,12 @@ def submit_or_attach(
         first = kept.attempt
         if kept.report_run_id is not None:
             run = _kept(client, kept.report_run_id, kept.request_id)
-            if not (reason := unusable(run, clock())):
+            if not (flaw := unusable(run, clock())):
                 log.info("Attached to report run %s (attempt %d), which is %s", run.id, first, run.status)
+                metrics.attached(run.report_type)
                 return run
-            log.warning("Attempt %d: report run %s %s, so a new one follows.", first, run.id, reason)
+            log.warning("Attempt %d: report run %s %s, so a new one follows.", first, run.id, flaw)
+            metrics.superseded(run.report_type, flaw.kind)
             first += 1
     server_errors = 0
     for attempt in range(first, MAX_ATTEMPTS + 1):
@@ -91,22 +94,31 @@ def submit_or_attach(
                     memory.keep(None)
                 raise
             if not error.replayed:
+                log.warning(
+                    "Attempt %d: Stripe may have created a report run before this error, and no task counts it; "
+                    "its list of report runs tells. %s",
+                    *(attempt, error),
+                )
+                metrics.uncounted(identity.report_type)
                 server_errors += 1
                 if server_errors > MAX_SERVER_ERRORS:
                     raise
                 client.sleep(min(client.resend_policy.pause(error, server_errors), client.resend_policy.max_wait))
             log.warning("Attempt %d: Stripe keeps an error for it, so a new one follows. %s", attempt, error)
+            metrics.superseded(identity.report_type, "stored_error")
             continue
         attached = run.replayed
         if attached:
             # The replay shows the run as it was on the day it was created.
             run = _now(client, run.id, run.request_id)
             # Whatever the clocks say, what this try sent is no namesake's.
-            if reason := unusable(run, clock(), min(memory.earliest, began - CLOCK_SKEW)):
-                log.warning("Attempt %d: report run %s %s, so a new one follows.", attempt, run.id, reason)
+            if flaw := unusable(run, clock(), min(memory.earliest, began - CLOCK_SKEW)):
+                log.warning("Attempt %d: report run %s %s, so a new one follows.", attempt, run.id, flaw)
+                metrics.superseded(run.report_type, flaw.kind)
                 continue
         verb = "Attached to" if attached else "Created"
         log.info("%s report run %s (attempt %d, request %s)", verb, run.id, attempt, run.request_id)
+        (metrics.attached if attached else metrics.created)(run.report_type)
         memory.keep(replace(submission, report_run_id=run.id, request_id=run.request_id))
         return run
     raise ReportingError(
@@ -137,7 +149,22 @@ def _now(client: ReportingClient, report_run_id: str, request_id: str | None) ->
     return replace(client.retrieve_report_run(report_run_id), request_id=request_id)
 
 
-def unusable(run: ReportRun, now: float, earliest: float = 0.0) -> str | None:
+@dataclass(frozen=True)
+class Flaw:
+    """Why a report run is of no use.
+
+    :param kind: ``failed``, ``expired`` or ``namesake``.
+    :param words: what follows the run's name in a sentence.
+    """
+
+    kind: str
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def unusable(run: ReportRun, now: float, earliest: float = 0.0) -> Flaw | None:
     """Return why a report run is of no use, None where it isn't so.
 
     Ages are compared and not instants: the run's by Stripe's clock alone, the task instance's by Airflow's.
@@ -148,9 +175,10 @@ def unusable(run: ReportRun, now: float, earliest: float = 0.0) -> str | None:
     """
     seen_at = now if run.seen_at is None else run.seen_at
     if seen_at - run.created > now - earliest:
-        return "is older than this task instance, and belongs to a deleted one of the same name"
+        words = "is older than this task instance, and belongs to a deleted one of the same name"
+        return Flaw("namesake", words)
     if run.status == run.status.FAILED:
-        return f"failed ({run.error})"
+        return Flaw("failed", f"failed ({run.error})")
     if run.result and run.result.expires_at is not None and run.result.expires_at <= now:
-        return "has a file that expired"
+        return Flaw("expired", "has a file that expired")
     return None

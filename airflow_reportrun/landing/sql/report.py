@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
+from airflow_reportrun import metrics
 from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.publication import say_newer
@@ -122,7 +123,9 @@ def land_in_table(
                 decimal_separator=run.parameters.get("decimal_separator", "."),
                 on_overlap=on_overlap,
             )
-    if manifest.file_id != file.id:
+    if manifest.file_id == file.id:
+        metrics.landed(run.report_type, manifest.format, file.size, manifest.rows)
+    else:
         say_newer(manifest.path, manifest, run)
     return _landed(warehouse, manifest)
 

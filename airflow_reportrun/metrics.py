@@ -1,0 +1,241 @@
+"""What is counted and measured, and how it gets into Airflow's metrics: all of their names stand here.
+
+Airflow's ``Stats`` sends them where ``[metrics]`` says, or nowhere; the latter takes about a
+microsecond. A backend that fails is no reason for a task to fail. Tags have few values: none is an account, an id,
+a key or a path.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from airflow_reportrun.reporting.models import ReportRun
+
+log = logging.getLogger(__name__)
+
+PREFIX = "stripe_reporting."
+
+LIMITS = ("global-rate", "global-concurrency", "endpoint-rate", "endpoint-concurrency", "resource-specific")
+"""What Stripe gives as the reason of a 429, in ``Stripe-Rate-Limited-Reason``."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    :param name: without :data:`PREFIX` and Airflow's own.
+    :param kind: what Airflow makes of it: ``timer`` takes milliseconds, in all versions and backends.
+    :param unit: of its value.
+    :param tags: the names of its tags; each value has all of them.
+    :param meaning: in a sentence, for the docs.
+    """
+
+    name: str
+    kind: Literal["counter", "timer", "gauge"]
+    unit: str
+    tags: tuple[str, ...]
+    meaning: str
+
+    def send(self, value: float, tags: Mapping[str, str]) -> None:
+        """Hand a value to Airflow; an error is logged, once a process for each kind, and goes no further."""
+        try:
+            from airflow.providers.common.compat.sdk import Stats
+
+            name, tagged = PREFIX + self.name, {tag: tags[tag] for tag in self.tags}
+            if self.kind == "counter":
+                Stats.incr(name, int(value), tags=tagged)
+            elif self.kind == "timer":
+                Stats.timing(name, value, tags=tagged)
+            else:
+                Stats.gauge(name, value, tags=tagged)
+        except Exception as error:
+            _say_once(error)
+
+
+CREATED = Metric("report_runs.created", "counter", "runs", ("report_type",), "A task created a report run.")
+ATTACHED = Metric(
+    *("report_runs.attached", "counter", "runs", ("report_type",)),
+    "A try attached to the run of an earlier try, or of its own request whose answer was lost.",
+)
+SUPERSEDED = Metric(
+    *("report_runs.superseded", "counter", "runs", ("report_type", "reason")),
+    "What the task had asked for can't be used, so it asks anew: its run has `failed`, its file `expired`, it is "
+    "a deleted `namesake`'s, or Stripe keeps a `stored_error`.",
+)
+UNCOUNTED = Metric(
+    *("report_runs.uncounted", "counter", "runs", ("report_type",)),
+    "Stripe answered a create with a 500 and keeps that: there may be a run that no task knows of.",
+)
+DURATION = Metric(
+    *("report_runs.duration", "timer", "ms", ("report_type",)),
+    "How long Stripe took: from a run's creation to its success.",
+)
+NOTICED = Metric(
+    *("report_runs.noticed", "timer", "ms", ("report_type",)),
+    "From a run's success at Stripe until a trigger or a worker saw it; what we add.",
+)
+WAIT = Metric(
+    *("report_runs.wait", "timer", "ms", ("report_type", "outcome")),
+    "From a run's creation until `StripeReportRunOperator`, which waited, goes on in a worker: `succeeded`, "
+    "`failed`, `timeout` or `error`.",
+)
+REQUESTS = Metric(
+    *("requests.sent", "counter", "requests", ("operation", "status")),
+    "A request to Stripe, by the HTTP status of its answer, `none` where none came.",
+)
+LIMITED = Metric(
+    *("requests.limited", "counter", "requests", ("operation",)),
+    "Those of them that Stripe refused with a 429: told without tags, too.",
+)
+PAUSES = Metric(
+    *("limits.pause", "timer", "ms", ("reason",)),
+    f"A pause that a limit made: Stripe's ({', '.join(f'`{reason}`' for reason in LIMITS)}, `other`), or our own "
+    "`budget`.",
+)
+LANDED = Metric("landed.reports", "counter", "reports", ("report_type", "format"), "A report landed.")
+BYTES = Metric(
+    *("landed.bytes", "counter", "bytes", ("report_type", "format")),
+    "Its size, as Stripe has it; not that on disk.",
+)
+ROWS = Metric(
+    *("landed.rows", "counter", "rows", ("report_type", "format")),
+    "Its records; none of a file that Stripe compressed.",
+)
+WAITING = Metric(
+    *("waiting.count", "gauge", "waits", ("goal",)),
+    "What the triggers of a process wait for now: the end of a `report_run`, or the data of a `report_type`.",
+)
+OLDEST = Metric(
+    "waiting.oldest", "gauge", "s", ("goal",), "The age of the oldest of these, 0 where there is none."
+)
+
+ALL = (
+    *(CREATED, ATTACHED, SUPERSEDED, UNCOUNTED),
+    *(DURATION, NOTICED, WAIT, WAITING, OLDEST),
+    *(REQUESTS, LIMITED, PAUSES),
+    *(LANDED, BYTES, ROWS),
+)
+
+Goal = Literal["report_run", "report_type"]
+
+_now_waiting: Mapping[Goal, WeakKeyDictionary[object, tuple[int, float]]] = {
+    "report_run": WeakKeyDictionary(),
+    "report_type": WeakKeyDictionary(),
+}
+_said: set[type[Exception]] = set()
+
+
+def created(report_type: str) -> None:
+    """Count a report run that was created."""
+    CREATED.send(1, _of(report_type))
+
+
+def attached(report_type: str) -> None:
+    """Count a report run that was attached to."""
+    ATTACHED.send(1, _of(report_type))
+
+
+def superseded(report_type: str, reason: str) -> None:
+    """Count a new attempt in the place of what can't be used.
+
+    :param reason: ``failed``, ``expired``, ``namesake`` or ``stored_error``.
+    """
+    SUPERSEDED.send(1, {**_of(report_type), "reason": reason})
+
+
+def uncounted(report_type: str) -> None:
+    """Count a report run that may exist, and that no task knows of."""
+    UNCOUNTED.send(1, _of(report_type))
+
+
+def noticed(run: ReportRun, now: float) -> None:
+    """Measure a run that was pending, and was seen to have succeeded.
+
+    :param run: as it is now; of a failed one Stripe doesn't say when it failed.
+    :param now: epoch seconds: by Stripe's clock where it is known (``seen_at``), else by ours.
+    """
+    if run.succeeded_at is not None:
+        DURATION.send(_ms(run.succeeded_at - run.created), _of(run.report_type))
+        NOTICED.send(_ms(now - run.succeeded_at), _of(run.report_type))
+
+
+def waited(report_type: str, outcome: str, seconds: float) -> None:
+    """Measure a task's wait for a report run, from its creation.
+
+    :param outcome: of :class:`~airflow_reportrun.waiting.events.ReportRunEvent`.
+    """
+    WAIT.send(_ms(seconds), {**_of(report_type), "outcome": outcome})
+
+
+def requested(operation: str, status: int | None) -> None:
+    """Count a request.
+
+    :param operation: what it does (:attr:`~airflow_reportrun.reporting.endpoints.Request.operation`), or
+        ``read_file``.
+    :param status: of the answer, None where none came.
+    """
+    REQUESTS.send(1, {"operation": operation, "status": "none" if status is None else str(status)})
+    if status == 429:
+        LIMITED.send(1, {"operation": operation})
+
+
+def paused(seconds: float, reason: str | None) -> None:
+    """Measure a pause that a limit made.
+
+    :param reason: what Stripe gave for it, None where it gave none; ``budget`` for our own.
+    """
+    known = reason in (*LIMITS, "budget")
+    PAUSES.send(_ms(seconds), {"reason": reason if reason and known else "other"})
+
+
+def landed(report_type: str, format: str, size: int, rows: int | None) -> None:
+    """Count a report that was landed, by its contents.
+
+    :param format: one of ``FORMATS``, or ``sql``.
+    :param size: bytes of Stripe's file.
+    :param rows: None where they can't be told.
+    """
+    tags = {**_of(report_type), "format": format}
+    LANDED.send(1, tags)
+    BYTES.send(size, tags)
+    if rows is not None:
+        ROWS.send(rows, tags)
+
+
+def waiting(watcher: object, goal: Goal, count: int, oldest: float) -> None:
+    """Say what a watcher waits for; what the process does, the sum and the oldest of them, is what is sent.
+
+    :param watcher: whose last word this is; with a count of 0 it is forgotten.
+    :param count: waits that are under way.
+    :param oldest: seconds since the oldest of them began.
+    """
+    its = _now_waiting[goal]
+    its[watcher] = (count, oldest)
+    if not count:
+        del its[watcher]
+    WAITING.send(sum(count for count, _ in its.values()), {"goal": goal})
+    OLDEST.send(max((oldest for _, oldest in its.values()), default=0.0), {"goal": goal})
+
+
+def _of(report_type: str) -> dict[str, str]:
+    """Return the tag; what no report type is called would be an error in the log of each value."""
+    return {"report_type": report_type if re.fullmatch(r"[a-z0-9_.]{1,100}", report_type) else "other"}
+
+
+def _ms(seconds: float) -> float:
+    """Return milliseconds; two clocks that differ make no negative time."""
+    return max(0.0, seconds) * 1000.0
+
+
+def _say_once(error: Exception) -> None:
+    if type(error) not in _said:
+        _said.add(type(error))
+        log.warning(
+            "Airflow's metrics backend takes none, which fails no task. %s: %s", type(error).__name__, error
+        )

@@ -1,0 +1,278 @@
+"""What arrives at a StatsD server is what the docs say, from tasks over the wire."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Stats
+
+from airflow_reportrun import metrics
+from airflow_reportrun.reporting import endpoints
+from airflow_reportrun.reporting.parameters import ReportParameters
+from tests.docs_tables import hold, table
+from tests.metered import REPORT_TYPE
+from tests.versions import AIRFLOW_2
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "metrics.md"
+
+KINDS = {"c": "counter", "ms": "timer", "g": "gauge"}
+"""StatsD's types."""
+
+Line = tuple[str, str, float, dict[str, str]]
+
+
+class StatsD:
+    """A server that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.settimeout(0.5)
+        self.port = int(self._socket.getsockname()[1])
+
+    def lines(self) -> list[Line]:
+        """Return what of ours has come: name, kind, value and tags."""
+        return [self._read(line) for line in self.raw() if line.startswith("airflow.stripe_reporting.")]
+
+    def raw(self) -> Iterator[str]:
+        """Yield each line that has come."""
+        try:
+            while True:
+                yield from self._socket.recv(65_536).decode().splitlines()
+        except TimeoutError:
+            return
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
+
+    def _read(self, line: str) -> Line:
+        stat, value, kind = re.fullmatch(r"(.+):([^:|]+)\|(\w+)", line).groups()  # type: ignore[union-attr]
+        name, *tags = stat.removeprefix("airflow.stripe_reporting.").split(",")
+        return name, KINDS[kind], float(value), dict(tag.split("=") for tag in tags)
+
+
+def metered(server: StatsD, folder: Path, **options: str) -> list[dict[str, Any]]:
+    """Run the tasks of ``tests.metered`` with metrics on; return what those returned that landed."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    environ |= {
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": str(server.port),
+        **{f"AIRFLOW__METRICS__{name.upper()}": value for name, value in options.items()},
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.metered", str(folder)],
+        env=environ,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "Invalid stat name" not in done.stdout + done.stderr
+    returned: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return returned
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Line], list[dict[str, Any]]]:
+    """What a server was sent that takes tags, and what the landing tasks returned."""
+    server = StatsD()
+    landed = metered(server, tmp_path_factory.mktemp("tagged"), statsd_influxdb_enabled="True")
+    lines = server.lines()
+    server.close()
+    return lines, landed
+
+
+def test_all_that_is_documented_arrives_and_nothing_else(told: tuple[list[Line], Any]) -> None:
+    """By name, kind and tags, sent by Airflow's own StatsD client."""
+    lines, _ = told
+    assert {(name, kind, tuple(tags)) for name, kind, _, tags in lines} == {
+        (it.name, it.kind, it.tags) for it in metrics.ALL
+    }
+
+
+def test_the_page_has_the_names_that_are_sent() -> None:
+    """A name that is only in the code is found by nobody."""
+    rows = [
+        (
+            f"`{metrics.PREFIX}{it.name}`",
+            it.kind,
+            it.unit,
+            ", ".join(f"`{tag}`" for tag in it.tags),
+            it.meaning,
+        )
+        for it in metrics.ALL
+    ]
+    hold(PAGE, "metrics", table(("name", "kind", "unit", "tags", "what it tells"), rows))
+
+
+def sums(lines: list[Line], *names: str) -> Counter[tuple[str, ...]]:
+    """Return what counters of these names add up to, by name and tags other than the report type."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for name, _, value, tags in lines:
+        if name in names:
+            found[name, *(value for tag, value in tags.items() if tag != "report_type")] += int(value)
+    return found
+
+
+def test_what_became_of_report_runs_is_counted(told: tuple[list[Line], Any]) -> None:
+    """Of five tasks, one in two tries; the answer about the run of one was lost, so that it was attached to."""
+    lines, _ = told
+    runs = [f"report_runs.{name}" for name in ("created", "attached", "superseded", "uncounted")]
+    assert sums(lines, *runs) == {
+        ("report_runs.created",): 5,
+        ("report_runs.attached",): 1,
+        ("report_runs.superseded", "failed"): 1,
+        ("report_runs.superseded", "stored_error"): 1,
+        ("report_runs.uncounted",): 1,
+    }
+    assert {tags["report_type"] for _, _, _, tags in lines if "report_type" in tags} == {REPORT_TYPE}
+
+
+def test_each_wait_is_measured_by_its_end(told: tuple[list[Line], Any]) -> None:
+    """In a worker and in a trigger, in milliseconds; the time of the create is in whole seconds."""
+    waits = [(tags["outcome"], value) for name, _, value, tags in told[0] if name == "report_runs.wait"]
+    assert Counter(outcome for outcome, _ in waits) == {"succeeded": 4, "failed": 1, "timeout": 1}
+    assert all(0 <= value < 120_000 for _, value in waits)
+
+
+def test_what_lands_is_counted_by_format(told: tuple[list[Line], list[dict[str, Any]]]) -> None:
+    """Bytes are those of Stripe's file, and rows its records, in whichever form they land."""
+    lines, (csv, *_) = told
+    formats = ("csv", "csv.gz", "parquet", "sql")
+    assert csv["rows"] > 0
+    assert sums(lines, "landed.reports", "landed.bytes", "landed.rows") == {
+        **{("landed.reports", kind): 1 for kind in formats},
+        **{("landed.bytes", kind): csv["size"] for kind in formats},
+        **{("landed.rows", kind): csv["rows"] for kind in formats},
+    }
+
+
+def test_how_late_a_run_was_noticed_is_not_how_long_it_took(told: tuple[list[Line], Any]) -> None:
+    """The one is ours, the other Stripe's."""
+    found = {
+        name: value for name, _, value, _ in told[0] if name in ("report_runs.duration", "report_runs.noticed")
+    }
+    assert found == {"report_runs.duration": 60_000, "report_runs.noticed": 2_500}
+
+
+def test_refused_requests_are_told_with_tags_and_without(told: tuple[list[Line], Any]) -> None:
+    """A request that nobody answered has a status, too."""
+    assert sums(told[0], "requests.sent", "requests.limited") == {
+        ("requests.sent", "retrieve_report_run", "200"): 1,
+        ("requests.sent", "retrieve_report_run", "429"): 1,
+        ("requests.sent", "retrieve_report_run", "none"): 1,
+        ("requests.limited", "retrieve_report_run"): 1,
+    }
+
+
+def test_a_reason_that_is_not_known_makes_no_tag_of_its_own(told: tuple[list[Line], Any]) -> None:
+    """It comes from the other side, and could be anything."""
+    pauses = [(tags["reason"], value) for name, _, value, tags in told[0] if name == "limits.pause"]
+    assert pauses == [("endpoint-rate", 1500), ("budget", 1500), ("other", 1500), ("other", 1500)]
+
+
+def test_gauges_are_of_the_process_and_not_of_a_watcher(told: tuple[list[Line], Any]) -> None:
+    """Of two watchers the sum and the oldest; one that has ended is forgotten."""
+    gauges = [(name, value, tags["goal"]) for name, kind, value, tags in told[0] if kind == "gauge"]
+    assert gauges == [
+        ("waiting.count", 365, "report_run"),
+        ("waiting.oldest", 3600, "report_run"),
+        ("waiting.count", 367, "report_run"),
+        ("waiting.oldest", 3600, "report_run"),
+        ("waiting.count", 2, "report_run"),
+        ("waiting.oldest", 60.5, "report_run"),
+        ("waiting.count", 1, "report_type"),
+        ("waiting.oldest", 7, "report_type"),
+    ]
+
+
+def test_a_server_without_tags_is_sent_the_names_alone(tmp_path: Path) -> None:
+    """As Airflow does it by default: what has no name of its own is lost there."""
+    server = StatsD()
+    metered(server, tmp_path)
+    lines = server.lines()
+    server.close()
+    assert {(name, kind) for name, kind, _, _ in lines} == {(it.name, it.kind) for it in metrics.ALL}
+    assert not any(tags for _, _, _, tags in lines)
+    assert sum(value for name, _, value, _ in lines if name == "requests.limited") == 1
+
+
+def test_names_are_valid_for_open_telemetry() -> None:
+    """With Airflow's prefix; Airflow 2 drops those that are longer than 63 characters."""
+    where = "airflow.metrics" if AIRFLOW_2 else "airflow.sdk._shared.observability.metrics"
+    is_safe = importlib.import_module(f"{where}.otel_logger").name_is_otel_safe
+    names = [f"{metrics.PREFIX}{it.name}" for it in metrics.ALL]
+    assert all(is_safe("airflow", name) for name in names)
+    assert max(map(len, names)) + len("airflow.") <= 63
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("kind", ["incr", "timing", "gauge"])
+def test_a_backend_that_fails_fails_nobody(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, however often it fails."""
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OSError("the server is gone")
+
+    monkeypatch.setattr(metrics, "_said", set())
+    monkeypatch.setattr(Stats, kind, fail)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            metrics.created(REPORT_TYPE)
+            metrics.waited(REPORT_TYPE, "succeeded", 1.0)
+            metrics.waiting(test_a_backend_that_fails_fails_nobody, "report_run", 0, 0.0)
+    said = [record.getMessage() for record in caplog.records if record.name == metrics.__name__]
+    assert said == ["Airflow's metrics backend takes none, which fails no task. OSError: the server is gone"]
+
+
+def test_what_no_report_type_is_called_makes_no_tag_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An equals sign would break the name, and free text has no end of values."""
+    sent: list[Any] = []
+    monkeypatch.setattr(Stats, "incr", lambda *args, tags: sent.append(tags["report_type"]))
+    for report_type in (REPORT_TYPE, "a=b", "a,b", "", "x" * 101, "Ünder"):
+        metrics.created(report_type)
+    assert sent == [REPORT_TYPE, *["other"] * 5]
+
+
+PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_of"),
+    [
+        ("create_report_run", lambda: endpoints.create_report_run(REPORT_TYPE, PARAMETERS, idempotency_key="k")),
+        ("retrieve_report_run", lambda: endpoints.retrieve_report_run("frr_1")),
+        ("list_report_runs", lambda: endpoints.list_report_runs(starting_after="frr_1")),
+        ("list_report_types", endpoints.list_report_types),
+        ("retrieve_report_type", lambda: endpoints.retrieve_report_type(REPORT_TYPE)),
+        ("retrieve_file", lambda: endpoints.retrieve_file("file_1")),
+    ],
+)
+def test_a_request_says_what_it_does_and_not_about_whom(
+    operation: str, request_of: Callable[[], endpoints.Request[Any]]
+) -> None:
+    """It is called as its function is."""
+    assert request_of().operation == operation
+    assert hasattr(endpoints, operation)
