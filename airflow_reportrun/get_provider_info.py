@@ -71,7 +71,12 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": INTEGRATION, "python-modules": ["airflow_reportrun.hooks"]}],
         "operators": [{"integration-name": INTEGRATION, "python-modules": ["airflow_reportrun.operators"]}],
         "sensors": [{"integration-name": INTEGRATION, "python-modules": ["airflow_reportrun.sensors"]}],
-        "triggers": [{"integration-name": INTEGRATION, "python-modules": ["airflow_reportrun.triggers"]}],
+        "triggers": [
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": ["airflow_reportrun.event_triggers", "airflow_reportrun.triggers"],
+            }
+        ],
         "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
         "connection-types": [
             {

@@ -1,0 +1,47 @@
+"""Balance activity as soon as Stripe has it, with no hour of the day in the schedule; for Airflow ≥ 3.3.
+
+A DAG run starts when Stripe's data has moved on, about twice a day. It lands each UTC day that became complete by
+that: mostly one or none, and after a pause all that became complete meanwhile.
+"""
+
+# [START stripe_when_data_is_ready]
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetWatcher, task
+
+from airflow_reportrun.event_triggers import StripeReportDataTrigger
+from airflow_reportrun.operators import StripeReportRunOperator
+
+REPORT_TYPE = "balance_change_from_activity.itemized.3"
+DAY = 86_400
+
+data = Asset(
+    "stripe-activity-data",
+    watchers=[AssetWatcher(name="stripe", trigger=StripeReportDataTrigger(report_type=REPORT_TYPE))],
+)
+
+with DAG(
+    "stripe_when_data_is_ready",
+    schedule=[data],
+    start_date=datetime(2022, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 5, "retry_delay": timedelta(minutes=5)},
+):
+
+    @task
+    def complete_days(**context: Any) -> list[dict[str, int]]:
+        """Return the bounds of the days whose end the data has reached; none in a run without an event."""
+        told = [event.extra["payload"] for event in context["triggering_asset_events"].get(data, ())]
+        first = min((it["previous_data_available_end"] // DAY for it in told), default=0)
+        last = max((it["data_available_end"] // DAY for it in told), default=0)
+        return [{"interval_start": day * DAY, "interval_end": (day + 1) * DAY} for day in range(first, last)]
+
+    StripeReportRunOperator.partial(
+        task_id="activity",
+        report_type=REPORT_TYPE,
+        destination="{{ var.value.get('stripe_reports', '/tmp/stripe') }}/ready/{interval_start:%Y-%m-%d}.csv",
+        deferrable=True,
+    ).expand_kwargs(complete_days())
+# [END stripe_when_data_is_ready]
