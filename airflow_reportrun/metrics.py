@@ -123,6 +123,7 @@ ALL = (
 )
 
 Goal = Literal["report_run", "report_type"]
+GOALS: tuple[Goal, ...] = ("report_run", "report_type")
 
 _now_waiting: Mapping[Goal, WeakKeyDictionary[object, tuple[int, float]]] = {
     "report_run": WeakKeyDictionary(),

@@ -96,11 +96,12 @@ class StripeSensor(BaseSensorOperator):
         from airflow_reportrun.waiting.goals import StillWaiting
         from airflow_reportrun.waiting.loop import look
 
+        was_pending = self._goal is not None
         with airflow_errors():
             if self._goal is None:
                 self._goal = self.goal(context)
                 log.info("Waiting for %s.", self._goal)
-            looked = look(self.hook, self._goal)
+            looked = look(self.hook, self._goal, was_pending=was_pending)
         if isinstance(looked, StillWaiting):
             if looked.words:
                 log.warning("%s", looked.words)

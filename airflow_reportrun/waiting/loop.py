@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_reportrun import metrics
 from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingError
+from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.waiting.events import Event
 from airflow_reportrun.waiting.goals import StillWaiting
 
@@ -57,16 +59,21 @@ def wait(
         sleep(pause)
 
 
-def look(client: ReportingClient, goal: Goal[T, E]) -> E | StillWaiting:
+def look(client: ReportingClient, goal: Goal[T, E], *, was_pending: bool = True) -> E | StillWaiting:
     """Look once: return the event, or that the wait goes on.
 
     An error that stays is final only if the credentials are still the same. Where Airflow gives no connection, the
     try is over, and a retry asks again.
+
+    :param was_pending: whether it was not there yet before, so that a report run which has ended was noticed now.
     """
     renewals = 0
     while True:
         try:
-            return goal.judge(client.send(goal.request()))
+            answer = client.send(goal.request())
+            if was_pending and isinstance(answer, ReportRun):
+                metrics.noticed(answer, time.time() if answer.seen_at is None else answer.seen_at)
+            return goal.judge(answer)
         except ConnectionLookUpError:
             raise
         except ReportingError as error:

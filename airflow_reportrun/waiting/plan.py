@@ -21,7 +21,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.reporting import endpoints
 from airflow_reportrun.reporting.errors import (
@@ -208,6 +208,7 @@ class Plan:
     :param use_events: whether Stripe's events may be asked for.
     :param jitter: a number from 0 to 1, so that watchers don't go in step.
     :ivar words: what there is to log since it was last emptied.
+    :ivar ended: report runs that were seen to end since it was last emptied.
     :ivar events_fail: why events are of no use for this account, empty where they are.
     """
 
@@ -215,6 +216,7 @@ class Plan:
         self.runs: dict[str, _Run] = {}
         self.types: dict[str, _Awaited] = {}
         self.words: list[str] = []
+        self.ended: list[ReportRun] = []
         self.events_fail = ""
         self.failures = 0
         self._jitter = jitter
@@ -267,6 +269,12 @@ class Plan:
         for waiter in late:
             self.leave(waiter)
         return [(waiter, waiter.goal.timeout()) for waiter in late]
+
+    def waiting_since(self) -> dict[Literal["report_run", "report_type"], list[float]]:
+        """Return for each thing that is waited for since when it is, in epoch seconds."""
+        groups: tuple[Iterable[_Awaited], ...] = (self.runs.values(), self.types.values())
+        runs, types = ([min(it.watch.since for it in awaited.waiters) for awaited in group] for group in groups)
+        return {"report_run": runs, "report_type": types}
 
     def _place_of(self, waiter: Waiter) -> tuple[dict[str, Any], str]:
         goal = waiter.goal
@@ -400,6 +408,8 @@ class Plan:
             told.append((waiter, judged))
         if isinstance(awaited, _Run):
             awaited.created, awaited.seen = answer.created, True
+            if answer.status.is_terminal:
+                self.ended.append(answer)
         return told
 
     def _compare_with_events(self, run: _Run, answer: ReportRun) -> None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
+from airflow_reportrun import metrics
 from airflow_reportrun.hooks import StripeReportingAsyncHook
 from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingError
 from airflow_reportrun.reporting.resending import ResendPolicy
@@ -24,6 +25,8 @@ from airflow_reportrun.waiting.loop import MOST_RENEWALS
 from airflow_reportrun.waiting.plan import Plan, Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflow_reportrun.waiting.events import Event
     from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds
     from airflow_reportrun.waiting.pace import Watch
@@ -36,6 +39,9 @@ CONNECTION_AGE = 300.0
 
 SUMMARY_PAUSE = 60.0
 """Seconds between two lines of a kind in the log."""
+
+GAUGE_PAUSE = 10.0
+"""Seconds between two measurements of who waits."""
 
 
 class Whose(NamedTuple):
@@ -94,6 +100,7 @@ class Watcher:
             self._plan.leave(waiter)
             del self._asking[waiter]
             if not self._asking:
+                self._log.measure({})
                 self._part()
                 self._task.cancel()
 
@@ -157,6 +164,9 @@ class Watcher:
     def _tell(self, told: Told) -> None:
         for waiter, what in told:
             self._asking[waiter].tell(what)
+        for run in self._plan.ended:
+            metrics.noticed(run, time.time() if run.seen_at is None else run.seen_at)
+        self._plan.ended.clear()
         for words in self._plan.words:
             log.warning("%s: %s", self._whose, words)
         self._plan.words.clear()
@@ -192,14 +202,19 @@ class _Summaries:
         self.requests = 0
         self._whose = whose
         self._failures = 0
-        self._failed_at, self._status_at = -math.inf, time.monotonic()
+        self._failed_at = self._measured_at = -math.inf
+        self._status_at = time.monotonic()
 
     def status(self, plan: Plan) -> None:
         """Say what is waited for."""
-        if (now := time.monotonic()) - self._status_at < SUMMARY_PAUSE:
+        now, since = time.monotonic(), plan.waiting_since()
+        if now - self._measured_at >= GAUGE_PAUSE:
+            self._measured_at = now
+            self.measure(since)
+        if now - self._status_at < SUMMARY_PAUSE:
             return
         self._status_at = now
-        oldest = min((run.created for run in plan.runs.values()), default=None)
+        oldest = min(since["report_run"], default=None)
         log.info(
             "%s: waiting for %d report runs%s and the data of %d report types; %d requests since the last line.",
             self._whose,
@@ -209,6 +224,12 @@ class _Summaries:
             self.requests,
         )
         self.requests = 0
+
+    def measure(self, since: Mapping[metrics.Goal, Sequence[float]]) -> None:
+        """Tell how many wait, and for how long; nobody does any more where nothing is given."""
+        for goal in metrics.GOALS:
+            begun = since.get(goal, ())
+            metrics.waiting(self, goal, len(begun), time.time() - min(begun, default=time.time()))
 
     def failed(self, error: ReportingError) -> None:
         """Say that looks fail, with the last error."""
