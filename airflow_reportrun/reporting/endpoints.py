@@ -7,6 +7,7 @@ Source: https://docs.stripe.com/api/reporting/report_run and https://docs.stripe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -27,6 +28,14 @@ REPORT_RUNS = "/v1/reporting/report_runs"
 REPORT_TYPES = "/v1/reporting/report_types"
 FILES = "/v1/files"
 
+_ID = re.compile(r"^(/v1/(?:reporting/)?+\w+)/[^/]+")
+
+
+def operation_of(method: str, path: str) -> str:
+    """Return what limits and metrics know a call by, such as ``GET /v1/files/{id}/contents``."""
+    named = _ID.sub(r"\1/{id}", path)
+    return f"{method} {named}"
+
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
@@ -46,6 +55,11 @@ class Request(Generic[T]):
     fields: tuple[tuple[str, str], ...] = ()
     idempotency_key: str | None = None
     report_type: str | None = None
+
+    @property
+    def operation(self) -> str:
+        """What limits and metrics know it by."""
+        return operation_of(self.method, self.path)
 
     def lacks_type(self, error: InvalidRequestError) -> bool:
         """Tell whether an error says that the account does not have the report type."""
