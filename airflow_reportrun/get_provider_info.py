@@ -42,6 +42,22 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Where files are fetched from, when the host is not Stripe's own.",
         "schema": _TEXT,
     },
+    "use_events": {
+        "label": "Use events",
+        "description": (
+            "Let waits ask Stripe's feed of events which report runs have ended, in fewer requests. The key needs "
+            "the permission event_read, and may then read customers' objects, too: hence it is off by default."
+        ),
+        "schema": {"type": ["boolean", "null"]},
+    },
+    "rate_limit": {
+        "label": "Rate limit",
+        "description": (
+            "Requests a second that Stripe allows the account where it is not 25 (test data) or 100 (live "
+            "data). Of these, 60 % are used, so that others have room."
+        ),
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+    },
 }
 """Fields of the connection's extra that the form shows, by name."""
 

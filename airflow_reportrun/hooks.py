@@ -7,7 +7,8 @@ from a DNS record, errors that carry URLs or headers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -18,8 +19,9 @@ from airflow.providers.http.hooks.http import AsyncHttpSession, HttpAsyncHook, H
 from requests.auth import AuthBase
 
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
-from airflow_reportrun.reporting.answers import Response, require_short
+from airflow_reportrun.reporting.answers import Response, refusal_of, require_short
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
+from airflow_reportrun.reporting.endpoints import READ_FILE
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.reporting.resending import Tries
 from airflow_reportrun.reporting.secrets import without_secrets
@@ -28,11 +30,12 @@ from airflow_reportrun.wire.downloads import Download
 from airflow_reportrun.wire.lookup import LONGEST_AGE, look_up, look_up_async
 from airflow_reportrun.wire.reasons import no_answer
 from airflow_reportrun.wire.route import route_to
-from airflow_reportrun.wire.transport import FAILURES, BoundedSession, answer_of, lower
+from airflow_reportrun.wire.transport import FAILURES, BoundedSession, answer_of, head_of, lower
 
 if TYPE_CHECKING:
     import requests
 
+    from airflow_reportrun.reporting.budget import Turn
     from airflow_reportrun.reporting.endpoints import Request
     from airflow_reportrun.reporting.models import File
 
@@ -128,7 +131,9 @@ class StripeReportingHook(ReportingClient, HttpHook):
         """Do one HTTP exchange; see :meth:`ReportingClient.exchange`."""
         fields = list(request.fields)
         what = f"{request.method} {request.path}"
+        turn = self._turn(request.operation)
         with self._request(
+            turn,
             what,
             request.method,
             self.settings.api_base_url + request.path,
@@ -136,7 +141,9 @@ class StripeReportingHook(ReportingClient, HttpHook):
             data=fields if request.method == "POST" else None,
             headers=_request_headers(request),
         ) as response:
-            return replace(answer_of(what, response), stripe_account=self.settings.stripe_account)
+            answer = answer_of(what, response)
+        _learn(turn, answer)
+        return replace(answer, stripe_account=self.settings.stripe_account)
 
     def read_file(self, file: File, consume: Callable[[Iterator[bytes]], T]) -> T:
         """Stream a file's contents, after a cut the rest of them, where the server serves parts.
@@ -156,16 +163,32 @@ class StripeReportingHook(ReportingClient, HttpHook):
                 f"set files_base_url in connection {self.stripe_conn_id!r}."
             )
         what = f"GET /v1/files/{file.id}/contents"
+
+        def ask(headers: Mapping[str, str]) -> requests.Response:
+            turn = self._turn(READ_FILE)
+            response = self._request(turn, what, "GET", url, headers=headers)
+            _learn(turn, head_of(response))
+            return response
+
         download = Download(
             what,
             file.size,
-            ask=lambda headers: self._request(what, "GET", url, headers=headers),
+            ask=ask,
             tries=Tries(self.resend_policy, self.sleep),
             timeout=self.settings.timeout,
         )
         return download.into(consume)
 
-    def _request(self, what: str, method: str, url: str, **options: Any) -> requests.Response:
+    def _turn(self, operation: str) -> Turn:
+        """Wait until the account's budget has room for one more request."""
+        turn = self.settings.budget().turn(operation)
+        now = time.monotonic()
+        while pause := turn.pause(now):
+            self.sleep(pause)
+            now = max(now + pause, time.monotonic())
+        return turn
+
+    def _request(self, turn: Turn, what: str, method: str, url: str, **options: Any) -> requests.Response:
         route = route_to(url, self.settings)
         way = route.for_requests()
         try:
@@ -181,6 +204,8 @@ class StripeReportingHook(ReportingClient, HttpHook):
         except (*FAILURES, OSError) as error:
             # Raised below, without a context: these errors hold URLs, and theirs the headers.
             failure = no_answer(what, error, url, route.proxy)
+        finally:
+            turn.ended()
         raise failure
 
     def test_connection(self) -> tuple[bool, str]:
@@ -307,12 +332,14 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
             )
         what = f"{request.method} {request.path}"
         settings = await self.settings_async()
+        turn = await self._turn(settings, request.operation)
         try:
             response = await self._sessions[request.method].run(
                 request.path,
                 data=dict(request.fields) or None,  # names are unique: lists are sent by index
                 headers=_request_headers(request),
             )
+            turn.ended()
             async with response:
                 body = bytearray()
                 async for piece in response.content.iter_any():
@@ -326,8 +353,25 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
             account = settings.stripe_account
             answer = Response(response.status, lower(headers), bytes(body), account)
+            _learn(turn, answer)
             return without_secrets(answer, settings.api_key)
+        finally:
+            turn.ended()
         raise failure
+
+    async def _turn(self, settings: ConnectionSettings, operation: str) -> Turn:
+        """Wait until the account's budget has room for one more request."""
+        turn = settings.budget().turn(operation)
+        now = time.monotonic()
+        while pause := turn.pause(now):
+            await self.sleep_async(pause)
+            now = max(now + pause, time.monotonic())
+        return turn
+
+
+def _learn(turn: Turn, answer: Response) -> None:
+    if reason := refusal_of(answer):
+        turn.refused(reason, time.monotonic())
 
 
 def _request_headers(request: Request[T]) -> dict[str, str]:

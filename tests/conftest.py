@@ -25,6 +25,7 @@ os.environ |= {
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+from airflow_reportrun.reporting import budget  # noqa: E402
 from tests.azure import running_azure  # noqa: E402
 from tests.gs import running_gs  # noqa: E402
 from tests.s3 import S3, running_s3  # noqa: E402
@@ -37,6 +38,15 @@ if AIRFLOW_2:
     collect_ignore = ["test_crashes.py", "test_docs_intervals.py"]  # their tables are about Airflow 3
 
 pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin", "tests.databases"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plenty() -> Iterator[None]:
+    """No test waits for the pace that Stripe's real limits would take, but those about it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budget, "SHARE", 1e6)
+        yield
+
 
 # A machine's load is no failure of ours.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -164,6 +164,8 @@ WRONG: dict[str, list[Any]] = {
     "verify": [0, 1, [], {}, ["/ca.pem"], " ", "/ca\x00.pem"],
     "cert": [7, True, [], {}, ["/c.pem"], ["/c.pem", 7], ["/c.pem", None], ["/c", "/k", "/x"], [" ", "/k"], " "],
     "trust_env": [0, 1, "no", "yes", [], {}, " "],
+    "use_events": [0, 1, "no", "yes", [], {}, " "],
+    "rate_limit": [True, False, 0, -1, float("nan"), float("inf"), 10**400, "much", [], {}, [25], "25/s", " "],
 }
 """Values that are not what a field of the extra should be."""
 
@@ -281,6 +283,20 @@ def test_empty_fields_of_the_form_count_as_absent() -> None:
     """Airflow stores what was left empty as null or as an empty text."""
     it = settings({"stripe_account": "", "timeout": None, "files_base_url": ""})
     assert (it.stripe_account, it.timeout) == (None, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "uses"), [(None, False), ("", False), (True, True), ("false", False), ("True", True)]
+)
+def test_events_are_used_where_the_connection_says_so(value: Any, uses: bool) -> None:
+    """The form gives texts; a field that nobody filled in opts out."""
+    assert settings({"use_events": value}).use_events is uses
+
+
+@pytest.mark.parametrize(("value", "limit"), [(None, None), ("", None), (40, 40.0), ("2.5", 2.5)])
+def test_the_rate_limit_is_a_number_or_left_to_stripe(value: Any, limit: float | None) -> None:
+    """The form gives texts here, too."""
+    assert settings({"rate_limit": value}).rate_limit == limit
 
 
 def test_a_line_end_from_a_secret_store_is_no_part_of_a_value() -> None:

@@ -29,8 +29,16 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
-from airflow_reportrun.reporting.resending import ResendPolicy
-from airflow_reportrun.sandbox import AfterReads, Dropped, RateLimited, Redirected, StripeSandbox, Unavailable
+from airflow_reportrun.reporting.resending import REFUSALS, ResendPolicy
+from airflow_reportrun.sandbox import (
+    AfterReads,
+    Dropped,
+    LockTimeout,
+    RateLimited,
+    Redirected,
+    StripeSandbox,
+    Unavailable,
+)
 
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
 TYPE = "balance.summary.1"
@@ -105,7 +113,7 @@ def test_waits_out_what_passes(call: Callable[..., Any], stripe_conn: StripeSand
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (RateLimited("endpoint-rate"), RateLimitError),
+        (LockTimeout(), RateLimitError),
         (Unavailable(), ServerError),
         (Dropped(), APIConnectionError),
     ],
@@ -119,6 +127,29 @@ def test_gives_up_with_the_last_error(
         call("list_report_types")
     # On a connection that was kept alive, aiohttp itself sends a GET once more when it breaks.
     assert ResendPolicy().max_tries <= len(stripe_conn.requests) <= 2 * ResendPolicy().max_tries
+
+
+def test_a_refusal_is_sent_again_for_ten_minutes(
+    call: Callable[..., Any], stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many tries that takes: by then it is an error like another."""
+    pauses: list[float] = []
+    monkeypatch.setattr(REFUSALS, "count", lambda error, pause: pauses.append(pause))
+    stripe_conn.inject(RateLimited("endpoint-rate"), times=500, on="list_types")
+    with pytest.raises(RateLimitError, match="endpoint-rate"):
+        call("list_report_types")
+    assert 540 < sum(pauses) <= 600
+    assert len(stripe_conn.requests) == len(pauses) + 1 > ResendPolicy().max_tries
+
+
+def test_refusals_spend_no_try(call: Callable[..., Any], stripe_conn: StripeSandbox) -> None:
+    """What else goes wrong between them has as many as ever."""
+    tries = ResendPolicy().max_tries
+    for _ in range(tries - 1):
+        stripe_conn.inject(RateLimited(), times=2, on="list_types")
+        stripe_conn.inject(Unavailable(), on="list_types")
+    assert call("list_report_types")
+    assert len(stripe_conn.requests) == 3 * (tries - 1) + 1
 
 
 def test_an_error_carries_what_stripe_said(call: Callable[..., Any], stripe_conn: StripeSandbox) -> None:

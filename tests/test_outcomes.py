@@ -332,7 +332,7 @@ def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensors, "SHORTEST_POKE_INTERVAL", 0.0)
     monkeypatch.setattr(run_module, "DATA_POLL_INTERVAL", 0.0)
     for client in (ReportingClient, AsyncReportingClient):
-        monkeypatch.setattr(client, "resend_policy", ResendPolicy(max_tries=1))
+        monkeypatch.setattr(client, "resend_policy", ResendPolicy(max_tries=1, max_refused=0))
 
 
 def to_its_end(task: Any) -> tuple[Try, set[str]]:

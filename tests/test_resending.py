@@ -11,11 +11,12 @@ from airflow_reportrun.reporting.errors import (
     APIConnectionError,
     APIError,
     InvalidParametersError,
+    RateLimitError,
     ReportingError,
     UnexpectedResponseError,
     error_class,
 )
-from airflow_reportrun.reporting.resending import ResendPolicy, is_worth_another_try
+from airflow_reportrun.reporting.resending import Refusals, ResendPolicy, is_worth_another_try
 
 
 def error(status: int, **facts: Any) -> APIError:
@@ -77,6 +78,78 @@ def test_retries_end(max_tries: int, max_wait: float, retry_after: float | None)
     assert sum(slept) <= max_wait
     assert len(slept) == calls - 1
     assert all(pause >= (retry_after or 0) for pause in slept)
+
+
+def refusal(**facts: Any) -> APIError:
+    return error(429, **{"code": "rate_limit", **facts})
+
+
+@given(answers=st.lists(st.booleans(), max_size=400), retry_after=st.none() | st.floats(0, 30))
+def test_refusals_spend_no_try_and_end(answers: list[bool], retry_after: float | None) -> None:
+    """Each kind of failure is counted as if there was no other: tries in number, refusals in time."""
+    slept: list[float] = []
+    came: list[bool] = []
+
+    def ask() -> str:
+        if len(came) == len(answers):
+            return "done"
+        came.append(answers[len(came)])
+        raise refusal(retry_after=retry_after) if came[-1] else error(503)
+
+    policy = ResendPolicy()
+    try:
+        assert Retrying(sleep=slept.append, **policy.options())(ask) == "done"
+        assert len(slept) == len(answers)
+    except APIError as last:
+        if isinstance(last, RateLimitError):
+            assert sum(slept[place] for place in range(len(slept)) if came[place]) > policy.max_refused - 60
+        else:
+            assert came.count(False) == policy.max_tries
+    assert came.count(False) <= policy.max_tries
+    assert sum(slept[place] for place in range(len(slept)) if came[place]) <= policy.max_refused
+
+
+@pytest.mark.parametrize(
+    ("problem", "about_rates"),
+    [
+        (error(429, rate_limited_reason="endpoint-rate"), True),
+        (error(429, code="rate_limit"), True),
+        (error(429, code="lock_timeout"), False),
+        (error(429), False),
+    ],
+)
+def test_only_a_refusal_for_rates_is_free(problem: APIError, about_rates: bool) -> None:
+    """A locked object is not, nor is a proxy's own 429."""
+    told = isinstance(problem, RateLimitError) and problem.is_about_rates
+    assert told is about_rates
+
+
+def test_many_that_were_refused_at_once_do_not_come_back_in_step() -> None:
+    """Their pauses are spread evenly from nothing to the longest, which doubles."""
+    policy = ResendPolicy()
+    for refusals, longest in [(1, 1.0), (3, 4.0), (50, 60.0)]:
+        pauses = sorted(policy.refused_pause(refusal(), refusals) for _ in range(2000))
+        assert 0 <= pauses[0] < longest / 20
+        assert longest * 0.95 < pauses[-1] <= longest
+        assert abs(pauses[1000] - longest / 2) < longest / 10
+
+
+def test_a_storm_of_refusals_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """It says how many there were since the last one, and how long they pause."""
+    now = 0.0
+    refusals = Refusals(lambda: now)
+    for second in range(150):
+        now = float(second)
+        for _ in range(10):
+            refusals.count(refusal(), 0.5)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" of this process")[0] for line in lines] == [
+        "Stripe refused 1 requests",
+        "Stripe refused 600 requests",
+        "Stripe refused 600 requests",
+    ]
+    assert "pause for 300.0 s in all" in lines[1]
+    assert "What Stripe said" in lines[1]
 
 
 @given(tries=st.integers(1, 10_000))

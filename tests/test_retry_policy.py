@@ -49,7 +49,7 @@ of_3_3 = needs_airflow_3("retry policies")
 
 @pytest.fixture(autouse=True)
 def _nothing_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReportingClient, "resend_policy", ResendPolicy(max_tries=1))
+    monkeypatch.setattr(ReportingClient, "resend_policy", ResendPolicy(max_tries=1, max_refused=0))
 
 
 def in_own_task(**options: Any) -> Any:

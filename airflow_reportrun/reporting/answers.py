@@ -61,6 +61,20 @@ def body_of(what: str, response: Response) -> object:
     return body
 
 
+def refusal_of(response: Response) -> str | None:
+    """Return which rate limit an answer is about, None where it is about none.
+
+    An object that is locked (``lock_timeout``) has the status of a rate limit, too. Without a reason, as of a
+    proxy, all requests are meant.
+    """
+    if response.status not in (400, 429):
+        return None
+    error = _error_of(response)
+    if error.get("code") == "lock_timeout" or (response.status == 400 and error.get("code") != "rate_limit"):
+        return None
+    return _reason(response) or "global-rate"
+
+
 def require_short(what: str, length: int) -> None:
     """Raise when an answer has grown too long to be Stripe's; called while it comes, so that memory is bounded.
 
@@ -131,13 +145,21 @@ def _text(value: object, most: int = 100) -> str | None:
     return value[:most].encode(errors="replace").decode() if isinstance(value, str) else None
 
 
-def _api_error(response: Response) -> APIError:
+def _error_of(response: Response) -> dict[str, Any]:
     body = _json(response)
     error = body.get("error") if isinstance(body, dict) else None
-    words: dict[str, Any] = error if isinstance(error, dict) else {}
+    return error if isinstance(error, dict) else {}
+
+
+def _reason(response: Response) -> str | None:
+    return _text(response.headers.get("stripe-rate-limited-reason"))
+
+
+def _api_error(response: Response) -> APIError:
+    words = _error_of(response)
     # Whole pages have been seen as a message, and it ends up in logs, task states and mails.
     message = _text(words.get("message"), most=1000) or "An error without Stripe's error body"
-    if reason := _text(response.headers.get("stripe-rate-limited-reason")):
+    if reason := _reason(response):
         message = f"{message} [{reason}]"
     error_type, param, code = (_text(words.get(name)) for name in ("type", "param", "code"))
     return error_class(response.status, error_type, message, code)(
@@ -153,6 +175,7 @@ def _api_error(response: Response) -> APIError:
         stored="original-request" in response.headers,
         should_retry={"true": True, "false": False}.get(response.headers.get("stripe-should-retry", "")),
         retry_after=_retry_after(response.headers),
+        rate_limited_reason=reason,
     )
 
 

@@ -31,7 +31,10 @@ EVENTS = "/v1/events"
 END_EVENTS = ("reporting.report_run.succeeded", "reporting.report_run.failed")
 """The types of the events that tell of a report run's end."""
 
-_OBJECTS = {REPORT_RUNS: "report_run", REPORT_TYPES: "report_type", FILES: "file", "/v1/events": "event"}
+READ_FILE = "read_file"
+"""The operation of a download, for which there is no request here."""
+
+_OBJECTS = {REPORT_RUNS: "report_run", REPORT_TYPES: "report_type", FILES: "file", EVENTS: "event"}
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ class APIError(ReportingError):
         again for at least 24 hours.
     :param should_retry: the ``Stripe-Should-Retry`` header, None where it is absent.
     :param retry_after: seconds to wait before the next request, where the answer says so (a proxy's may).
+    :param rate_limited_reason: the ``Stripe-Rate-Limited-Reason`` header: which limit was met.
     """
 
     advice = ""
@@ -171,6 +172,7 @@ class APIError(ReportingError):
         stored: bool = False,
         should_retry: bool | None = None,
         retry_after: float | None = None,
+        rate_limited_reason: str | None = None,
     ) -> None:
         facts = {"HTTP": http_status, "code": code, "param": param, "request": request_id}
         # What Stripe doesn't find is as a rule another account's.
@@ -188,6 +190,7 @@ class APIError(ReportingError):
         self.stored = stored
         self.should_retry = should_retry
         self.retry_after = retry_after
+        self.rate_limited_reason = rate_limited_reason
 
 
 class InvalidRequestError(APIError):
@@ -242,6 +245,12 @@ class RateLimitError(APIError):
     """Too many requests, or the object is locked by another one (429, or 400 with the code ``rate_limit``)."""
 
     is_transient = True
+
+    @property
+    def is_about_rates(self) -> bool:
+        """Whether Stripe says that it is about too many requests: it looked at nothing of this one."""
+        about = self.rate_limited_reason is not None or self.code == "rate_limit"
+        return about and self.code != "lock_timeout"
 
 
 class ServerError(APIError):

@@ -140,7 +140,7 @@ class Watcher:
         try:
             if anew:
                 await hook.renew_async()
-            self._plan.use_events(getattr(await hook.settings_async(), "use_events", False))
+            self._plan.use_events((await hook.settings_async()).use_events)
         except ConnectionLookUpError:
             raise
         except ReportingError as error:

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from airflow_reportrun import __version__
 from airflow_reportrun.get_provider_info import CONN_FIELDS
+from airflow_reportrun.reporting.budget import LIVE_LIMIT, TEST_LIMIT, Budget, budget_of
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.secrets import redacted
 from airflow_reportrun.wire.route import PROXY_EXAMPLE, is_host, proxy_url
@@ -21,6 +22,7 @@ API_BASE_URL = "https://api.stripe.com"
 FILES_BASE_URL = "https://files.stripe.com"
 DEFAULT_TIMEOUT = 60.0
 LONGEST_TIMEOUT = 86400.0
+HIGHEST_RATE_LIMIT = 10_000
 
 EXTRA_FIELDS = (*CONN_FIELDS, "proxies", "verify", "cert", "trust_env")
 """What the connection's extra may hold: the fields of the form, and what requests calls the same."""
@@ -63,6 +65,8 @@ class ConnectionSettings:
     :param verify: whether to verify TLS certificates, or the path of a CA bundle.
     :param cert: client certificate, or certificate and key.
     :param trust_env: whether proxies and CA bundles of the environment count.
+    :param use_events: whether waits may ask Stripe's events.
+    :param rate_limit: requests a second that Stripe allows the account, None for what it documents.
     """
 
     api_key: str = field(repr=False)
@@ -77,6 +81,8 @@ class ConnectionSettings:
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
     trust_env: bool = True
+    use_events: bool = False
+    rate_limit: float | None = None
 
     @property
     def livemode(self) -> bool | None:
@@ -88,6 +94,11 @@ class ConnectionSettings:
     def acting_as(self) -> str | None:
         """Whom a request acts as, and by which way: the context, or the account, or None for the key's own."""
         return self.stripe_context or self.stripe_account
+
+    def budget(self) -> Budget:
+        """Return what this process may ask of the account."""
+        limit = self.rate_limit or (LIVE_LIMIT if self.livemode else TEST_LIMIT)
+        return budget_of(self.api_base_url, self.api_key, self.acting_as, limit)
 
     def headers(self) -> dict[str, str]:
         """Return the headers that go with each request, the key's aside."""
@@ -169,7 +180,13 @@ class ConnectionSettings:
                 mistakes.append("a key of an organization (sk_org_…) needs stripe_version in the extra")
         scope = given.get("idempotency_scope", "")
         _text("idempotency_scope", scope, mistakes)  # taken as it is: it is part of keys that were sent
-        timeout = _timeout(given.get("timeout", DEFAULT_TIMEOUT), mistakes)
+        timeout = _number(given.get("timeout", DEFAULT_TIMEOUT), LONGEST_TIMEOUT)
+        if not timeout:
+            mistakes.append("timeout is a positive number of seconds, a day at most")
+        rate_limit = None
+        if "rate_limit" in given and not (rate_limit := _number(given["rate_limit"], HIGHEST_RATE_LIMIT)):
+            mistakes.append(f"rate_limit is a positive number of requests a second, {HIGHEST_RATE_LIMIT} at most")
+        use_events = _switch("use_events", given.get("use_events", False), mistakes)
         proxies = _proxies(given.get("proxies", {}), mistakes)
         verify = _switch("verify", given.get("verify", True), mistakes, or_else="the path of a CA bundle")
         trust_env = _switch("trust_env", given.get("trust_env", True), mistakes)
@@ -191,6 +208,8 @@ class ConnectionSettings:
             cert=cert,
             # The way to this machine leads over no proxy, least of all with a key in plain http.
             trust_env=trust_env is True and not _is_loopback(urlsplit(api_base_url)),
+            use_events=use_events is True,
+            rate_limit=rate_limit,
         )
 
 
@@ -273,14 +292,13 @@ def _accounts(given: Mapping[str, Any], task: Mapping[str, Any], mistakes: list[
     return account, context
 
 
-def _timeout(value: Any, mistakes: list[str]) -> float:
+def _number(value: Any, most: float) -> float:
+    """Return a positive number, 0 for anything else."""
     try:
-        seconds = 0.0 if isinstance(value, bool) else float(value)
+        number = 0.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
-        seconds = 0.0
-    if not 0 < seconds <= LONGEST_TIMEOUT:
-        mistakes.append("timeout is a positive number of seconds, a day at most")
-    return seconds
+        return 0.0
+    return number if 0 < number <= most else 0.0
 
 
 def _proxies(value: Any, mistakes: list[str]) -> dict[str, str]:
