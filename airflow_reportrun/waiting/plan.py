@@ -11,8 +11,9 @@ and brings its answer or its error before it asks for the next. The rules:
 * Whoever joins is looked at once, soon, so that what ended before is not missed, and once more at its deadline.
 * Events tell of ends for one request, whatever their number. They are not the truth: a run is looked at all the
   same when it has doubled its age. One that ended long before events which did not tell of it ends their use.
-* An error that passes puts the next question off, for all. One that stays is of those who were asked about; only
-  credentials and permissions concern everybody.
+* An error that passes puts the next question off, for all; what failed comes after what did not, so that one run
+  whose looks fail holds nobody up. An error that stays is of those who were asked about; only credentials and
+  permissions concern everybody.
 """
 
 from __future__ import annotations
@@ -147,11 +148,13 @@ class _Awaited:
 
     :param due: epoch seconds of the next look.
     :param looked: epoch seconds of the last one.
+    :param failures: looks at it by itself that failed in a row.
     """
 
     id: str
     due: float = math.inf
     looked: float = -math.inf
+    failures: int = 0
     waiters: list[Waiter] = field(default_factory=list)
 
     def last_call(self) -> float:
@@ -169,7 +172,7 @@ class _Run(_Awaited):
 
     :param created: epoch seconds; until Stripe has shown the run, since when it is waited for.
     :param seen: whether Stripe has shown it.
-    :param page: the last page that showed it, 0 for none.
+    :param page: the last page that showed it, 0 for none, -1 where one did not.
     :param after: where the list goes on that has not come to it yet.
     :param singly: whether the list does not show it.
     """
@@ -190,7 +193,8 @@ class _Feed:
     :param after: the event to go on from, within a look of several pages.
     :param newest: of this look.
     :param asked: epoch seconds of the last look.
-    :param read_at: epoch seconds of the last whole look, by Stripe's clock.
+    :param began: epoch seconds of the first look, by Stripe's clock: what ended before is not told of.
+    :param read_at: the same of the last whole look.
     """
 
     due: float = 0.0
@@ -198,6 +202,7 @@ class _Feed:
     since: int | None = None
     after: str | None = None
     newest: int = 0
+    began: float = 0.0
     read_at: float = 0.0
     works: bool = True
 
@@ -224,7 +229,7 @@ class Plan:
         self._without_lists_until = -math.inf
         self._page_failed = False
         self._failed_pages = 0
-        self._failing: set[Question] = set()
+        self._failing: dict[Question, float] = {}  # since the last answer, and when
         self._pages = 0
         self._looked = -math.inf
         self._put_off_until = -math.inf
@@ -294,16 +299,23 @@ class Plan:
             return math.inf
         if now < self._put_off_until:
             return self._put_off_until - now
-        for report_type in self.types.values():
-            if report_type.due <= now:
-                return OneType(report_type.id)
-        if self._feed and self.runs and self._feed.due <= now:
-            since = self._feed.since
-            return EndsSince(since and max(0, since - EVENT_OVERLAP), self._feed.after)
-        if due := [run for run in self.runs.values() if run.due <= now]:
-            return self._look_at(max(due, key=lambda run: run.created), now)
+        fresh = (question for question in self._due(now) if question not in self._failing)
+        if question := next(fresh, None) or min(self._due(now), key=self._failing.__getitem__, default=None):
+            return question
         soonest = min(it.due for it in everything)
         return max(0.0, (min(soonest, self._feed.due) if self._feed and self.runs else soonest) - now)
+
+    def _due(self, now: float) -> Iterator[Question]:
+        """Yield what could be asked now, what is best asked first."""
+        for report_type in self.types.values():
+            if report_type.due <= now:
+                yield OneType(report_type.id)
+        if self._feed and self.runs and self._feed.due <= now:
+            since = self._feed.since
+            yield EndsSince(since and max(0, since - EVENT_OVERLAP), self._feed.after)
+        due = [run for run in self.runs.values() if run.due <= now]
+        for run in sorted(due, key=lambda run: (run.created, run.after is None), reverse=True):
+            yield self._look_at(run, now)
 
     def _look_at(self, newest: _Run, now: float) -> OneRun | RunsFrom:
         """Return how to look at the newest of the runs that are due."""
@@ -354,11 +366,14 @@ class Plan:
             shown.append(run)
         self._rest(shown, now)
         for run in self.runs.values():
+            if run.seen and not run.page and run.created <= question.newest:
+                run.page = -1
             if run.due > now or run.singly or run.created > question.newest:
                 continue
-            if last_created is None or run.created > last_created or last_id == run.after:
+            second = math.ceil(run.created)
+            if last_created is None or second > last_created or last_id == question.after:
                 run.singly = True
-            elif run.created == last_created:
+            elif second == last_created:
                 run.after = last_id
         return told
 
@@ -385,6 +400,7 @@ class Plan:
         if feed.after is None:
             feed.since, feed.works = feed.newest, True
             feed.read_at = now if page.seen_at is None else page.seen_at
+            feed.began = feed.began or feed.read_at
             feed.due = now + self._shared_pause(self.runs.values(), now)
         return told
 
@@ -414,7 +430,8 @@ class Plan:
 
     def _compare_with_events(self, run: _Run, answer: ReportRun) -> None:
         """Stop asking for events where they have not told of an end that they should have told of."""
-        if self._feed and run.seen and (answer.succeeded_at or math.inf) + EVENT_LAG < self._feed.read_at:
+        ended = answer.succeeded_at or math.inf
+        if self._feed and run.seen and self._feed.began < ended < self._feed.read_at - EVENT_LAG:
             self._stop_events(f"they did not tell of the end of report run {run.id}")
 
     def _stop_events(self, why: str) -> None:
@@ -434,7 +451,7 @@ class Plan:
         still = [it for it in looked_at if it.waiters]
         pause = self._shared_pause(still, now) if still else 0.0
         for it in still:
-            it.looked = now
+            it.looked, it.failures = now, 0
             checks = self._feed and self._feed.works and isinstance(it, _Run)
             rest = max(SHORTEST_CHECK, now - it.created) if checks and isinstance(it, _Run) else pause
             it.due = min(now + rest, it.last_call())
@@ -452,13 +469,14 @@ class Plan:
     def failed(self, question: Question, error: ReportingError, now: float) -> Told:
         """Return who is told what, now that a question was not answered."""
         if error.is_transient:
-            self._failing.add(question)
+            self._failing[question] = now
             # What can't be read about one thing may be all right for the next.
             if not isinstance(error, UnexpectedResponseError) or len(self._failing) > 1:
                 self.failures += 1
                 self._put_off_until = now + PAUSES.pause(error, self.failures)
             self._pass_by(question, now)
-            return []
+            asked = self._asked_about(question) if isinstance(error, UnexpectedResponseError) else None
+            return [(waiter, waiter.goal.judge_error(error)) for waiter in (asked.waiters if asked else ())]
         if isinstance(error, (AuthenticationError, ConfigurationError)):
             return self.fail(error)
         if isinstance(question, EndsSince):
@@ -469,12 +487,14 @@ class Plan:
         if isinstance(question, RunsFrom):
             self._page_failed = True
             return []
-        it: _Awaited | None
-        if isinstance(question, OneRun):
-            it = self.runs.get(question.report_run_id)
-        else:
-            it = self.types.get(question.report_type)
+        it = self._asked_about(question)
         return self._tell([*it.waiters] if it else [], error)
+
+    def _asked_about(self, question: Question) -> _Awaited | None:
+        """Return the one thing that a question is about, if anybody still waits for it."""
+        if isinstance(question, OneRun):
+            return self.runs.get(question.report_run_id)
+        return self.types.get(question.report_type) if isinstance(question, OneType) else None
 
     def fail(self, error: ReportingError) -> Told:
         """Return that all are told of an error."""
@@ -489,14 +509,16 @@ class Plan:
 
     def _pass_by(self, question: Question, now: float) -> None:
         """Let others come first after an error that passes."""
-        later = now + SHORTEST_SHARED_PAUSE
-        if isinstance(question, OneRun) and question.report_run_id in self.runs:
-            self.runs[question.report_run_id].due = later
-        elif isinstance(question, OneType) and question.report_type in self.types:
-            self.types[question.report_type].due = later
+        if it := self._asked_about(question):
+            pause = min(SHORTEST_SHARED_PAUSE * 2.0 ** min(it.failures, 32), self._shared_pause([it], now))
+            it.due = max(now + SHORTEST_SHARED_PAUSE, min(now + pause, it.last_call()))
+            it.failures += 1
         elif isinstance(question, EndsSince) and self._feed:
-            self._feed.due, self._feed.after, self._feed.works = later, None, False
-            self._hurry()
+            self._feed.due = now + max(SHORTEST_SHARED_PAUSE, self._shared_pause(self.runs.values(), now))
+            self._feed.after = None
+            if self._feed.works:
+                self._feed.works = False
+                self._hurry()
         self._page_failed = isinstance(question, RunsFrom)
 
     def _count_failed_page(self, now: float) -> None:

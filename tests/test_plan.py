@@ -1,0 +1,789 @@
+"""What is asked of Stripe for all who wait, when, and for whom an answer is: the rules of ``waiting/plan``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from airflow_reportrun.reporting.errors import (
+    APIConnectionError,
+    AuthenticationError,
+    ConfigurationError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    RateLimitError,
+    ReportingError,
+    ServerError,
+    UnexpectedResponseError,
+)
+from airflow_reportrun.waiting.goals import DataReaches
+from airflow_reportrun.waiting.plan import (
+    LAST_LOOK_GRACE,
+    MOST_FAILED_PAGES,
+    SHORTEST_CHECK,
+    WITHOUT_LISTS,
+    EndsSince,
+    OneRun,
+    OneType,
+    Question,
+    RunsFrom,
+)
+from tests.stripe_model import START, World
+
+TYPE = "balance.summary.1"
+BROKEN = ServerError("Something went wrong.", http_status=500)
+LOGIN_PAGE = UnexpectedResponseError("Expected JSON and got a login page")
+NOT_ALLOWED = PermissionDeniedError("The key may not do this.", http_status=403)
+
+
+def refusing(
+    error: ReportingError, *kinds: type[Question], times: float = float("inf")
+) -> Callable[[Question], ReportingError | None]:
+    """Refuse questions of some kinds, so many times."""
+    left = [times]
+
+    def refuse(question: Question) -> ReportingError | None:
+        if not isinstance(question, kinds) or left[0] <= 0:
+            return None
+        left[0] -= 1
+        return error
+
+    return refuse
+
+
+def kinds(questions: list[Question]) -> Counter[str]:
+    return Counter(type(question).__name__ for question in questions)
+
+
+def looks_at(world: World, question: Question) -> list[float]:
+    """Return when a question was asked, since the start."""
+    return [at - START for at, asked in world.asked if asked == question]
+
+
+# Pages and cursors
+
+
+def test_nobody_is_asked_for() -> None:
+    """Without anybody who waits there is no question, at any time."""
+    assert World().plan.ask(START) == float("inf")
+
+
+def test_a_page_serves_all_that_are_on_it() -> None:
+    """A hundred runs cost one request a look."""
+    world = World()
+    pairs = [world.create() for _ in range(100)]
+    (question,) = world.pass_by(1)
+    assert question == RunsFrom(int(START), int(START))
+    for run, _ in pairs:
+        run.ends = world.now + 1
+    assert kinds(world.pass_by(8)) == {"RunsFrom": 1}
+    assert {world.outcome(waiter) for _, waiter in pairs} == {"succeeded"}
+
+
+def test_who_is_told_is_told_of_its_own_run() -> None:
+    """With the outcome that the run had."""
+    world = World()
+    (good, to_good), (bad, to_bad), (_, to_late) = (world.create() for _ in range(3))
+    good.ends, bad.ends, bad.status = START, START, "failed"
+    world.pass_by(60)
+    assert [world.outcome(it) for it in (to_good, to_bad, to_late)] == ["succeeded", "failed", None]
+    assert [event.as_payload()["report_run_id"] for _, _, event in world.told] == [bad.id, good.id]
+
+
+def test_the_list_goes_on_where_a_page_ends() -> None:
+    """Three pages for three hundred runs of three hundred seconds, each from where the last one ended."""
+    world = World()
+    for _ in range(300):
+        world.create()
+        world.stripe.now += 1
+    pages = [question for question in world.pass_by(1) if isinstance(question, RunsFrom)]
+    assert [page.newest - START for page in pages] == [299, 199, 99]
+    assert {page.oldest for page in pages} == {int(START)}
+    assert world.asked == [(at, page) for (at, _), page in zip(world.asked, pages, strict=True)]
+
+
+def test_more_runs_of_one_second_than_a_page_has_are_reached_by_cursor() -> None:
+    """No bound on ``created`` leads beyond the first page of them."""
+    world = World()
+    waiters = [world.create()[1] for _ in range(250)]
+    pages = world.pass_by(1)
+    assert [question.after for question in pages if isinstance(question, RunsFrom)] == [
+        None,
+        "frr_150",
+        "frr_50",
+    ]
+    assert len(pages) == 3
+    for run in world.stripe.runs.values():
+        run.ends = world.now
+    assert kinds(world.pass_by(8)) == {"RunsFrom": 3}
+    assert {world.outcome(waiter) for waiter in waiters} == {"succeeded"}
+
+
+def test_a_cursor_outlives_a_page_that_failed() -> None:
+    """The runs behind it are on the list still, and not retrieved one by one from then on."""
+    world = World(page_size=3)
+    for _ in range(12):
+        world.create()
+    world.pass_by(1)
+    failing = iter([BROKEN])
+    world.stripe.refuse = lambda question: (
+        next(failing, None) if isinstance(question, RunsFrom) and question.after else None
+    )
+    world.pass_by(20)
+    assert set(kinds(world.pass_by(60))) == {"RunsFrom"}
+
+
+def test_a_sensor_finds_its_run_behind_a_full_second() -> None:
+    """It waits since some instant, which falls into a second of which a page shows only a part."""
+    world = World(page_size=3)
+    old, _ = world.create()
+    world.stripe.now += 1
+    for _ in range(5):
+        world.stripe.create()
+    sensor = world.join(old.id, since=START + 0.5)
+    another = world.stripe.create()
+    world.join(another.id)
+    old.ends = START
+    assert len(world.pass_by(2)) < 6
+    assert world.outcome(sensor) == "succeeded"
+
+
+@pytest.mark.parametrize("skew", [-3000, -0.5, 0.5, 3000])
+def test_a_run_that_was_created_at_another_time_is_found(skew: float) -> None:
+    """A sensor's wait begins later, and clocks differ: what the list does not show there is retrieved once."""
+    world = World()
+    for _ in range(5):
+        world.create()
+    world.stripe.now += 3600
+    run = world.stripe.create()
+    sensor = world.join(run.id, since=run.created + skew)
+    assert kinds(world.pass_by(1))["OneRun"] <= 1
+    assert set(kinds(world.pass_by(600))) <= {"RunsFrom"}
+    run.ends = world.now
+    world.pass_by(320)
+    assert world.outcome(sensor) == "succeeded"
+
+
+def test_a_run_that_the_list_does_not_show_is_retrieved() -> None:
+    """At each look, since the list may have lost it for good; the others are none the worse."""
+    world = World()
+    hidden, waiter = world.create()
+    pairs = [world.create() for _ in range(4)]
+    put, lists = world.stripe.answer, RunsFrom
+
+    def without_hidden(question: Question) -> Any:
+        if not isinstance(question, lists):
+            return put(question)
+        del world.stripe.runs[hidden.id]
+        try:
+            return put(question)
+        finally:
+            world.stripe.runs[hidden.id] = hidden
+
+    world.stripe.answer = without_hidden  # type: ignore[method-assign]
+    world.pass_by(30)
+    hidden.ends = world.now
+    world.pass_by(30)
+    assert world.outcome(waiter) == "succeeded"
+    for run, _ in pairs:
+        run.ends = world.now
+    world.pass_by(30)
+    assert {world.outcome(it) for _, it in pairs} == {"succeeded"}
+
+
+# Company or alone, and the paces
+
+
+def test_a_run_without_company_is_retrieved() -> None:
+    """A page would show others' runs, and is larger."""
+    world = World()
+    world.create()
+    assert kinds(world.pass_by(100)).keys() == {"OneRun"}
+
+
+def test_two_runs_far_apart_are_retrieved_one_by_one() -> None:
+    """When a page has shown that they are not on one."""
+    world = World(page_size=3)
+    world.create()
+    for _ in range(9):
+        world.stripe.now += 1
+        world.stripe.create()
+    world.stripe.now += 1
+    world.create()
+    assert kinds(world.pass_by(14))["RunsFrom"] == 2
+    assert kinds(world.pass_by(100)).keys() == {"OneRun"}
+
+
+def test_who_looks_alone_keeps_its_own_pace() -> None:
+    """Ten seconds, and from forty on a quarter of the age; within the twentieth part by which paces vary."""
+    world = World()
+    run, _ = world.create()
+    world.pass_by(400)
+    looks = looks_at(world, OneRun(run.id))
+    pauses = [later - earlier for earlier, later in pairwise(looks)]
+    expected = [max(10.0, (at + 0.05) / 4) for at in looks[:-1]]
+    assert pauses == pytest.approx(expected, abs=0.1)
+
+
+def test_a_sensor_alone_keeps_its_poke_interval() -> None:
+    """Whatever it is."""
+    world = World()
+    run = world.stripe.create()
+    world.join(run.id, poll_interval=60, growth=0.0)
+    world.pass_by(600)
+    assert looks_at(world, OneRun(run.id)) == pytest.approx([60 * n for n in range(10)], abs=1)
+
+
+@pytest.mark.parametrize(("runs", "pause"), [(2, 50.0), (5, 20.0), (50, 13.0)])
+def test_looks_that_serve_many_come_as_often_as_all_pay_for(runs: int, pause: float) -> None:
+    """Down to a tenth of the age: with sensors that alone would look every hundred seconds, on runs of 130 s."""
+    world = World()
+    for _ in range(runs):
+        world.join(world.stripe.create().id, poll_interval=100, growth=0.0)
+    world.pass_by(180)
+    *_, (before, after) = ((a, b) for (a, _), (b, _) in pairwise(world.asked) if a <= START + 131)
+    assert after - before == pytest.approx(pause, rel=0.1)
+    assert len(world.asked) <= 1 + runs * 180 / 100
+
+
+def test_the_keenest_who_waits_for_a_run_sets_its_pace() -> None:
+    """Two wait for one run, and both are told."""
+    world = World()
+    run, patient = world.create()
+    keen = world.join(run.id, poll_interval=2, growth=0.0)
+    world.pass_by(60)
+    assert 25 <= len(world.asked) <= 32
+    run.ends = world.now
+    world.pass_by(3)
+    assert (world.outcome(patient), world.outcome(keen)) == ("succeeded", "succeeded")
+
+
+def test_of_two_who_wait_for_a_run_one_may_go() -> None:
+    """The other waits on, at its own pace."""
+    world = World()
+    run, patient = world.create()
+    keen = world.join(run.id, poll_interval=2, growth=0.0)
+    world.pass_by(10)
+    world.plan.leave(keen)
+    world.plan.leave(keen)  # who leaves twice is gone all the same
+    assert len(world.pass_by(60)) <= 7
+    run.ends = world.now
+    world.pass_by(20)
+    assert (world.outcome(patient), world.outcome(keen)) == ("succeeded", None)
+
+
+def test_what_nobody_waits_for_is_not_asked_for() -> None:
+    """Neither a run nor its page, nor an answer that was on its way."""
+    world = World()
+    _, one = world.create()
+    _, two = world.create()
+    question = world.plan.ask(world.now)
+    assert isinstance(question, RunsFrom)
+    world.plan.leave(one)
+    world.plan.leave(two)
+    assert world.put(question) == []
+    assert world.pass_by(10_000) == []
+
+
+# Deadlines
+
+
+def test_one_last_look_is_made_at_the_deadline() -> None:
+    """However long the pause would have been; what ended before counts."""
+    world = World()
+    run = world.stripe.create(ends=START + 50)
+    in_time = world.join(run.id, deadline=60, poll_interval=3600, growth=0.0)
+    never = world.stripe.create()
+    too_late = world.join(never.id, deadline=61, poll_interval=3600, growth=0.0)
+    world.pass_by(70)
+    assert (world.outcome(in_time), world.outcome(too_late)) == ("succeeded", "timeout")
+    assert world.told_at(in_time) == pytest.approx(START + 60, abs=0.5)
+    assert world.told_at(too_late) == pytest.approx(START + 61, abs=0.5)
+
+
+def test_a_deadline_is_of_those_who_have_it() -> None:
+    """Another who waits for the run waits on."""
+    world = World()
+    run, patient = world.create()
+    hasty = world.join(run.id, deadline=30)
+    world.pass_by(100)
+    assert (world.outcome(patient), world.outcome(hasty)) == (None, "timeout")
+
+
+def test_who_joins_after_its_deadline_has_its_look() -> None:
+    """The triggerer was away."""
+    world = World()
+    done, open_ = world.stripe.create(ends=START), world.stripe.create()
+    waiters = [world.join(it.id, deadline=-3600) for it in (done, open_)]
+    world.pass_by(2)
+    assert [world.outcome(it) for it in waiters] == ["succeeded", "timeout"]
+
+
+def test_a_last_look_that_fails_is_made_again() -> None:
+    """The run has ended in time, and Stripe can't say so just then."""
+    world = World()
+    run = world.stripe.create(ends=START + 10)
+    waiter = world.join(run.id, deadline=20, poll_interval=3600, growth=0.0)
+    world.pass_by(5)
+    world.stripe.refuse = refusing(BROKEN, OneRun)
+    world.pass_by(60)
+    assert world.outcome(waiter) is None
+    world.stripe.refuse = lambda question: None
+    world.pass_by(60)
+    assert world.outcome(waiter) == "succeeded"
+
+
+def test_last_looks_are_not_made_for_ever() -> None:
+    """Who can't be looked at any more gives up, two minutes after its deadline."""
+    world = World()
+    _, waiter = world.create()
+    deadline = world.join(next(iter(world.stripe.runs)), deadline=20)
+    world.stripe.refuse = refusing(APIConnectionError("reset"), OneRun, RunsFrom)
+    world.pass_by(20 + LAST_LOOK_GRACE + 65)
+    assert (world.outcome(waiter), world.outcome(deadline)) == (None, "timeout")
+    assert world.told_at(deadline) >= START + 20 + LAST_LOOK_GRACE
+
+
+# Newcomers
+
+
+def test_what_ended_before_anybody_waited_is_seen_at_once() -> None:
+    """Nothing that finished between create and subscribe is missed."""
+    world = World()
+    run = world.stripe.create(ends=START + 1)
+    world.stripe.now += 1000
+    waiter = world.join(run.id)
+    world.pass_by(1)
+    assert world.outcome(waiter) == "succeeded"
+
+
+def test_newcomers_are_looked_at_together() -> None:
+    """A thousand who come within ten seconds wait some seconds for each other."""
+    world = World()
+    for _ in range(1000):
+        world.create()
+        world.pass_by(0.01)
+    world.pass_by(8)
+    assert len(world.asked) <= 2 + 10 + 10 + 10
+    assert all(run.seen for run in world.plan.runs.values())
+
+
+@pytest.mark.parametrize("use_events", [False, True])
+def test_newcomers_are_looked_at_soon(use_events: bool) -> None:
+    """Whatever the pause of those who wait already, and though events could tell of theirs."""
+    world = World(use_events=use_events)
+    world.create()
+    world.pass_by(3000)
+    run, waiter = world.create(ends=world.now)
+    run.has_event = False
+    world.pass_by(14)
+    assert world.outcome(waiter) == "succeeded"
+
+
+# Report types
+
+
+def test_one_look_at_a_report_type_serves_all_who_wait_for_its_data() -> None:
+    """Each for as much as it wants."""
+    world = World()
+    world.stripe.data = {TYPE: 100}
+    waiters = [world.join(DataReaches(TYPE, until), poll_interval=60, growth=0.0) for until in range(50, 150)]
+    world.pass_by(30)
+    assert [world.outcome(it) for it in waiters] == ["available"] * 51 + [None] * 49
+    assert len(world.asked) == 1
+    world.stripe.data[TYPE] = 149
+    world.pass_by(60)
+    assert {world.outcome(it) for it in waiters} == {"available"}
+    assert len(world.asked) == 2
+
+
+def test_who_comes_late_to_a_report_type_shares_its_next_look() -> None:
+    """Newcomers come all the time, and don't each cost a request."""
+    world = World()
+    world.stripe.data = {TYPE: 0}
+    for _ in range(200):
+        world.join(DataReaches(TYPE, 1), poll_interval=60, growth=0.0)
+        world.pass_by(0.5)
+    assert len(world.asked) <= 1 + 100 / 6
+
+
+def test_data_that_does_not_come_is_said_and_given_up() -> None:
+    """With how far it reaches."""
+    world = World()
+    world.stripe.data = {TYPE: 0}
+    waiter = world.join(DataReaches(TYPE, 86_400), deadline=100, poll_interval=60, growth=0.0)
+    world.pass_by(110)
+    assert world.outcome(waiter) == "timeout"
+    assert {words for _, words in world.said} == {
+        f"Stripe's data for {TYPE} reaches 1970-01-01 00:00:00 UTC; waiting until it reaches "
+        "1970-01-02 00:00:00 UTC."
+    }
+
+
+def test_a_report_type_that_is_not_there_is_an_error_of_those_who_wait_for_it() -> None:
+    """Runs and other types are waited for on."""
+    world = World()
+    world.stripe.data = {TYPE: 0}
+    _, run = world.create()
+    other, gone = (world.join(DataReaches(name, 1), poll_interval=60, growth=0.0) for name in (TYPE, "gone.1"))
+    world.pass_by(10)
+    assert [world.outcome(it) for it in (run, other, gone)] == [None, None, "error"]
+
+
+# Errors
+
+
+def test_a_run_that_is_not_there_is_an_error_of_those_who_wait_for_it() -> None:
+    """A 404 is one run's."""
+    world = World()
+    pairs = [world.create() for _ in range(5)]
+    gone = [world.join("frr_gone", since=START) for _ in range(2)]
+    world.pass_by(10)
+    assert [world.outcome(it) for it in gone] == ["error", "error"]
+    assert {world.outcome(it) for _, it in pairs} == {None}
+    pairs[0][0].ends = world.now
+    world.pass_by(10)
+    assert world.outcome(pairs[0][1]) == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AuthenticationError("Expired API Key", http_status=401),
+        ConfigurationError("The secret key is missing."),
+        NOT_ALLOWED,
+    ],
+)
+def test_a_wrong_key_fails_all_at_once(error: ReportingError) -> None:
+    """With the words that say what is wrong, after one request."""
+    world = World()
+    world.stripe.data = {TYPE: 0}
+    waiters = [world.create()[1] for _ in range(5)]
+    waiters.append(world.join(DataReaches(TYPE, 1)))
+    world.pass_by(1)
+    world.stripe.refuse = lambda question: error
+    before = len(world.asked)
+    world.pass_by(100)
+    assert {world.outcome(it) for it in waiters} == {"error"}
+    assert {event.message for _, _, event in world.told} == {str(error)}
+    assert len(world.asked) == before + 1
+    assert not world.plan.runs
+
+
+def test_an_error_that_passes_puts_the_next_question_off_for_all() -> None:
+    """By more each time, up to a minute."""
+    world = World()
+    world.stripe.data = {TYPE: 0}
+    for _ in range(5):
+        world.create()
+    world.join(DataReaches(TYPE, 1))
+    world.stripe.refuse = lambda question: RateLimitError("Slow down.", http_status=429)
+    world.pass_by(3600)
+    at = [at for at, _ in world.asked]
+    pauses = [later - earlier for earlier, later in pairwise(at)]
+    for failures, pause in enumerate(pauses, 1):
+        assert pause >= min(60, 0.5 * 2 ** (failures - 1)) / 2
+    assert len(at) < 140
+    assert not world.told
+
+
+def test_what_stripe_asks_for_is_waited_for() -> None:
+    """A ``Retry-After`` holds for all questions."""
+    world = World()
+    for _ in range(5):
+        world.create()
+    world.stripe.refuse = refusing(
+        RateLimitError("Slow down.", http_status=429, retry_after=40), RunsFrom, times=1
+    )
+    assert len(world.pass_by(40)) == 1
+    assert len(world.pass_by(1)) >= 1
+
+
+@pytest.mark.parametrize("error", [BROKEN, LOGIN_PAGE, APIConnectionError("reset")])
+def test_after_a_storm_all_goes_on_as_before(error: ReportingError) -> None:
+    """Nothing is told meanwhile, and nothing that ended meanwhile is missed."""
+    world = World()
+    pairs = [world.create() for _ in range(50)]
+    world.pass_by(1)
+    world.stripe.refuse = lambda question: error
+    world.pass_by(600)
+    assert not world.told
+    assert len(world.asked) < 60
+    for run, _ in pairs:
+        run.ends = world.now
+    world.stripe.refuse = lambda question: None
+    world.pass_by(70)
+    assert {world.outcome(it) for _, it in pairs} == {"succeeded"}
+
+
+def test_answers_about_one_run_that_can_not_be_read_are_told_to_its_waiter() -> None:
+    """Whose log has the words; nobody else is held up, and it is not asked for more often than by itself."""
+    world = World()
+    damaged, waiter = world.create(damaged=True)
+    pairs = [world.create() for _ in range(5)]
+    world.pass_by(60)
+    assert {who for who, words in world.said if words} == {waiter}
+    words = next(words for _, words in world.said if words)
+    assert words.startswith("Could not look, looking again later: Expected int as 'created'")
+    pairs[0][0].ends = world.now
+    world.pass_by(14)
+    assert world.outcome(pairs[0][1]) == "succeeded"
+    world.pass_by(3600)
+    before = len(looks_at(world, OneRun(damaged.id)))
+    world.pass_by(3600)
+    assert len(looks_at(world, OneRun(damaged.id))) - before <= 13  # every five minutes
+    damaged.damaged, damaged.ends = False, world.now
+    world.pass_by(310)
+    assert world.outcome(waiter) == "succeeded"
+
+
+@pytest.mark.parametrize("single", [OneRun, OneType])
+def test_looks_that_fail_for_one_hold_nobody_up(single: type[Question]) -> None:
+    """Though they come to be a minute apart: what failed last comes last."""
+    world = World()
+    run, waiter = world.create()
+    world.stripe.now += 3000
+    world.create() if single is OneRun else world.join(DataReaches(TYPE, 1))
+    newest = OneRun([*world.stripe.runs][-1])
+    world.pass_by(1)
+    world.stripe.refuse = lambda question: (
+        BROKEN if isinstance(question, (OneType, RunsFrom)) or (question == newest and single is OneRun) else None
+    )
+    run.ends = world.now + 400
+    world.pass_by(900)
+    assert world.outcome(waiter) == "succeeded"
+
+
+def test_lists_that_fail_for_good_are_done_without_for_a_while() -> None:
+    """Runs are retrieved one by one meanwhile, at their own pace, and nobody fails."""
+    world = World()
+    pairs = [world.create() for _ in range(5)]
+    world.stripe.refuse = refusing(InvalidRequestError("Unknown parameter", http_status=400), RunsFrom)
+    asked = kinds(world.pass_by(WITHOUT_LISTS))
+    assert asked["RunsFrom"] == MOST_FAILED_PAGES
+    assert world.plan.words == [
+        "Stripe's list of report runs fails: they are retrieved one by one for some minutes."
+    ]
+    assert asked["OneRun"] <= 5 * (WITHOUT_LISTS / 10)
+    pairs[2][0].ends = world.now
+    world.stripe.refuse = lambda question: None
+    world.pass_by(160)
+    assert world.outcome(pairs[2][1]) == "succeeded"
+    assert kinds(world.pass_by(600)).keys() == {"RunsFrom"}
+
+
+def test_a_page_that_fails_once_is_asked_for_again() -> None:
+    """A single run is retrieved in between, to tell whether it is the list alone."""
+    world = World()
+    for _ in range(5):
+        world.create()
+    world.stripe.refuse = refusing(BROKEN, RunsFrom, times=1)
+    assert [type(question) for question in world.pass_by(6)] == [RunsFrom, OneRun, RunsFrom]
+    assert not world.plan.words
+
+
+def test_a_status_that_nobody_knows_is_said_and_waited_over() -> None:
+    """It is not an end."""
+    world = World()
+    _, waiter = world.create(ends=START, status="archived")
+    world.create()
+    world.pass_by(60)
+    assert world.outcome(waiter) is None
+    assert {words for who, words in world.said if who is waiter} == {
+        "Report run frr_0 has the unknown status 'archived'; it counts as pending."
+    }
+
+
+# Events
+
+
+def test_events_tell_of_ends_for_one_request_a_look() -> None:
+    """However many runs there are: each is looked at once when it joins, and events do the rest."""
+    world = World(use_events=True)
+    pairs = [world.create() for _ in range(300)]
+    assert kinds(world.pass_by(1)) == {"EndsSince": 1, "RunsFrom": 3}
+    for n, (run, _) in enumerate(pairs):
+        run.ends, run.status = world.now + n, "failed" if n % 7 == 0 else "succeeded"
+    asked = kinds(world.pass_by(400))
+    assert set(asked) == {"EndsSince"}
+    assert asked["EndsSince"] <= 400 / 6
+    assert [world.outcome(it) for _, it in pairs] == [run.status for run, _ in pairs]
+
+
+def test_the_first_look_at_events_reads_one() -> None:
+    """Which says from where on to read; what is older may be a month of them."""
+    world = World(use_events=True)
+    for _ in range(250):
+        world.stripe.create(ends=START)
+    world.stripe.now += 1000
+    world.create()
+    assert kinds(world.pass_by(1)) == {"EndsSince": 1, "OneRun": 1}
+    assert EndsSince(None) in [question for _, question in world.asked]
+
+
+def test_events_are_read_over_several_pages() -> None:
+    """Others' runs end, too; and what comes between two pages is read the next time."""
+    world = World(use_events=True, page_size=3)
+    world.pass_by(1)
+    _, waiter = world.create(ends=START + 8)
+    world.pass_by(2)
+    for _ in range(10):
+        world.stripe.create(ends=START + 8.5)
+    late, at_last = world.create()
+
+    def ends_between(question: Question) -> None:
+        if isinstance(question, EndsSince) and question.after:
+            late.ends = min(late.ends, world.now)
+
+    world.stripe.refuse = ends_between
+    world.pass_by(30)
+    assert late.ends < START + 30
+    assert (world.outcome(waiter), world.outcome(at_last)) == ("succeeded", "succeeded")
+    assert not world.plan.events_fail
+
+
+def test_events_that_come_out_of_order_are_read() -> None:
+    """Seconds are asked for again that were read already."""
+    world = World(use_events=True)
+    one, first = world.create()
+    two, second = world.create()
+    world.pass_by(14)
+    one.ends, two.ends, two.has_event = world.now + 1.9, world.now + 1, False
+    world.pass_by(14)
+    two.has_event = True
+    world.pass_by(14)
+    assert (world.outcome(first), world.outcome(second)) == ("succeeded", "succeeded")
+
+
+def test_a_run_is_looked_at_all_the_same_when_it_has_doubled_its_age() -> None:
+    """At first after ten minutes: events are not the truth."""
+    world = World(use_events=True)
+    run, _ = world.create()
+    world.pass_by(6000)
+    assert looks_at(world, OneRun(run.id)) == pytest.approx([0, 600, 1200, 2400, 4800], abs=5)
+
+
+def test_an_account_whose_events_miss_a_run_is_served_by_the_list() -> None:
+    """From then on, with one line of log, and also where they are turned on anew."""
+    world = World(use_events=True)
+    pairs = [world.create() for _ in range(5)]
+    for run, _ in pairs:
+        run.ends, run.has_event = START + 100, False
+    others = [world.create() for _ in range(5)]
+    world.pass_by(700)
+    assert {world.outcome(it) for _, it in pairs} == {"succeeded"}
+    (words,) = world.plan.words
+    assert (
+        "they did not tell of the end of report run frr_4. From now on the list of report runs is asked" in words
+    )
+    assert "they did not tell" in world.plan.events_fail
+    for run, _ in others:
+        run.ends = world.now
+    world.plan.use_events(True)
+    assert kinds(world.pass_by(80)).keys() == {"RunsFrom"}
+    assert {world.outcome(it) for _, it in others} == {"succeeded"}
+
+
+def test_what_ended_before_events_were_read_is_not_missing_in_them() -> None:
+    """They are turned on while runs are pending that ended since their last look."""
+    world = World()
+    run, waiter = world.create()
+    world.stripe.now += 4000
+    world.pass_by(1)
+    run.ends = world.now + 1
+    world.pass_by(50)
+    world.stripe.create(ends=world.now + 20)  # after which events are read
+    world.pass_by(50)
+    world.plan.use_events(True)
+    world.pass_by(300)
+    assert world.outcome(waiter) == "succeeded"
+    assert not world.plan.events_fail
+
+
+@pytest.mark.parametrize("error", [NOT_ALLOWED, InvalidRequestError("Unrecognized URL", http_status=404)])
+def test_events_that_may_not_be_read_are_done_without(error: ReportingError) -> None:
+    """The key may lack the permission, and nobody fails for it."""
+    world = World(use_events=True)
+    pairs = [world.create() for _ in range(5)]
+    world.stripe.refuse = refusing(error, EndsSince)
+    asked = kinds(world.pass_by(100))
+    assert asked["EndsSince"] == 1
+    assert len(world.plan.words) == 1
+    assert str(error) in world.plan.words[0]
+    pairs[0][0].ends = world.now
+    world.pass_by(14)
+    assert world.outcome(pairs[0][1]) == "succeeded"
+
+
+def test_while_events_fail_the_list_serves() -> None:
+    """At its own pace, not faster, and events are asked for again."""
+    world = World(use_events=True)
+    old = [world.create() for _ in range(5)]
+    world.pass_by(3000)
+    failing_since = world.now
+    world.stripe.refuse = refusing(BROKEN, EndsSince)
+    asked = kinds(world.pass_by(3000))
+    assert 8 <= asked["RunsFrom"] <= 14
+    assert asked["EndsSince"] <= 16
+    old[0][0].ends = old[0][0].ends = world.now
+    world.pass_by(320)
+    assert world.outcome(old[0][1]) == "succeeded"
+    assert world.now - failing_since < 3400
+    world.stripe.refuse = lambda question: None
+    world.pass_by(320)
+    assert kinds(world.pass_by(2000))["RunsFrom"] <= 1
+    assert not world.plan.events_fail
+
+
+def test_an_end_while_events_failed_is_told_by_them_later() -> None:
+    """They are read from where they were read before."""
+    world = World(use_events=True)
+    run, waiter = world.create()
+    other, _ = world.create()
+    world.pass_by(20)
+    other.ends = world.now
+    world.pass_by(14)
+    world.stripe.refuse = lambda question: BROKEN
+    world.pass_by(100)
+    run.ends = world.now
+    world.pass_by(100)
+    world.stripe.refuse = refusing(BROKEN, OneRun, RunsFrom)
+    world.pass_by(140)
+    assert world.outcome(waiter) == "succeeded"
+
+
+def test_an_event_that_can_not_be_read_makes_its_run_be_looked_at() -> None:
+    """Its own words, where there are some, go to who waits for it."""
+    world = World(use_events=True)
+    run, waiter = world.create()
+    world.pass_by(20)
+    run.ends, run.damaged = world.now, True
+    world.pass_by(14)
+    assert any(who is waiter and "Could not look" in words for who, words in world.said)
+    run.damaged = False
+    world.pass_by(60)
+    assert world.outcome(waiter) == "succeeded"
+
+
+def test_without_runs_no_events_are_asked_for() -> None:
+    """Data is not told of by the events that are read."""
+    world = World(use_events=True)
+    world.stripe.data = {TYPE: 0}
+    world.join(DataReaches(TYPE, 1), poll_interval=60, growth=0.0)
+    assert kinds(world.pass_by(300)).keys() == {"OneType"}
+
+
+def test_events_that_are_turned_off_are_asked_for_no_more() -> None:
+    """The connection has changed; the list serves."""
+    world = World(use_events=True)
+    pairs = [world.create() for _ in range(5)]
+    world.pass_by(20)
+    world.plan.use_events(False)
+    pairs[0][0].ends = world.now
+    assert kinds(world.pass_by(SHORTEST_CHECK)).keys() == {"RunsFrom"}
+    assert world.outcome(pairs[0][1]) == "succeeded"
+    assert not world.plan.words
