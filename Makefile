@@ -4,6 +4,7 @@ PYTHON ?= python3
 AIRFLOW ?= 3.3
 AIRFLOW_VERSIONS ?= 2.11 3.3
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+SYSTEM := --verbose --log-cli-level=INFO --durations=5 --durations-min=1
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
 # With it set, each start of Airflow compiles everything again.
@@ -42,7 +43,8 @@ mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server 
 
 system: .venv/ready  ## run the slow tests, on a real Airflow, and those of the wheel
 	.venv/bin/python -m pytest tests/test_packaging.py --verbose
-	.venv/bin/python -m pytest system_tests --verbose --log-cli-level=INFO --durations=5 --durations-min=1
+	.venv/bin/python -m pytest system_tests --ignore=system_tests/test_scale.py $(SYSTEM)
+	.venv/bin/python -m pytest system_tests/test_scale.py $(SYSTEM)
 
 check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff check
