@@ -10,7 +10,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix kills stores readers mariadb system check bench clean
+.PHONY: help demo test matrix kills stores readers mariadb system check bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ bench: .venv/bench  ## measure what is claimed, side by side: tables, and build/
 .venv/bench: .venv/ready
 	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[bench]'
 	touch $@
+
+live: .venv/ready  ## measure a live triggerer and a backfill; takes PostgreSQL (WAITING=2000 MINUTES=5 PENDING=1000 INTERVALS=365)
+	.venv/bin/python -m benchmarks live-waiting live-restart live-backfill
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .nox .azurite .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
