@@ -4,12 +4,13 @@ PYTHON ?= python3
 AIRFLOW ?= 3.3
 AIRFLOW_VERSIONS ?= 2.11 3.3
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+SYSTEM := --verbose --log-cli-level=INFO --durations=5 --durations-min=1
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix kills stores readers mariadb system check bench clean
+.PHONY: help demo test matrix kills stores readers mariadb system check bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -42,7 +43,8 @@ mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server 
 
 system: .venv/ready  ## run the slow tests, on a real Airflow, and those of the wheel
 	.venv/bin/python -m pytest tests/test_packaging.py --verbose
-	.venv/bin/python -m pytest system_tests --verbose --log-cli-level=INFO --durations=5 --durations-min=1
+	.venv/bin/python -m pytest system_tests --ignore=system_tests/test_scale.py $(SYSTEM)
+	.venv/bin/python -m pytest system_tests/test_scale.py $(SYSTEM)
 
 check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff check
@@ -56,6 +58,9 @@ bench: .venv/bench  ## measure what is claimed, side by side: tables, and build/
 .venv/bench: .venv/ready
 	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[bench]'
 	touch $@
+
+live: .venv/ready  ## measure a live triggerer and a backfill; takes PostgreSQL (WAITING=2000 MINUTES=5 PENDING=1000 INTERVALS=365)
+	.venv/bin/python -m benchmarks live-waiting live-restart live-backfill
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .nox .azurite .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -8,7 +8,8 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def _sql() -> Iterator[Comparison]:
     return sql.run()
 
 
+def _live(what: str) -> Iterator[Comparison]:
+    from benchmarks import triggerer  # with requests and the sandbox
+
+    runs = {
+        "waiting": triggerer.run_waiting,
+        "restart": triggerer.run_restart,
+        "backfill": triggerer.run_backfill,
+    }
+    return runs[what]()
+
+
 SUBJECTS = {
     "imports": imports.run,
     "calls": calls.run,
@@ -31,9 +43,12 @@ SUBJECTS = {
     "sandbox": sandbox.run,
     "sql": _sql,
 }
-LONG = {
+LONG: dict[str, Callable[[], Iterator[Comparison]]] = {
     "downloads-huge": downloads.run_huge,
     "parquet-huge": parquet.run_huge,
+    "live-waiting": partial(_live, "waiting"),
+    "live-restart": partial(_live, "restart"),
+    "live-backfill": partial(_live, "backfill"),
 }
 """Subjects that are measured only where they are named."""
 

@@ -22,11 +22,13 @@ START_TIMEOUT = 120.0
 
 
 class Airflow:
-    """Scheduler, DAG processor, triggerer and API server on SQLite; all of it stops with the block.
+    """Scheduler, DAG processor, triggerer and API server, on SQLite unless told; all of it stops with the block.
 
     :param home: folder for the database, the configuration and the logs.
     :param dags_folder: the DAGs.
-    :param environment: further environment variables, such as connections.
+    :param environment: further environment variables, such as connections or another database.
+
+    ``environment`` is what its processes run in.
     """
 
     def __init__(self, home: Path, dags_folder: Path, environment: Mapping[str, str]) -> None:
@@ -36,7 +38,7 @@ class Airflow:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._session = requests.Session()
         self._session.trust_env = False  # the way to this machine leads over no proxy
-        self._environment = {
+        self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW") and k != "STRIPE_API_KEY"},
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__API__BASE_URL": self.url,
@@ -65,12 +67,12 @@ class Airflow:
     def run(self, *command: str) -> None:
         """Run an ``airflow`` command to its end; its output goes to a log."""
         name = "-".join(command[:2])
-        with self._log(name).open("ab") as log:
+        with self.log(name).open("ab") as log:
             done = subprocess.run(
-                _airflow(*command), env=self._environment, stdout=log, stderr=subprocess.STDOUT, check=False
+                _airflow(*command), env=self.environment, stdout=log, stderr=subprocess.STDOUT, check=False
             )
         if done.returncode != 0:
-            raise RuntimeError(f"airflow {' '.join(command)} failed:\n{_tail(self._log(name))}")
+            raise RuntimeError(f"airflow {' '.join(command)} failed:\n{_tail(self.log(name))}")
 
     def __enter__(self) -> Self:
         """Start all components that do not run yet and wait until the API answers."""
@@ -87,18 +89,26 @@ class Airflow:
         self.stop()
 
     def start(self, *components: str) -> None:
-        """Start components by name, once the API answers: a task that finds none fails."""
-        for name in sorted(components, key=COMPONENTS.index):
-            with self._log(name).open("ab") as log:
+        """Start components by name, once the API answers: a task that finds none fails.
+
+        A second triggerer has a number behind its name, ``triggerer:2``; it leaves serving logs to the first.
+        """
+        for name in sorted(components, key=lambda name: COMPONENTS.index(name.partition(":")[0])):
+            component, _, number = name.partition(":")
+            with self.log(name).open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    _airflow(name),
-                    env=self._environment,
+                    _airflow(component, *(["--skip-serve-logs"] if number else [])),
+                    env=self.environment,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
             if name == "api-server":
                 self._wait_for_api()
+
+    def pid(self, component: str) -> int:
+        """Return the process id of a component that runs."""
+        return self._processes[component].pid
 
     def kill(self, component: str) -> None:
         """Kill a component with its process group, which running tasks are not in; `start` brings a new one."""
@@ -135,7 +145,7 @@ class Airflow:
         """Raise when a component has died, with the end of its log."""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                raise RuntimeError(f"airflow {name} ended unexpectedly:\n{_tail(self._log(name))}")
+                raise RuntimeError(f"airflow {name} ended unexpectedly:\n{_tail(self.log(name))}")
 
     def _wait_for_api(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
@@ -147,9 +157,10 @@ class Airflow:
                     self._session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
                     return
             time.sleep(0.3)
-        raise RuntimeError(f"Airflow's API did not answer:\n{_tail(self._log('api-server'))}")
+        raise RuntimeError(f"Airflow's API did not answer:\n{_tail(self.log('api-server'))}")
 
-    def _log(self, name: str) -> Path:
+    def log(self, name: str) -> Path:
+        """Return where a component's output goes."""
         self._home.mkdir(parents=True, exist_ok=True)
         return self._home / f"{name}.log"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -65,3 +66,17 @@ MAPPED = {
     dag_id: (f"{account(dag_id)}_1", f"{account(dag_id)}_2") for dag_id in ("start_by_partition", "start_mapped")
 }
 """The accounts of mapped tasks."""
+
+TASKS = int(os.environ.get("TASKS", "200"))
+"""How many tasks wait at once in each DAG of `test_scale`; two or three of them start in a second."""
+
+SCALE_DAGS = ("scale_killed", "scale_shared")
+
+
+def hours() -> list[dict[str, str]]:
+    """Return what each mapped task asks for: an hour of its own."""
+    starts = [FIRST_DAY + timedelta(hours=number) for number in range(TASKS)]
+    return [
+        {"interval_start": start.isoformat(), "interval_end": (start + timedelta(hours=1)).isoformat()}
+        for start in starts
+    ]

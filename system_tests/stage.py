@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pytest
 
-from airflow_reportrun.sandbox import AfterReads, RequestRecord, RunRecord, StripeSandbox
+from airflow_reportrun.sandbox import AfterReads, RateLimits, RequestRecord, RunRecord, StripeSandbox
 from demo.airflow import Airflow
 from system_tests.plan import account
 
@@ -63,16 +63,19 @@ class Stage:
     """What the tests share. The report runs of a DAG are told by their account.
 
     :param home: Airflow's folder.
+    :param database: Airflow's, for SQLAlchemy; SQLite where there is none.
+    :param rate_limits: Stripe's; none by default.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, database: str | None = None, rate_limits: RateLimits | None = None) -> None:
         self.sandbox = StripeSandbox(
             on_request=self._watch,
+            rate_limits=rate_limits,
             # Yesterday is complete at every hour of the day.
             data_available_end=int(time.time()) + 86_400,
         )
         self.most_pending: Counter[str | None] = Counter()
-        self._home = home
+        self._home, self._database = home, database
         self._stop: Stop | None = None
         self._begun = time.monotonic()
 
@@ -93,6 +96,8 @@ class Stage:
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(TAKEN_FOR_DEAD_AFTER),
             "PYTHONPATH": str(ROOT),
         }
+        if self._database:
+            environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = self._database
         self.airflow = Airflow(self._home, ROOT / "system_tests" / "dags", environment)
         return self
 
@@ -120,6 +125,10 @@ class Stage:
         """Return the intervals of accounts' report runs, in epoch seconds and by their start."""
         bounds = ((run.parameters["interval_start"], run.parameters["interval_end"]) for run in self.runs(*owners))
         return sorted((int(str(start)), int(str(end))) for start, end in bounds)
+
+    def requests(self, *owners: str) -> list[RequestRecord]:
+        """Return all that accounts asked, oldest first."""
+        return [request for request in self.sandbox.requests if request.account in owners]
 
     def hold(self) -> Gate:
         """Keep the report runs that are created from now on pending."""
@@ -177,6 +186,11 @@ class Stage:
         path = f"dags/{dag_id}/dagRuns/~/taskInstances"
         found: list[dict[str, Any]] = self.airflow.get(path, limit=1000)["task_instances"]
         return found
+
+    def count_task_instances(self, dag_id: str, state: str) -> int:
+        """Return how many task instances of a DAG are in a state, which is cheaper than to see them all."""
+        path = f"dags/{dag_id}/dagRuns/~/taskInstances"
+        return int(self.airflow.get(path, limit=1, state=state)["total_entries"])
 
     def states(self, dag_id: str) -> list[str | None]:
         """Return the states of a DAG's task instances."""

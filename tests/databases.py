@@ -34,6 +34,11 @@ class Server:
         """An Airflow connection to its database."""
         return {"conn_type": "postgres", "host": str(self.folder), "login": self.user, "schema": "postgres"}
 
+    @property
+    def url(self) -> str:
+        """The same for SQLAlchemy, as Airflow takes it for its own database."""
+        return f"postgresql+psycopg2://{self.user}@/postgres?host={self.folder}"
+
 
 def programs() -> Path | None:
     """Return the folder of PostgreSQL's programs, the newest ones; None where none are installed."""

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import time
+from pathlib import Path
 
 import pytest
 
+from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.sandbox import RateLimited, StripeSandbox
+from benchmarks.live.triggers import EVERY, LagTrigger
 from benchmarks.measuring import Comparison, compare, cost, median
+from benchmarks.triggerer import Looked
 
 
 @pytest.fixture
@@ -107,3 +116,41 @@ def test_cost_tells_of_children_what_can_be_known() -> None:
     """The peak memory of a command that has ended is not told apart from that of others."""
     assert set(cost(lambda: None)) == {"cpu", "wall", "memory"}
     assert set(cost(lambda: None, children=True)) == {"cpu", "wall"}
+
+
+def test_a_look_is_an_answer_that_shows_the_run(stripe_conn: StripeSandbox) -> None:
+    """A retrieve and a page of a list are each one, and a refused request is none."""
+    looked = Looked()
+    stripe_conn.configure(transition=looked)
+    stripe_conn.inject(RateLimited(), times=2, on="retrieve")
+    hook = StripeReportingHook()
+    hook.sleep = lambda seconds: None
+    run = hook.create_report_run(
+        "balance.summary.1", ReportParameters(interval_start=1_767_225_600, interval_end=1_767_312_000)
+    )
+
+    assert hook.retrieve_report_run(run.id).status == "pending"
+    between = time.time()
+    assert [it.id for it in hook.list_report_runs()] == [run.id]
+    assert [request.status for request in stripe_conn.requests_to("retrieve")] == [429, 429, 200]
+    assert len(looked.looks) == 3  # the create shows it, too
+    assert looked.first_since(between) == looked.looks[-1]
+    looked.over = True
+    assert hook.retrieve_report_run(run.id).status == "succeeded"
+
+
+def test_a_blocked_loop_is_measured(tmp_path: Path) -> None:
+    """The trigger that measures tells of its process, and of what kept the event loop from waking it."""
+    path, blocked = tmp_path / "lag", 5 * EVERY
+
+    async def block() -> None:
+        task = asyncio.ensure_future(anext(LagTrigger(path=str(path)).run()))
+        await asyncio.sleep(2.5 * EVERY)
+        time.sleep(blocked)  # noqa: ASYNC251 - what is measured
+        await asyncio.sleep(2.5 * EVERY)
+        task.cancel()
+
+    asyncio.run(block())
+    process, *lines = path.read_text().splitlines()
+    assert int(process) == os.getpid()
+    assert max(float(line.split()[1]) for line in lines) > blocked - EVERY
