@@ -338,7 +338,7 @@ class _Looks(SharedStreamProducer):
             stripe_account=self._kwargs["stripe_account"],
             stripe_context=self._kwargs["stripe_context"],
         ) as hook:
-            hook.resend_policy = ResendPolicy(max_tries=1)  # the next look is the next try
+            hook.resend_policy = ResendPolicy(max_tries=1, max_refused=0)  # the next look is the next try
             if len(report_types) == 1:
                 found = [await hook.retrieve_report_type_async(report_types[0])]
             else:

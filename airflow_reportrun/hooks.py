@@ -18,12 +18,13 @@ import aiohttp
 from airflow.providers.http.hooks.http import AsyncHttpSession, HttpAsyncHook, HttpHook, SessionConfig
 from requests.auth import AuthBase
 
+from airflow_reportrun import metrics
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_reportrun.reporting.answers import Response, refusal_of, require_short
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.endpoints import READ_FILE
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
-from airflow_reportrun.reporting.resending import Tries
+from airflow_reportrun.reporting.resending import ResendPolicy, Tries
 from airflow_reportrun.reporting.secrets import without_secrets
 from airflow_reportrun.wire.connection import ConnectionSettings
 from airflow_reportrun.wire.downloads import Download
@@ -69,6 +70,7 @@ class StripeReportingHook(ReportingClient, HttpHook):
     default_conn_name = "stripe_default"
     conn_type = "stripe"
     hook_name = "Stripe"
+    resend_policy = ResendPolicy(on_refused=metrics.paused)
 
     def __init__(
         self,
@@ -182,17 +184,18 @@ class StripeReportingHook(ReportingClient, HttpHook):
     def _turn(self, operation: str) -> Turn:
         """Wait until the account's budget has room for one more request."""
         turn = self.settings.budget().turn(operation)
-        now = time.monotonic()
+        begun = now = time.monotonic()
         while pause := turn.pause(now):
             self.sleep(pause)
             now = max(now + pause, time.monotonic())
+        _measure_pause(now - begun)
         return turn
 
     def _request(self, turn: Turn, what: str, method: str, url: str, **options: Any) -> requests.Response:
         route = route_to(url, self.settings)
         way = route.for_requests()
         try:
-            return self._session.request(
+            response = self._session.request(
                 method,
                 url,
                 timeout=self.settings.timeout,
@@ -204,8 +207,12 @@ class StripeReportingHook(ReportingClient, HttpHook):
         except (*FAILURES, OSError) as error:
             # Raised below, without a context: these errors hold URLs, and theirs the headers.
             failure = no_answer(what, error, url, route.proxy)
+        else:
+            metrics.requested(turn.operation, response.status_code)
+            return response
         finally:
             turn.ended()
+        metrics.requested(turn.operation, None)
         raise failure
 
     def test_connection(self) -> tuple[bool, str]:
@@ -252,6 +259,7 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
     default_conn_name = "stripe_default"
     conn_type = "stripe"
     hook_name = "Stripe"
+    resend_policy = StripeReportingHook.resend_policy
 
     def __init__(
         self,
@@ -330,7 +338,7 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
             self._sessions[request.method] = await self._stack.enter_async_context(
                 self.session(method=request.method)
             )
-        what = f"{request.method} {request.path}"
+        what, status = f"{request.method} {request.path}", None
         settings = await self.settings_async()
         turn = await self._turn(settings, request.operation)
         try:
@@ -340,6 +348,7 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
                 headers=_request_headers(request),
             )
             turn.ended()
+            status = response.status
             async with response:
                 body = bytearray()
                 async for piece in response.content.iter_any():
@@ -357,16 +366,23 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
             return without_secrets(answer, settings.api_key)
         finally:
             turn.ended()
+            metrics.requested(turn.operation, status)
         raise failure
 
     async def _turn(self, settings: ConnectionSettings, operation: str) -> Turn:
         """Wait until the account's budget has room for one more request."""
         turn = settings.budget().turn(operation)
-        now = time.monotonic()
+        begun = now = time.monotonic()
         while pause := turn.pause(now):
             await self.sleep_async(pause)
             now = max(now + pause, time.monotonic())
+        _measure_pause(now - begun)
         return turn
+
+
+def _measure_pause(seconds: float) -> None:
+    if seconds:
+        metrics.paused(seconds, "budget")
 
 
 def _learn(turn: Turn, answer: Response) -> None:

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from airflow_reportrun import sensors, triggers
-from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.operators import run as run_module
-from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import (
@@ -331,7 +330,7 @@ def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
     monkeypatch.setattr(sensors, "SHORTEST_POKE_INTERVAL", 0.0)
     monkeypatch.setattr(run_module, "DATA_POLL_INTERVAL", 0.0)
-    for client in (ReportingClient, AsyncReportingClient):
+    for client in (StripeReportingHook, StripeReportingAsyncHook):
         monkeypatch.setattr(client, "resend_policy", ResendPolicy(max_tries=1, max_refused=0))
 
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
-from airflow_reportrun.reporting.client import ReportingClient
 from airflow_reportrun.reporting.errors import DownloadError, RateLimitError
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.resending import ResendPolicy
@@ -49,7 +48,7 @@ of_3_3 = needs_airflow_3("retry policies")
 
 @pytest.fixture(autouse=True)
 def _nothing_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReportingClient, "resend_policy", ResendPolicy(max_tries=1, max_refused=0))
+    monkeypatch.setattr(StripeReportingHook, "resend_policy", ResendPolicy(max_tries=1, max_refused=0))
 
 
 def in_own_task(**options: Any) -> Any:

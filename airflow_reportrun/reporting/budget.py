@@ -134,7 +134,7 @@ class Budget:
             narrow = [self._other(operation, ENDPOINT_LIMIT)]
             if operation.endswith("_file"):
                 narrow.append(self._other("files", FILES_LIMIT))
-        return Turn(self, [*narrow, self._of_all])
+        return Turn(self, operation, [*narrow, self._of_all])
 
     def _other(self, name: str, limit: float) -> _Bucket:
         if name not in self._others:
@@ -151,10 +151,12 @@ class Budget:
 class Turn:
     """One request's way through a budget: waited for by :meth:`pause`, sent, and :meth:`ended`.
 
+    :param operation: what is asked.
     :param buckets: what it counts for, from its endpoint's to the account's.
     """
 
-    def __init__(self, budget: Budget, buckets: list[_Bucket]) -> None:
+    def __init__(self, budget: Budget, operation: str, buckets: list[_Bucket]) -> None:
+        self.operation = operation
         self._budget = budget
         self._buckets = buckets
         self._queues, self._queued = 0, 0

@@ -73,6 +73,7 @@ class ResendPolicy:
     :param max_refused: seconds of waiting in all after refusals.
     :param first_refused: seconds before a request is sent again that was refused, at most.
     :param longest_refused: seconds that this doubling ends at.
+    :param on_refused: told of each pause after a refusal: its seconds, and Stripe's reason.
     """
 
     max_tries: int = 6
@@ -82,6 +83,7 @@ class ResendPolicy:
     max_refused: float = 600.0
     first_refused: float = 1.0
     longest_refused: float = 60.0
+    on_refused: Callable[[float, str | None], object] = lambda seconds, reason: None
 
     def pause(self, error: BaseException | None, tries: int) -> float:
         """Return the seconds to wait after so many tries."""
@@ -138,7 +140,9 @@ class _Tally:
 
     def say(self, state: RetryCallState) -> None:
         if self._refused:
-            REFUSALS.count(_error(state), state.upcoming_sleep)
+            error = _error(state)
+            self._policy.on_refused(state.upcoming_sleep, getattr(error, "rate_limited_reason", None))
+            REFUSALS.count(error, state.upcoming_sleep)
         else:
             log.warning(
                 "%s. Try %d of %d follows in %.1f s.",

@@ -112,7 +112,9 @@ class Watcher:
     async def _watch(self) -> None:
         try:
             async with StripeReportingAsyncHook(**self._whose._asdict()) as hook:
-                hook.resend_policy = ResendPolicy(max_tries=1)  # when to ask again is the plan's to say
+                hook.resend_policy = ResendPolicy(
+                    max_tries=1, max_refused=0
+                )  # when to ask again is the plan's to say
                 await self._look_on(hook)
         except Exception as error:
             self._part()
