@@ -100,8 +100,7 @@ if __name__ == "__main__":
         os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(warehouse)
         returned = run_tasks(sandbox, Path(sys.argv[1]))
     measure_the_rest()
-    if getattr(
-        provider := get_meter_provider(), "force_flush", None
-    ):  # of OpenTelemetry, which sends by the clock
-        provider.force_flush()
+    flush: Any = getattr(get_meter_provider(), "force_flush", None)  # OpenTelemetry sends by the clock
+    if flush:
+        flush()
     sys.stdout.write(json.dumps([{"size": it["size"], "rows": it["rows"]} for it in returned]) + "\n")
