@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.metrics import get_meter_provider
+
 from airflow_reportrun import metrics, triggers
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
@@ -98,4 +100,7 @@ if __name__ == "__main__":
         os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(warehouse)
         returned = run_tasks(sandbox, Path(sys.argv[1]))
     measure_the_rest()
+    flush: Any = getattr(get_meter_provider(), "force_flush", None)  # OpenTelemetry sends by the clock
+    if flush:
+        flush()
     sys.stdout.write(json.dumps([{"size": it["size"], "rows": it["rows"]} for it in returned]) + "\n")

@@ -1,7 +1,8 @@
-"""What arrives at a StatsD server is what the docs say, from tasks over the wire."""
+"""What arrives at a StatsD server, and at a collector, is what the docs say: from tasks, over the wire."""
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import json
 import logging
@@ -10,13 +11,16 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from airflow.providers.common.compat.sdk import Stats
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from airflow_reportrun import metrics
 from airflow_reportrun.reporting import endpoints
@@ -42,7 +46,8 @@ class StatsD:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         self._socket.bind(("127.0.0.1", 0))
         self._socket.settimeout(0.5)
-        self.port = int(self._socket.getsockname()[1])
+        port = self._socket.getsockname()[1]
+        self.options = {"statsd_on": True, "statsd_host": "127.0.0.1", "statsd_port": port}
 
     def lines(self) -> list[Line]:
         """Return what of ours has come: name, kind, value and tags."""
@@ -66,17 +71,15 @@ class StatsD:
         return name, KINDS[kind], float(value), dict(tag.split("=") for tag in tags)
 
 
-def metered(server: StatsD, folder: Path, **options: str) -> list[dict[str, Any]]:
-    """Run the tasks of ``tests.metered`` with metrics on; return what those returned that landed."""
+def metered(folder: Path, **options: object) -> list[dict[str, Any]]:
+    """Run the tasks of ``tests.metered`` with ``[metrics]``; return what those returned that landed."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     environ |= {
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
-        "AIRFLOW__METRICS__STATSD_ON": "True",
-        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
-        "AIRFLOW__METRICS__STATSD_PORT": str(server.port),
-        **{f"AIRFLOW__METRICS__{name.upper()}": value for name, value in options.items()},
+        "NO_PROXY": "127.0.0.1",
+        **{f"AIRFLOW__METRICS__{name.upper()}": str(value) for name, value in options.items()},
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.metered", str(folder)],
@@ -96,7 +99,7 @@ def metered(server: StatsD, folder: Path, **options: str) -> list[dict[str, Any]
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Line], list[dict[str, Any]]]:
     """What a server was sent that takes tags, and what the landing tasks returned."""
     server = StatsD()
-    landed = metered(server, tmp_path_factory.mktemp("tagged"), statsd_influxdb_enabled="True")
+    landed = metered(tmp_path_factory.mktemp("tagged"), **server.options, statsd_influxdb_enabled=True)
     lines = server.lines()
     server.close()
     return lines, landed
@@ -209,12 +212,54 @@ def test_gauges_are_of_the_process_and_not_of_a_watcher(told: tuple[list[Line], 
 def test_a_server_without_tags_is_sent_the_names_alone(tmp_path: Path) -> None:
     """As Airflow does it by default: what has no name of its own is lost there."""
     server = StatsD()
-    metered(server, tmp_path)
+    metered(tmp_path, **server.options)
     lines = server.lines()
     server.close()
     assert {(name, kind) for name, kind, _, _ in lines} == {(it.name, it.kind) for it in metrics.ALL}
     assert not any(tags for _, _, _, tags in lines)
     assert sum(value for name, _, value, _ in lines if name == "requests.limited") == 1
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes what OpenTelemetry sends."""
+
+    taken: ClassVar[list[Any]] = []
+
+    def do_POST(self) -> None:
+        """Keep a message's metrics."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+        message = ExportMetricsServiceRequest.FromString(body)
+        self.taken.extend(it for a in message.resource_metrics for b in a.scope_metrics for it in b.metrics)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def collector() -> Iterator[int]:
+    """The port of one that runs."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_a_collector_of_open_telemetry_is_sent_names_and_tags(collector: int, tmp_path: Path) -> None:
+    """Timers are histograms, and on Airflow 2 gauges; counters and gauges are what they are."""
+    Collector.taken = []
+    metered(tmp_path, otel_on=True, otel_host="127.0.0.1", otel_port=collector)
+    ours = [it for it in Collector.taken if it.name.startswith("airflow.stripe_reporting.")]
+    kinds = {"counter": "sum", "gauge": "gauge", "timer": "gauge" if AIRFLOW_2 else "exponential_histogram"}
+    points = [(it, getattr(it, str(it.WhichOneof("data"))).data_points) for it in ours]
+    assert {
+        (it.name, it.WhichOneof("data"), frozenset(tag.key for tag in point.attributes))
+        for it, found in points
+        for point in found
+    } == {(f"airflow.{metrics.PREFIX}{it.name}", kinds[it.kind], frozenset(it.tags)) for it in metrics.ALL}
 
 
 def test_names_are_valid_for_open_telemetry() -> None:

@@ -119,6 +119,17 @@ def test_a_stored_server_error(
     assert len(stripe_conn.report_runs) == runs
 
 
+def test_the_log_says_once_that_a_run_may_exist_which_nobody_counts(
+    stripe_conn: StripeSandbox, hook: StripeReportingHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the request that may have made it; a retry, which meets the same error again, has nothing to add."""
+    stripe_conn.inject(StoredServerError(committed=True))
+    submit(hook), submit(hook)
+    said = [it.getMessage() for it in caplog.records if "no task counts it" in it.getMessage()]
+    assert len(said) == 1
+    assert str(stripe_conn.requests_to("create")[0].request_id) in said[0]
+
+
 def test_server_errors_that_do_not_end_are_given_up(stripe_conn: StripeSandbox, hook: StripeReportingHook) -> None:
     """A try spends one more key on a Stripe that is down; the next try goes on where this one ended."""
     stripe_conn.inject(StoredServerError(), times=2)
