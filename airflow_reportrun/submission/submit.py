@@ -90,6 +90,15 @@ def submit_or_attach(
                 if not error.is_transient or isinstance(error, DataNotReadyError):
                     memory.keep(None)
                 raise
+            if isinstance(error, ServerError):
+                log.warning(
+                    "Stripe failed over the request for this report (HTTP %d), and may have made a report run all "
+                    "the same. If so, that run is one too many at Stripe: nothing waits for it, its file is not "
+                    "landed and its figures count nowhere. It is found there by request %s, idempotency key %s.",
+                    error.http_status,
+                    error.request_id,
+                    key,
+                )
             if not error.replayed:
                 server_errors += 1
                 if server_errors > MAX_SERVER_ERRORS:
