@@ -61,12 +61,20 @@ def _calls_async(stripe: Stripe, *, at_once: int) -> Figures:
     async def work(hook: StripeReportingAsyncHook, number: int) -> None:
         await asyncio.gather(*(calls(hook, number) for _ in range(at_once)))
 
+    _without_pace()
     with asyncio.Runner() as runner:
         hook = StripeReportingAsyncHook()
         runner.run(work(hook, 1))
         figures = cost(lambda: runner.run(work(hook, CALLS // at_once)))
         runner.run(hook.__aexit__())
     return _each(figures)
+
+
+def _without_pace() -> None:
+    """Let the hooks go through their budget as ever, and find room each time: what a call takes is measured."""
+    from airflow_reportrun.reporting import budget
+
+    budget.SHARE = 1e6
 
 
 def _each(figures: Figures) -> Figures:
@@ -127,5 +135,6 @@ def ours(stripe: Stripe) -> Callable[[], object]:
     """Keep one hook, as an operator does."""
     from airflow_reportrun.hooks import StripeReportingHook
 
+    _without_pace()
     hook = StripeReportingHook()
     return lambda: hook.retrieve_report_run(stripe.run_id)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_reportrun.reporting.budget import budget_of
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.wire.connection import EXTRA_FIELDS, ConnectionSettings
 
@@ -272,6 +273,23 @@ def test_knows_the_mode_of_a_key(key: str, livemode: bool | None) -> None:
     """Where the prefix doesn't tell, it doesn't guess."""
     organization = {"stripe_context": "acct_1", "stripe_version": "2026-10-28.endive"}
     assert settings(organization, password=key).livemode is livemode
+
+
+@pytest.mark.parametrize(
+    ("key", "extra", "limit"),
+    [
+        ("sk_test_1", {}, 25),
+        ("sk_live_1", {}, 100),
+        ("sk_org_1", {"stripe_context": "acct_1", "stripe_version": "2026-10-28.endive"}, 25),
+        ("sk_live_1", {"rate_limit": 40, "stripe_account": "acct_1"}, 40),
+    ],
+)
+def test_the_budget_goes_by_the_mode_and_by_what_the_connection_says(
+    key: str, extra: dict[str, Any], limit: float
+) -> None:
+    """A mode that can't be told counts as the one that may do less."""
+    it = settings(extra, password=key)
+    assert it.budget() is budget_of("https://api.stripe.com", key, it.acting_as, limit)
 
 
 def test_the_key_is_not_shown() -> None:

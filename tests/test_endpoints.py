@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_reportrun.reporting import endpoints
-from airflow_reportrun.reporting.answers import Response
+from airflow_reportrun.reporting.answers import Response, refusal_of
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
 from airflow_reportrun.reporting.endpoints import Request
 from airflow_reportrun.reporting.errors import (
@@ -100,6 +100,50 @@ def test_a_rate_limit_says_which_one() -> None:
     """Stripe names it in a header alone."""
     error = error_of(answer(429, {"error": {"message": "Slow down."}}, stripe_rate_limited_reason="endpoint-rate"))
     assert "Slow down. [endpoint-rate]" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason", "refusal"),
+    [
+        (429, "rate_limit", "endpoint-rate", "endpoint-rate"),
+        (429, "rate_limit", None, "global-rate"),
+        (400, "rate_limit", None, "global-rate"),
+        (429, None, "resource-specific", "resource-specific"),
+        (429, None, None, "global-rate"),
+        (429, "lock_timeout", None, None),
+        (400, "parameter_missing", None, None),
+        (503, "rate_limit", "global-rate", None),
+    ],
+)
+def test_a_refusal_is_told_from_a_lock(
+    status: int, code: str | None, reason: str | None, refusal: str | None
+) -> None:
+    """Both are a 429; what a proxy says without Stripe's words is about all requests."""
+    headers = {"stripe_rate_limited_reason": reason} if reason else {}
+    assert refusal_of(answer(status, {"error": {"code": code}}, **headers)) == refusal
+    assert refusal_of(answer(status, b"<html>", **headers)) == (reason or "global-rate" if status == 429 else None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "operation"),
+    [
+        (endpoints.list_report_runs(), "GET /v1/reporting/report_runs"),
+        (endpoints.retrieve_report_run("frr_1/x"), "GET /v1/reporting/report_runs/{id}"),
+        (endpoints.list_report_types(), "GET /v1/reporting/report_types"),
+        (endpoints.retrieve_report_type("balance.summary.1"), "GET /v1/reporting/report_types/{id}"),
+        (endpoints.retrieve_file("file_1"), "GET /v1/files/{id}"),
+    ],
+)
+def test_a_request_knows_its_operation(request_: Request[Any], operation: str) -> None:
+    """Without ids, of which there are any number."""
+    assert request_.operation == operation
+
+
+def test_other_calls_have_operations_as_well() -> None:
+    """Those that are no request of ours, and those that may come."""
+    assert endpoints.operation_of("GET", "/v1/files/file_1/contents") == "GET /v1/files/{id}/contents"
+    assert endpoints.operation_of("GET", "/v1/events") == "GET /v1/events"
+    assert endpoints.operation_of("POST", endpoints.REPORT_RUNS) == "POST /v1/reporting/report_runs"
 
 
 @pytest.mark.parametrize(

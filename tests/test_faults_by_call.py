@@ -330,7 +330,8 @@ def test_a_download_gives_up_where_a_fault_stays(stripe: StripeSandbox, file: Fi
     with pytest.raises(case.error):
         download(file)
     wanted = TRIES if case.again else 1
-    assert logged(stripe, "contents", wanted) == wanted
+    came = logged(stripe, "contents", wanted)
+    assert came == wanted or (came > wanted and isinstance(case.fault, RateLimited))
 
 
 WRONG_BYTES = (ShortContents(kept=100), CutBody(100, "close"), WrongLength(-10), ProxyPage(200))

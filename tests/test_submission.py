@@ -18,7 +18,7 @@ from airflow_reportrun.reporting.errors import (
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.reporting.resending import ResendPolicy
-from airflow_reportrun.sandbox import AfterReads, AtOnce, Dropped, RunFails, Slow, StripeSandbox
+from airflow_reportrun.sandbox import AfterReads, AtOnce, Dropped, RunFails, Slow, StripeSandbox, Unavailable
 from airflow_reportrun.sandbox import ServerError as StoredServerError
 from airflow_reportrun.submission.memory import Memory
 from airflow_reportrun.submission.submit import MAX_ATTEMPTS, submit_or_attach
@@ -119,15 +119,36 @@ def test_a_stored_server_error(
     assert len(stripe_conn.report_runs) == runs
 
 
-def test_the_log_says_once_that_a_run_may_exist_which_nobody_counts(
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was said of report runs that may be one too many."""
+    return [it.getMessage() for it in caplog.records if it.levelname == "WARNING" and "one too many" in it.msg]
+
+
+def test_a_run_that_nobody_may_count_is_told_of(
     stripe_conn: StripeSandbox, hook: StripeReportingHook, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the request that may have made it; a retry, which meets the same error again, has nothing to add."""
-    stripe_conn.inject(StoredServerError(committed=True))
-    submit(hook), submit(hook)
-    said = [it.getMessage() for it in caplog.records if "no task counts it" in it.getMessage()]
-    assert len(said) == 1
-    assert str(stripe_conn.requests_to("create")[0].request_id) in said[0]
+    """By the request and the key that find it at Stripe, and also where the try ends with it."""
+    stripe_conn.inject(StoredServerError(committed=True), times=2)
+    with pytest.raises(ServerError):
+        submit(hook)
+    requests = stripe_conn.requests_to("create")
+    assert len(requests) == len(warnings(caplog)) == 2
+    for request, words in zip(requests, warnings(caplog), strict=True):
+        assert f"request {request.request_id}, idempotency key {request.idempotency_key}." in words
+
+
+def test_what_made_no_run_is_not_told_of(
+    stripe_conn: StripeSandbox, hook: StripeReportingHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refusal for good, and errors under which the same request is sent again."""
+    stripe_conn.inject(Unavailable())
+    with pytest.raises(ServerError):
+        submit(hook)
+    submit(hook)
+    stripe_conn.configure(data_available_end=1714521600)
+    with pytest.raises(DataNotReadyError):
+        submit_or_attach(hook, replace(IDENTITY, run_id="another"), PARAMETERS)
+    assert warnings(caplog) == []
 
 
 def test_server_errors_that_do_not_end_are_given_up(stripe_conn: StripeSandbox, hook: StripeReportingHook) -> None:

@@ -179,8 +179,8 @@ class Refusals:
             number, paused = self._number, self._paused
             self._said_at, self._number, self._paused = now, 0, 0.0
         log.warning(
-            "Stripe refused %d requests of this process for its rate limits. They pause for %.1f s in all and are "
-            "sent again, and no try is spent. The last one: %s",
+            "Requests of this process that Stripe refused for its rate limits: %d. They pause for %.1f s in all, "
+            "are sent again and spend no try. The last one: %s",
             number,
             paused,
             error,

@@ -95,9 +95,10 @@ def submit_or_attach(
                 raise
             if not error.replayed:
                 log.warning(
-                    "Attempt %d: Stripe may have created a report run before this error, and no task counts it; "
-                    "its list of report runs tells. %s",
-                    *(attempt, error),
+                    "Stripe failed over the request for this report (HTTP %d), and may have made a report run all "
+                    "the same. If so, that run is one too many at Stripe: nothing waits for it, its file is not "
+                    "landed and its figures count nowhere. It is found there by request %s, idempotency key %s.",
+                    *(error.http_status, error.request_id, key),
                 )
                 metrics.uncounted(identity.report_type)
                 server_errors += 1
