@@ -75,6 +75,7 @@ class Stage:
             data_available_end=int(time.time()) + 86_400,
         )
         self.most_pending: Counter[str | None] = Counter()
+        self.reports = home / "reports"
         self._home, self._database = home, database
         self._stop: Stop | None = None
         self._begun = time.monotonic()
@@ -85,6 +86,7 @@ class Stage:
         connection = {"conn_type": "stripe", "host": self.sandbox.url, "password": self.sandbox.api_key}
         environment = {
             "AIRFLOW_CONN_STRIPE_DEFAULT": json.dumps(connection),
+            "AIRFLOW_VAR_STRIPE_REPORTS": str(self.reports),
             # For assets and catch-up; no schedule here reaches the present.
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
             # A loop of the scheduler looks at 20 running DAG runs, a backfill's in its order. Where those are all
@@ -113,7 +115,7 @@ class Stage:
 
     # Stripe's side
 
-    def runs(self, *owners: str) -> list[RunRecord]:
+    def runs(self, *owners: str | None) -> list[RunRecord]:
         """Return the report runs of accounts, oldest first."""
         return [run for run in self.sandbox.report_runs if run.account in owners]
 
@@ -121,7 +123,7 @@ class Stage:
         """Return what accounts sent to create report runs, oldest first."""
         return [request for request in self.sandbox.requests_to("create") if request.account in owners]
 
-    def intervals(self, *owners: str) -> list[tuple[int, int]]:
+    def intervals(self, *owners: str | None) -> list[tuple[int, int]]:
         """Return the intervals of accounts' report runs, in epoch seconds and by their start."""
         bounds = ((run.parameters["interval_start"], run.parameters["interval_end"]) for run in self.runs(*owners))
         return sorted((int(str(start)), int(str(end))) for start, end in bounds)

@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import runpy
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -576,3 +578,74 @@ def test_arguments_of_another_version_are_passed_over(caplog: pytest.LogCaptureF
     trigger = StripeReportDataTrigger(report_type=BALANCE, novelty=1)
     assert "novelty" not in trigger.serialize()[1]
     assert "novelty of another version" in caplog.text
+
+
+@dataclass
+class Event:
+    """An event of the asset, as tasks see it."""
+
+    hour: int
+    extra: dict[str, Any]
+
+    @property
+    def timestamp(self) -> datetime:
+        """When it was stored."""
+        return datetime(2024, 5, 5, self.hour, tzinfo=UTC)
+
+
+class EarlierEvents(list[Event]):
+    """All events of the asset, as tasks ask for them."""
+
+    def before(self, before: str) -> EarlierEvents:
+        """Return those up to an instant."""
+        return EarlierEvents(it for it in self if it.timestamp <= datetime.fromisoformat(before))
+
+    def ascending(self, ascending: bool) -> EarlierEvents:
+        """Return them in order."""
+        return EarlierEvents(sorted(self, key=lambda it: it.hour, reverse=not ascending))
+
+    def limit(self, limit: int) -> EarlierEvents:
+        """Return the first."""
+        return EarlierEvents(self[:limit])
+
+
+def tells(hour: int, previous: int, end: int) -> Event:
+    payload = {"previous_data_available_end": previous, "data_available_end": end}
+    return Event(hour, {"from_trigger": True, "payload": payload})
+
+
+BY_HAND = Event(3, {})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "events", "days"),
+    [
+        ([], [tells(1, MAY_1, MAY_2)], [MAY_1]),
+        ([], [tells(1, MAY_1, MAY_2 - 1)], []),
+        ([], [tells(1, MAY_1 + HALF_DAY, MAY_2 + HALF_DAY)], [MAY_1]),
+        ([tells(1, MAY_1, MAY_1 + HALF_DAY)], [tells(2, MAY_1 + HALF_DAY, MAY_3 + 1)], [MAY_1, MAY_2]),
+        ([], [tells(2, MAY_1 + HALF_DAY, MAY_2), tells(1, MAY_1, MAY_1 + HALF_DAY)], [MAY_1]),
+        # Told twice, in one run and in two.
+        ([], [tells(1, MAY_1, MAY_2), tells(2, MAY_1, MAY_2)], [MAY_1]),
+        ([tells(1, MAY_1, MAY_2)], [tells(2, MAY_1, MAY_2)], []),
+        ([tells(1, MAY_1, MAY_2)], [tells(2, MAY_1, MAY_3)], [MAY_2]),
+        # By hand.
+        ([], [], []),
+        ([tells(1, MAY_1, MAY_2)], [BY_HAND], []),
+        ([BY_HAND], [tells(4, MAY_1, MAY_2), BY_HAND], [MAY_1]),
+    ],
+)
+def test_the_example_takes_each_complete_day_once(
+    earlier: list[Event], events: list[Event], days: list[int]
+) -> None:
+    """Whole days in UTC, from where the events begin and earlier ones ended."""
+    path = Path(__file__).parent.parent / "example_dags" / "stripe_when_data_is_ready.py"
+    example = runpy.run_path(str(path))
+    data, complete_days = example["data"], example["complete_days"].function
+    later = tells(23, MAY_3, MAY_3 + 10 * HALF_DAY)
+    context = {
+        "triggering_asset_events": {data: events} if events else {},
+        "inlet_events": {data: EarlierEvents([*earlier, *events, later])},
+    }
+    wanted = [{"interval_start": day, "interval_end": day + 2 * HALF_DAY} for day in days]
+    assert complete_days(**context) == wanted

@@ -20,6 +20,8 @@ RESUME: Mapping[str, Any] = {
     "adopted": bool,
     "refusal": str,
     "try_began": (int, float),
+    "report_type": str,
+    "created": int,
 }
 """What tasks of this package give their triggers to have it back; all of it may be missing."""
 
