@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import calls, downloads, imports, parquet, sandbox
+from benchmarks import calls, downloads, imports, parquet, sandbox, waiting
 from benchmarks.measuring import Comparison, Record
 
 
@@ -30,16 +30,19 @@ SUBJECTS = {
     "parquet": parquet.run,
     "sandbox": sandbox.run,
     "sql": _sql,
+    "waiting": waiting.run,
 }
 LONG = {
     "downloads-huge": downloads.run_huge,
     "parquet-huge": parquet.run_huge,
+    "waiting-huge": waiting.run_huge,
 }
 """Subjects that are measured only where they are named."""
 
 RECORDS = Path(__file__).parent.parent / "build" / "bench.json"
 PACKAGES = (
-    *("apache-airflow", "apache-airflow-providers-http", "requests", "aiohttp"),
+    *("apache-airflow", "apache-airflow-providers-http", "apache-airflow-providers-dbt-cloud"),
+    *("requests", "aiohttp"),
     *("stripe", "starlette", "uvicorn", "uvloop", "h11"),
     *("pyarrow", "duckdb", "polars", "pandas", "SQLAlchemy", "psycopg"),
 )
