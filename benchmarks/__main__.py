@@ -13,7 +13,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import calls, downloads, imports, parquet, sandbox
+from benchmarks import calls, downloads, imports, parquet, sandbox, waiting
 from benchmarks.measuring import Comparison, Record
 
 
@@ -42,6 +42,7 @@ SUBJECTS = {
     "parquet": parquet.run,
     "sandbox": sandbox.run,
     "sql": _sql,
+    "waiting": waiting.run,
 }
 LONG: dict[str, Callable[[], Iterator[Comparison]]] = {
     "downloads-huge": downloads.run_huge,
@@ -49,12 +50,14 @@ LONG: dict[str, Callable[[], Iterator[Comparison]]] = {
     "live-waiting": partial(_live, "waiting"),
     "live-restart": partial(_live, "restart"),
     "live-backfill": partial(_live, "backfill"),
+    "waiting-huge": waiting.run_huge,
 }
 """Subjects that are measured only where they are named."""
 
 RECORDS = Path(__file__).parent.parent / "build" / "bench.json"
 PACKAGES = (
-    *("apache-airflow", "apache-airflow-providers-http", "requests", "aiohttp"),
+    *("apache-airflow", "apache-airflow-providers-http", "apache-airflow-providers-dbt-cloud"),
+    *("requests", "aiohttp"),
     *("stripe", "starlette", "uvicorn", "uvloop", "h11"),
     *("pyarrow", "duckdb", "polars", "pandas", "SQLAlchemy", "psycopg"),
 )

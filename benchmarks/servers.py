@@ -12,12 +12,18 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from benchmarks.skipping import SkippedTime
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
 
 HOST = "127.0.0.1"
 _CUTS = "/cuts"
@@ -107,8 +113,6 @@ def cut(stripe: Stripe, *places: int) -> int:
 @contextmanager
 def bare_starlette(body: bytes) -> Iterator[str]:
     """Starlette and uvicorn with one route, which answers with ``body``; yields the URL."""
-    import uvicorn
-    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
@@ -117,9 +121,77 @@ def bare_starlette(body: bytes) -> Iterator[str]:
         await request.body()
         return Response(body, media_type="application/json")
 
+    with _starlette([Route("/{path:path}", answer, methods=["GET", "POST"])]) as url:
+        yield url
+
+
+@contextmanager
+def job_api(clock: SkippedTime, ages: Sequence[float], log: Path, *, limit: int | None = None) -> Iterator[Stripe]:
+    """Serve jobs that end at these ages: ``/jobs/1`` is not there before, dbt Cloud's API says that it runs.
+
+    :param clock: tells the time.
+    :param ages: seconds, in the order of the creates, which are the requests that create report runs elsewhere.
+    :param log: where to write the requests and the ends of the jobs.
+    :param limit: requests in any second; the others are answered with 429.
+    """
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    ends: list[float] = []
+    requests: list[tuple[str, float, int]] = []
+    let_in: deque[float] = deque()
+
+    def logged(
+        operation: str, answer: Callable[[float, int], Response]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            now = clock.time()
+            while let_in and let_in[0] <= now - 1:
+                let_in.popleft()
+            if limit is not None and len(let_in) >= limit:
+                response: Response = JSONResponse({"error": {"type": "rate_limit_error"}}, 429)
+            else:
+                let_in.append(now)
+                response = answer(now, request.path_params.get("id", 0))
+            requests.append((operation, now, response.status_code))
+            return response
+
+        return endpoint
+
+    def create(now: float, number: int) -> Response:
+        ends.append(now + ages[len(ends)])
+        return JSONResponse({"id": len(ends)})
+
+    def job(now: float, number: int) -> Response:
+        return JSONResponse({"id": number}, 200 if now >= ends[number - 1] else 404)
+
+    def dbt_run(now: float, number: int) -> Response:
+        status = 10 if now >= ends[number - 1] else 3
+        return JSONResponse(
+            {"status": {"code": 200, "is_success": True}, "data": {"id": number, "status": status}}
+        )
+
+    routes = [
+        Route("/v1/reporting/report_runs", logged("create", create), methods=["POST"]),
+        Route("/jobs/{id:int}", logged("job", job)),
+        Route("/api/v2/accounts/1/runs/{id:int}/", logged("dbt", dbt_run)),
+    ]
+    with _starlette(routes) as url:
+        yield Stripe(url, "sk_test_none", run_id="")
+    ended = [(str(number), at) for number, at in enumerate(ends, 1)]
+    log.write_text(json.dumps({"requests": requests, "ended": ended, "shown": []}))
+
+
+@contextmanager
+def _starlette(routes: Sequence[BaseRoute]) -> Iterator[str]:
+    """Serve routes with uvicorn and h11; yields the URL."""
+    import uvicorn
+    from starlette.applications import Starlette
+
     listener = socket.create_server((HOST, 0), backlog=128)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    application = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+    application = Starlette(routes=routes)
     config = uvicorn.Config(application, http="h11", ws="none", lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     # The event loop is the one that uvicorn finds, as for the sandbox.

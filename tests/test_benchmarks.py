@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import statistics
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,11 @@ import pytest
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import RateLimited, StripeSandbox
+from benchmarks import waiting
 from benchmarks.live.triggers import EVERY, LagTrigger
-from benchmarks.measuring import Comparison, compare, cost, median
+from benchmarks.measuring import Comparison, compare, cost, fresh, median, serving
+from benchmarks.servers import Stripe, job_api
+from benchmarks.skipping import SkippedTime, SkippingLoop, skip_here
 from benchmarks.triggerer import Looked
 
 
@@ -154,3 +160,133 @@ def test_a_blocked_loop_is_measured(tmp_path: Path) -> None:
     process, *lines = path.read_text().splitlines()
     assert int(process) == os.getpid()
     assert max(float(line.split()[1]) for line in lines) > blocked - EVERY
+
+
+def test_an_hour_of_waiting_is_skipped(tmp_path: Path) -> None:
+    """The loop's own time has passed it, and so has the clock of a process that shares the file."""
+    skipped = SkippedTime(tmp_path / "clock")
+
+    async def an_hour() -> float:
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(3600)
+        return asyncio.get_running_loop().time() - began
+
+    began = time.monotonic()
+    with asyncio.Runner(loop_factory=lambda: SkippingLoop(skipped)) as runner:
+        assert runner.run(an_hour()) == pytest.approx(3600, abs=5)
+
+    assert time.monotonic() - began < 60
+    assert SkippedTime(tmp_path / "clock").time() == pytest.approx(time.time() + 3600, abs=5)
+
+
+def test_time_is_as_long_as_ever_while_a_thread_works(tmp_path: Path) -> None:
+    """What takes a tenth of a second ends before what takes an hour."""
+    ended: list[str] = []
+
+    async def both() -> None:
+        hour = asyncio.create_task(asyncio.sleep(3600))
+        hour.add_done_callback(lambda _: ended.append("hour"))
+        await asyncio.to_thread(time.sleep, 0.1)
+        ended.append("thread")
+        await hour
+
+    with asyncio.Runner(loop_factory=lambda: SkippingLoop(SkippedTime(tmp_path / "clock"))) as runner:
+        runner.run(both())
+
+    assert ended == ["thread", "hour"]
+
+
+def test_time_is_as_long_as_ever_while_a_request_is_under_way(tmp_path: Path) -> None:
+    """An answer that is read, or left, is waited for by no more than its own time; an hour after it is skipped."""
+    with serving(waiting.jobs, tmp_path / "clock", [0.0, 600.0], tmp_path / "shown") as server:
+        took, skipped = fresh(_requests, server.facts, tmp_path / "clock")
+
+    assert took == pytest.approx(0, abs=30)
+    assert skipped == pytest.approx(3600, abs=30)
+
+
+def _requests(api: Stripe, clock: Path) -> tuple[float, float]:
+    loop_factory = skip_here(clock)
+    import aiohttp
+
+    async def ask() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        hour = asyncio.create_task(asyncio.sleep(3600))
+        async with aiohttp.ClientSession() as session:
+            for _ in range(2):
+                await session.post(f"{api.url}/v1/reporting/report_runs")  # left as it comes
+            async with session.get(f"{api.url}/jobs/1") as answer:
+                await answer.read()
+            async with session.get(f"{api.url}/jobs/2") as answer:
+                assert answer.status == 404
+        took = loop.time() - began
+        await hour
+        return took, loop.time() - began
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(ask())
+
+
+def test_ages_are_those_of_a_backfill() -> None:
+    """A minute in the median, ten for one of twenty, an hour for one of a hundred; and always the same."""
+    drawn = sorted(waiting.ages(2000))
+
+    assert sorted(waiting.ages(2000)) == drawn
+    assert statistics.median(drawn) == pytest.approx(60, rel=0.15)
+    assert drawn[1900] == pytest.approx(600, rel=0.3)
+    assert 10 <= sum(3000 < age < 4200 for age in drawn) <= 40
+
+
+def test_peak_is_of_any_second() -> None:
+    """Not of those that begin with the clock's."""
+    assert waiting.peak([9.0, 0.6, 0.9, 1.0, 1.5, 1.6]) == 4
+    assert waiting.peak([]) == 0
+
+
+@pytest.mark.parametrize("name", ["each by itself", "ours", "HttpSensor, every 60 s"])
+def test_each_trigger_fires_after_its_run_has_ended(name: str) -> None:
+    """Its delay is no less than nothing, it has asked more than once, and nothing was refused to so few."""
+    figures = waiting.waits(waiting.contenders(peers=True)[name], 6)
+
+    assert set(figures) == set(waiting.UNITS)
+    assert figures["requests"] > 0
+    assert 0 <= figures["delay p50"] <= figures["delay p95"] < 900
+    assert (figures["429s"], figures["lost"]) == (0, 0)
+    assert figures["cpu"] > 0
+
+
+def test_a_restart_is_over_when_each_run_was_shown() -> None:
+    """So few are seen within the first pass."""
+    figures = waiting.restart(waiting.contenders()["ours"], 6)
+
+    assert 0 < figures["seen"] < 60
+    assert figures["requests"] > 0
+    assert figures["429s"] == 0
+
+
+def test_jobs_are_limited_as_an_account_is(tmp_path: Path) -> None:
+    """The 404 until the end is what a deferred HttpSensor takes for one, and the 429 is none."""
+    skipped = SkippedTime(tmp_path / "clock")
+    statuses: list[int] = []
+    with job_api(skipped, [0.0, 600.0], tmp_path / "log", limit=4) as api:
+        for path, body in (("v1/reporting/report_runs", b""), ("v1/reporting/report_runs", b"")):
+            urllib.request.urlopen(f"{api.url}/{path}", body).close()  # noqa: S310 - our own
+        for path in ("jobs/1", "jobs/2", "jobs/1"):
+            statuses.append(_status(f"{api.url}/{path}"))
+        skipped.skip(601)
+        with urllib.request.urlopen(f"{api.url}/api/v2/accounts/1/runs/2/") as answer:  # noqa: S310 - our own
+            assert json.load(answer)["data"] == {"id": 2, "status": 10}
+    told = json.loads((tmp_path / "log").read_text())
+
+    assert statuses == [200, 404, 429]
+    assert [status for _, _, status in told["requests"]] == [200, 200, 200, 404, 429, 200]
+    assert [name for name, _ in told["ended"]] == ["1", "2"]
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url) as answer:  # noqa: S310 - our own
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
