@@ -279,7 +279,9 @@ class StripeReportRunSensor(StripeSensor):
 
     def found(self, event: ReportRunEvent) -> Mapping[str, Any] | None:
         """Return the run and whose it is, if it succeeded."""
-        return found_run(event, self.hook, self.given_run)
+        if event.report_run is None or event.outcome != "succeeded":
+            return None
+        return found_run(event.report_run, self.hook, self.given_run)
 
 
 class StripeReportTypeSensor(StripeSensor):

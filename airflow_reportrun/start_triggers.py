@@ -223,7 +223,9 @@ class ReportRunStart(StripeStart):
 
     def found(self, event: Any, hook: StripeReportingHook) -> Mapping[str, Any] | None:
         """Return the run and whose it is, if it succeeded."""
-        return found_run(event, hook, self._given)
+        if event.report_run is None or event.outcome != "succeeded":
+            return None
+        return found_run(event.report_run, hook, self._given)
 
     def links(self) -> dict[str, Any]:
         """Return the request that created it, and its address, which Airflow writes down in a worker."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
-    from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
+    from airflow_reportrun.waiting.events import ReportTypeEvent
     from airflow_reportrun.wire.connection import ConnectionSettings
 
 
@@ -64,11 +64,12 @@ def whose(hook: StripeReportingHook) -> dict[str, Any]:
     }
 
 
-def found_run(event: ReportRunEvent, hook: StripeReportingHook, given: GivenRun) -> dict[str, Any] | None:
-    """Return what a sensor returns of the run that it was given, None where that did not succeed."""
-    if event.report_run is None or event.outcome != "succeeded":
-        return None
-    return {**event.report_run, **whose(hook), "request_id": given.request_id}
+def found_run(run: Mapping[str, Any], hook: StripeReportingHook, given: GivenRun) -> dict[str, Any]:
+    """Return what a sensor returns of the run that it was given.
+
+    :param run: as it succeeded.
+    """
+    return {**run, **whose(hook), "request_id": given.request_id}
 
 
 def found_type(event: ReportTypeEvent) -> Mapping[str, Any] | None:
