@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
@@ -14,8 +14,13 @@ REQUEST_XCOM_KEY = "stripe_request"
 
 def push_request(context: Context, request_id: str | None, *, livemode: bool) -> None:
     """Let the link of a task lead to the request that created its report run, where that is known."""
-    if request_id:
-        context["ti"].xcom_push(key=REQUEST_XCOM_KEY, value={"request_id": request_id, "livemode": livemode})
+    for key, value in request_xcom(request_id, livemode=livemode).items():
+        context["ti"].xcom_push(key=key, value=value)
+
+
+def request_xcom(request_id: str | None, *, livemode: bool) -> dict[str, Any]:
+    """Return what the link reads, by the XCom's key; nothing where no request is known."""
+    return {REQUEST_XCOM_KEY: {"request_id": request_id, "livemode": livemode}} if request_id else {}
 
 
 class StripeRequestLink(BaseOperatorLink):
@@ -27,7 +32,10 @@ class StripeRequestLink(BaseOperatorLink):
         """Return the address, empty while nothing was submitted."""
         from airflow.providers.common.compat.sdk import XCom
 
-        request = XCom.get_value(ti_key=ti_key, key=REQUEST_XCOM_KEY)
+        return self.address_of(XCom.get_value(ti_key=ti_key, key=REQUEST_XCOM_KEY))
+
+    def address_of(self, request: Any) -> str:
+        """Return the address for what tasks push of a request."""
         if not isinstance(request, dict) or not request.get("request_id"):
             return ""
         mode = "" if request.get("livemode") else "test/"

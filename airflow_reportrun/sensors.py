@@ -6,6 +6,7 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,10 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_reportrun.links import StripeRequestLink, push_request
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
+from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
-from airflow_reportrun.tasks.results import GivenRun, whose
+from airflow_reportrun.tasks.results import GivenRun, found_run, found_type
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -52,10 +54,15 @@ class StripeSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
         ``poke_interval``, ``timeout`` and ``soft_fail`` mean the same there; ``exponential_backoff`` does not
         count.
+    :param start_from_trigger: begin in the triggerer, without a worker (Airflow ≥ 3.3); what can't be so is
+        refused when the DAG file is parsed.
+    :param end_from_trigger: with it, end there, too, where it succeeds: the task takes no worker. Any other end
+        takes one for a moment, and is that of a deferrable sensor.
     """
 
     ui_color = "#e7e5ff"
     event_class: type[Event]
+    end_from_trigger = False
 
     def __init__(
         self,
@@ -64,15 +71,61 @@ class StripeSensor(BaseSensorOperator):
         stripe_account: str | None = None,
         stripe_context: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         set_retry_policy(self)
+        if end_from_trigger and not start_from_trigger:
+            raise ConfigurationError("end_from_trigger=True goes with start_from_trigger=True.")
+        if start_from_trigger:
+            from airflow_reportrun.tasks.starting import require_airflow_3_3
+
+            require_airflow_3_3()
+            # Set where they are not Airflow's own False: Airflow 2 has them for classes alone.
+            self.start_from_trigger, self.end_from_trigger = True, end_from_trigger
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
         self.stripe_context = stripe_context
         self.deferrable = deferrable
         self._goal: Goal[Any, Any] | None = None
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Prepare a mapped task, as Airflow does."""
+        made = super().partial(**kwargs)
+        if made.kwargs.get("start_from_trigger"):
+            from airflow_reportrun.tasks.starting import refuse_mapping
+
+            refuse_mapping()
+        return made
+
+    def begin_in_triggerer(self, trigger: str, **options: Any) -> None:
+        """Let the task begin in the triggerer, if it is to; asked at the end of the constructor.
+
+        :param trigger: the name of one of :mod:`airflow_reportrun.start_triggers`.
+        :param options: its arguments, besides those of all.
+        """
+        if not self.start_from_trigger:
+            return
+        from airflow_reportrun.tasks.starting import start_args
+        from airflow_reportrun.triggers import BACKSTOP_MARGIN
+
+        whose = {name: getattr(self, name) for name in ("stripe_conn_id", "stripe_account", "stripe_context")}
+        self.start_trigger_args = start_args(
+            self,
+            f"airflow_reportrun.start_triggers.{trigger}",
+            BACKSTOP_MARGIN,
+            {
+                **options,
+                **whose,
+                "timeout": self.timeout,
+                "poll_interval": max(self.poke_interval, SHORTEST_POKE_INTERVAL),
+                "ends": self.end_from_trigger,
+                "returns": self.do_xcom_push,
+            },
+        )
 
     @cached_property
     def hook(self) -> StripeReportingHook:
@@ -110,7 +163,8 @@ class StripeSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
-        if not self.deferrable:
+        # One that begins in the triggerer comes here in dag.test() alone.
+        if not (self.deferrable or self.start_from_trigger):
             try:
                 return super().execute(context)
             except AirflowSensorTimeout as error:
@@ -140,9 +194,15 @@ class StripeSensor(BaseSensorOperator):
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
+    def push_links(self, context: Context) -> None:
+        """Push what the task's links read, in a task that began in the triggerer."""
+
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on when the trigger has fired."""
         try:
+            if self.start_from_trigger:
+                with suppress(ConfigurationError):  # of which the event tells
+                    self.push_links(context)
             arrived = self.event_class.from_payload(event)
             Try.of(self, context, arrived.resume).require_time(arrived)
             return self._conclude(arrived)
@@ -186,6 +246,7 @@ class StripeReportRunSensor(StripeSensor):
         super().__init__(stripe_conn_id=stripe_conn_id, **kwargs)
         self.report_run_id = report_run_id
         self._given = given_options(self)
+        self.begin_in_triggerer("ReportRunStart", report_run_id=report_run_id)
 
     @cached_property
     def given_run(self) -> GivenRun:
@@ -205,8 +266,12 @@ class StripeReportRunSensor(StripeSensor):
         from airflow_reportrun.waiting.goals import ReportRunEnds
 
         require_rendered(self, self._given)
-        push_request(context, self.given_run.request_id, livemode=self.given_run.livemode)
+        self.push_links(context)
         return ReportRunEnds(self.given_run.report_run_id)
+
+    def push_links(self, context: Context) -> None:
+        """Push the request that created the run."""
+        push_request(context, self.given_run.request_id, livemode=self.given_run.livemode)
 
     def trigger(self, goal: Any, **kwargs: Any) -> StripeTrigger:
         """Return the trigger that waits for it."""
@@ -218,7 +283,7 @@ class StripeReportRunSensor(StripeSensor):
         """Return the run and whose it is, if it succeeded."""
         if event.report_run is None or event.outcome != "succeeded":
             return None
-        return {**event.report_run, **whose(self.hook), "request_id": self.given_run.request_id}
+        return found_run(event.report_run, self.hook, self.given_run)
 
 
 class StripeReportTypeSensor(StripeSensor):
@@ -262,6 +327,17 @@ class StripeReportTypeSensor(StripeSensor):
         self.interval_end = interval_end
         self.interval = interval
         self._given = given_options(self)
+        if self.start_from_trigger and interval_end is None and self.has_dag():
+            from airflow_reportrun.tasks.starting import refuse_own_timetable
+
+            refuse_own_timetable(getattr(self.dag, "timetable", None))
+        self.begin_in_triggerer(
+            "ReportTypeStart",
+            report_type=report_type,
+            interval_end=interval_end,
+            interval=interval,
+            settle=self.settle.total_seconds(),
+        )
 
     def goal(self, context: Context) -> Goal[Any, Any]:
         """Return the data."""
@@ -284,4 +360,4 @@ class StripeReportTypeSensor(StripeSensor):
 
     def found(self, event: ReportTypeEvent) -> Mapping[str, Any] | None:
         """Return the report type, if its data is there."""
-        return event.availability if event.outcome == "available" else None
+        return found_type(event)

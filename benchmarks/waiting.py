@@ -51,7 +51,7 @@ UNITS = {
     "lost": "creates",
 }
 NOTE = (
-    "Delays are from a run's end, or from the time of the first look where it ended before. Requests are the looks. "
+    "Delays are from a run's end, or from the time of the first look where it ended before. Requests are looks. "
     "A create is lost when six tries were refused."
 )
 

@@ -23,6 +23,7 @@ from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.sandbox import AfterReads, Dropped, RunFails, ServerError, StripeSandbox
 from tests.versions import AIRFLOW_2
 
+MADE_UP = "made.up.1"
 REPORT_TYPE = "balance_change_from_activity.itemized.3"
 
 
@@ -77,12 +78,12 @@ class Watcher:
 
 
 def measure_the_rest() -> None:
-    """Call what watchers and hooks call."""
+    """Call what watchers and hooks call, with values that theirs can be told from."""
     run: Any = {"id": "frr_1", "object": "reporting.report_run", "created": 1714521600, "livemode": False}
-    run |= {"report_type": REPORT_TYPE, "parameters": {}, "status": "succeeded", "succeeded_at": 1714521660}
+    run |= {"report_type": MADE_UP, "parameters": {}, "status": "succeeded", "succeeded_at": 1714521660}
     metrics.noticed(ReportRun.from_api(run), 1714521662.5)
     for status in (200, 429, None):
-        metrics.requested("retrieve_report_run", status)
+        metrics.requested(MADE_UP, status)
     for reason in ("endpoint-rate", "budget", "something new: = and , and a space", None):
         metrics.paused(1.5, reason)
     one, other = Watcher(), Watcher()

@@ -71,11 +71,23 @@ def require_rendered(task: BaseOperator, given: Given) -> None:
     :raises ConfigurationError: when a template or an upstream task gave None, nothing or blanks, for an option or
         for a part of it.
     """
-    mapped = _mapped_over_upstream(task)
+    require_something(given, {name: getattr(task, name) for name in given}, _mapped_over_upstream(task))
+
+
+def written_options(options: Mapping[str, Any]) -> Given:
+    """Return options as their author wrote them, with what is empty in each."""
+    return {name: frozenset(_empty(name, value)) for name, value in options.items()}
+
+
+def require_something(given: Given, rendered: Mapping[str, Any], mapped: Collection[str] = ()) -> None:
+    """Refuse options that have come to nothing; see :func:`require_rendered`.
+
+    :param mapped: those in which nothing was never written.
+    """
     gone = [
         it
         for name, written in given.items()
-        for it in _empty(name, getattr(task, name))
+        for it in _empty(name, rendered[name])
         if it not in written or name in mapped
     ]
     if gone:

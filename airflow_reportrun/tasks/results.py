@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
+    from airflow_reportrun.waiting.events import ReportTypeEvent
     from airflow_reportrun.wire.connection import ConnectionSettings
 
 
@@ -61,6 +62,19 @@ def whose(hook: StripeReportingHook) -> dict[str, Any]:
         "stripe_account": it.stripe_account,
         "stripe_context": it.stripe_context,
     }
+
+
+def found_run(run: Mapping[str, Any], hook: StripeReportingHook, given: GivenRun) -> dict[str, Any]:
+    """Return what a sensor returns of the run that it was given.
+
+    :param run: as it succeeded.
+    """
+    return {**run, **whose(hook), "request_id": given.request_id}
+
+
+def found_type(event: ReportTypeEvent) -> Mapping[str, Any] | None:
+    """Return what a sensor returns of a report type, None where its data is not there."""
+    return event.availability if event.outcome == "available" else None
 
 
 @dataclass(frozen=True)
