@@ -12,7 +12,7 @@ from airflow_reportrun.reporting.models import ListPage, ReportRun, ReportType
 from airflow_reportrun.waiting.events import Event
 from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, StillWaiting
 from airflow_reportrun.waiting.pace import Watch
-from airflow_reportrun.waiting.plan import EndsSince, OneRun, OneType, Plan, Question, RunsFrom, Told, Waiter
+from airflow_reportrun.waiting.plan import OneRun, OneType, Plan, Question, RunsFrom, Told, Waiter
 from tests.test_models import FILE, RUN
 
 START = 1_700_000_000.0
@@ -105,6 +105,7 @@ class World:
     """A plan and the Stripe that it asks, one question at a time, each answered within 50 ms.
 
     :ivar asked: when each question was asked.
+    :ivar failed: when what error came of one.
     :ivar told: when who was told of an end.
     :ivar said: words, to whom.
     """
@@ -113,6 +114,7 @@ class World:
         self.stripe = Stripe(page_size)
         self.plan = Plan(use_events=use_events, jitter=lambda: 0.5)
         self.asked: list[tuple[float, Question]] = []
+        self.failed: list[tuple[float, ReportingError]] = []
         self.told: list[tuple[float, Waiter, Event]] = []
         self.said: list[tuple[Waiter, str]] = []
 
@@ -158,6 +160,7 @@ class World:
             self.stripe.now += 0.05
             return self.plan.answered(question, answer, self.now)
         except ReportingError as error:
+            self.failed.append((self.now, error))
             self.stripe.now += 0.05
             return self.plan.failed(question, error, self.now)
 
@@ -178,11 +181,3 @@ class World:
         """Return when somebody was told."""
         (at,) = [at for at, who, _ in self.told if who is waiter]
         return at
-
-
-def kinds(questions: list[Question]) -> list[type]:
-    """Return what kinds of questions these are."""
-    return [type(question) for question in questions]
-
-
-__all__ = ["EndsSince", "OneRun", "OneType", "RunsFrom", "Stripe", "World", "kinds"]

@@ -263,10 +263,11 @@ class Plan:
 
     def use_events(self, use: bool) -> None:
         """Say whether events may be asked for."""
-        if not use or self.events_fail:
+        if use and not self.events_fail:
+            self._feed = self._feed or _Feed()
+        elif self._feed:
             self._feed = None
-        elif not self._feed:
-            self._feed = _Feed()
+            self._hurry()
 
     def expired(self, now: float) -> Told:
         """Return who is told that the time is over, since no last look could be made."""
