@@ -58,7 +58,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def run_waiting() -> Iterator[Comparison]:
     """Watch both processes of a triggerer while nothing happens: what waiting itself costs."""
-    with live(capacity=WAITING + 1) as it:
+    with live(capacity=2 * WAITING) as it:
         few = _watched(it, _sleepers(FEW), 0.0), _watched(it, _waiters(it, FEW), 0.0)
         sleeping = _watched(it, _sleepers(WAITING), MINUTES * 60)
         ours = _watched(it, _waiters(it, WAITING), MINUTES * 60)
@@ -99,7 +99,7 @@ def run_waiting() -> Iterator[Comparison]:
 
 def run_restart() -> Iterator[Comparison]:
     """Kill a triggerer with pending reports, start another at once, and let all reports end in the end."""
-    with live(capacity=PENDING) as it:
+    with live(capacity=2 * PENDING) as it:
         runs = it.report_runs(PENDING)
         (of_worker,) = it.report_runs(1)
         it.fill([it.waiter(run) for run in runs])
@@ -382,7 +382,10 @@ class Live:
 
 @contextmanager
 def live(*, capacity: int) -> Iterator[Live]:
-    """Make a database and an Airflow on it, of which nothing runs yet."""
+    """Make a database and an Airflow on it, of which nothing runs yet.
+
+    :param capacity: of a triggerer; one that is full says so in each of its loops.
+    """
     import psycopg
 
     from tests.databases import programs, running_postgres
