@@ -78,8 +78,8 @@ def run_waiting() -> Iterator[Comparison]:
             "refused": "429s",
         },
         contenders,
-        "CPU is that of both processes, of which the supervisor asks the database; memory is what they have for "
-        f"themselves. A trigger's is above one that sleeps, and above what {FEW} have. {_load()}",
+        "CPU and memory are those of both processes, of which the supervisor asks the database. A trigger's memory "
+        f"is above one's that sleeps, and above what {FEW} of either have. {_load()}",
     )
     yield Comparison(
         f"{title}: the event loop",
@@ -207,7 +207,7 @@ def _watched(it: Live, triggers: Sequence[Stored], seconds: float) -> dict[str, 
     figures = {
         "cpu": sum(cpu),
         "supervisor's": cpu[0],
-        "memory": sum(_own_memory(pid) for pid in pids),
+        "memory": sum(_memory(pid) for pid in pids),
         "descriptors": float(sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)),
         "transactions": (it.transactions() - transactions) / lasted,
         "requests": len(requests) / lasted,
@@ -440,10 +440,14 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _own_memory(pid: int) -> float:
-    """Return the memory that a process shares with no other, in MiB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+def _memory(pid: int) -> float:
+    """Return the memory of a process without files, in MiB.
+
+    What a forked process shares with its parent counts for both: what it has for itself grows when either is
+    written to, which says nothing about what was added.
+    """
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) / 1024
 
 
 def _lags(path: Path) -> Iterator[tuple[float, float]]:
