@@ -78,7 +78,7 @@ def run_waiting() -> Iterator[Comparison]:
             "refused": "429s",
         },
         contenders,
-        "CPU and memory are those of both processes, of which the supervisor asks the database. A trigger's memory "
+        "CPU and memory are those of both processes, whose supervisor asks the database. A trigger's memory "
         f"is above one's that sleeps, and above what {FEW} of either have. {_load()}",
     )
     yield Comparison(

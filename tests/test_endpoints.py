@@ -127,23 +127,17 @@ def test_a_refusal_is_told_from_a_lock(
 @pytest.mark.parametrize(
     ("request_", "operation"),
     [
-        (endpoints.list_report_runs(), "GET /v1/reporting/report_runs"),
-        (endpoints.retrieve_report_run("frr_1/x"), "GET /v1/reporting/report_runs/{id}"),
-        (endpoints.list_report_types(), "GET /v1/reporting/report_types"),
-        (endpoints.retrieve_report_type("balance.summary.1"), "GET /v1/reporting/report_types/{id}"),
-        (endpoints.retrieve_file("file_1"), "GET /v1/files/{id}"),
+        (endpoints.list_report_runs(), "list_report_runs"),
+        (endpoints.retrieve_report_run("frr_1/x"), "retrieve_report_run"),
+        (endpoints.list_report_types(), "list_report_types"),
+        (endpoints.retrieve_report_type("balance.summary.1"), "retrieve_report_type"),
+        (endpoints.retrieve_file("file_1"), "retrieve_file"),
+        (endpoints.list_end_events(), "list_events"),
     ],
 )
 def test_a_request_knows_its_operation(request_: Request[Any], operation: str) -> None:
     """Without ids, of which there are any number."""
     assert request_.operation == operation
-
-
-def test_other_calls_have_operations_as_well() -> None:
-    """Those that are no request of ours, and those that may come."""
-    assert endpoints.operation_of("GET", "/v1/files/file_1/contents") == "GET /v1/files/{id}/contents"
-    assert endpoints.operation_of("GET", "/v1/events") == "GET /v1/events"
-    assert endpoints.operation_of("POST", endpoints.REPORT_RUNS) == "POST /v1/reporting/report_runs"
 
 
 @pytest.mark.parametrize(
