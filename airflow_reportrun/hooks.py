@@ -334,14 +334,15 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
 
     async def exchange_async(self, request: Request[T]) -> Response:
         """Do one HTTP exchange; see :meth:`AsyncReportingClient.exchange_async`."""
-        if request.method not in self._sessions:
-            self._sessions[request.method] = await self._stack.enter_async_context(
-                self.session(method=request.method)
-            )
         what, status = f"{request.method} {request.path}", None
+        turn = await self._turn(await self.settings_async(), request.operation)
+        # Only now: whoever shares the hook may have renewed it meanwhile.
         settings = await self.settings_async()
-        turn = await self._turn(settings, request.operation)
         try:
+            if request.method not in self._sessions:
+                self._sessions[request.method] = await self._stack.enter_async_context(
+                    self.session(method=request.method)
+                )
             response = await self._sessions[request.method].run(
                 request.path,
                 data=dict(request.fields) or None,  # names are unique: lists are sent by index

@@ -61,7 +61,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, host: str, **extra: Any) -> None:
 
 def client(tries: int = 1) -> StripeReportingHook:
     hook = StripeReportingHook()
-    hook.resend_policy = ResendPolicy(max_tries=tries, first_pause=0.01)
+    hook.resend_policy = ResendPolicy(max_tries=tries, first_pause=0.01, first_refused=0.01, max_refused=0.05)
     return hook
 
 
@@ -72,7 +72,9 @@ def ask_sync(tries: int = 1) -> Any:
 def ask_async(tries: int = 1) -> Any:
     async def go() -> Any:
         async with StripeReportingAsyncHook() as hook:
-            hook.resend_policy = ResendPolicy(max_tries=tries, first_pause=0.01)
+            hook.resend_policy = ResendPolicy(
+                max_tries=tries, first_pause=0.01, first_refused=0.01, max_refused=0.05
+            )
             return await hook.list_report_types_async()
 
     return asyncio.run(go())
