@@ -44,7 +44,7 @@ SETTLING = 0.2
 """Seconds from Airflow's word that an event is stored to ours that it was told.
 
 To a trigger whose asset is watched no longer Airflow says so as well, and drops the event. It cancels the trigger
-with the same word.
+with the same word, as it ends one whose event it could not store.
 """
 
 JITTER = 0.1
@@ -346,10 +346,9 @@ class _Looks(SharedStreamProducer):
         return Look({it.id: it for it in found})
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Let it be kept how far was told, where each event of a look is stored."""
+        """Let it be kept how far was told: the events of these looks are stored, or their triggers ended."""
         for item in batch:
-            if not item.outcome.failed:
-                await item.broker_payload.stored()
+            await item.broker_payload.stored()
 
 
 async def _in_store(store: AssetStateStoreAccessor, verb: str, *arguments: Any) -> Any:

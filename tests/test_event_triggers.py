@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import runpy
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,6 +15,8 @@ import pytest
 from airflow.providers.common.compat.module_loading import import_string
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 
+from airflow_reportrun.hooks import StripeReportingAsyncHook
+from airflow_reportrun.reporting.models import ReportType
 from airflow_reportrun.sandbox import RateLimited, StripeSandbox
 from tests.versions import AIRFLOW_2
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING or not AIRFLOW_2:
         SetAssetStateStoreByName,
     )
     from airflow.sdk.execution_time.context import AssetStateStoreAccessors
-    from airflow.triggers.shared_stream import SharedStreamManager
+    from airflow.triggers.shared_stream import AckTimeout, SharedStreamManager
 
     from airflow_reportrun import event_triggers
     from airflow_reportrun.event_triggers import StripeReportDataTrigger
@@ -80,12 +82,13 @@ class Triggerer:
     """Runs event triggers as Airflow's does, from what it stored of them; what it keeps of itself dies with it.
 
     :param confirms: whether it lives to hear that an event is stored.
+    :param ack_timeout: seconds after which it gives up to hear so.
     """
 
-    def __init__(self, database: Database, *, confirms: bool = True) -> None:
+    def __init__(self, database: Database, *, confirms: bool = True, ack_timeout: float = 300) -> None:
         self._database = database
         self._confirms = confirms
-        self._streams = SharedStreamManager()
+        self._streams = SharedStreamManager(ack_timeout=ack_timeout)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Triggerer:
@@ -95,7 +98,7 @@ class Triggerer:
         for task in self._tasks:
             task.cancel()
         ended = await asyncio.gather(*self._tasks, return_exceptions=True)
-        assert all(isinstance(it, asyncio.CancelledError) for it in ended), ended
+        assert all(isinstance(it, (AckTimeout, asyncio.CancelledError)) for it in ended), ended
 
     def watch(self, trigger: StripeReportDataTrigger, *assets: str) -> asyncio.Task[None]:
         """Begin a trigger."""
@@ -261,6 +264,50 @@ def test_what_was_not_stored_is_told_again(stripe_conn: StripeSandbox, database:
     assert database.events[0] == database.events[1]
 
 
+def test_what_airflow_could_not_store_is_told_again(stripe_conn: StripeSandbox, database: Database) -> None:
+    """It ends the trigger, and begins it anew; another one, which had nothing to tell, goes on."""
+    stripe_conn.configure(data_available_end=MAY_2)
+
+    async def test() -> None:
+        async with Triggerer(database, confirms=False, ack_timeout=0.1) as triggerer:
+            triggerer.watch(watcher(PAYOUTS), "other")
+            task = triggerer.watch(watcher(since=MAY_1))
+            with pytest.raises(AckTimeout):
+                await asyncio.wait_for(task, 10)
+            await looks(stripe_conn)
+            assert {asset for asset, _ in database.store} <= {"other"}
+        async with Triggerer(database) as triggerer:
+            triggerer.watch(watcher(since=MAY_1))
+            await until(lambda: MAY_2 in {end for (asset, _), end in database.store.items() if asset == "data"})
+
+    run(test)
+    assert database.spans() == [(MAY_1, MAY_2)] * 2
+
+
+def test_an_event_that_airflow_never_had_is_not_kept(stripe_conn: StripeSandbox, database: Database) -> None:
+    """It may cancel a trigger whose event it has not put down yet."""
+    stripe_conn.configure(data_available_end=MAY_2)
+
+    async def test() -> None:
+        (found,) = [it for it in await types() if it.id == BALANCE]
+        look = event_triggers.Look({BALANCE: found})
+
+        async def one() -> AsyncIterator[event_triggers.Look]:
+            yield look
+            await asyncio.sleep(60)
+
+        events = watcher(since=MAY_1).filter_shared_stream(one())
+        assert (await anext(events)).payload["data_available_end"] == MAY_2
+        await events.aclose()  # type: ignore[attr-defined]
+        assert not look.when_stored
+
+    async def types() -> list[ReportType]:
+        async with StripeReportingAsyncHook() as hook:
+            return await hook.list_report_types_async()
+
+    run(test)
+
+
 def test_an_event_that_nobody_was_there_for_is_told_again(
     stripe_conn: StripeSandbox, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,7 +420,9 @@ def test_errors_that_pass_are_waited_over(
     run(test)
     assert [record.levelname for record in caplog.records if "Could not look" in record.message] == ["WARNING"] * 3
     first, second, third, fourth = (request.at for request in stripe_conn.requests[:4])
-    assert fourth - third > 1.3 * (third - second) > 1.3 * 1.3 * (second - first) * 0.9
+    assert second - first > 0.9 * 0.05
+    assert third - second > 0.9 * 0.1
+    assert fourth - third > 0.9 * 0.2
 
 
 def test_a_wrong_key_neither_ends_the_watch_nor_hurries_it(
