@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
@@ -210,6 +211,19 @@ class StripeSensor(BaseSensorOperator):
             if self.never_fail:  # of which Airflow 2 doesn't know when it resumes a sensor
                 raise AirflowSkipException(str(error)) from error
             raise
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, as Airflow does, but for a try whose time was over with no trigger to say so.
+
+        Airflow takes ``execution_timeout`` for the trigger's own time-out where a task begins in the triggerer.
+        """
+        limit = self.execution_timeout
+        timed_out = next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout"
+        if self.start_from_trigger and timed_out and limit and limit.total_seconds() <= self.timeout:
+            raise AirflowTaskTimeout(
+                f"The try has taken its execution_timeout, {limit.total_seconds():.0f} s; no triggerer told of it."
+            )
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def _conclude(self, event: Event) -> dict[str, Any]:
         log.info("%s", event)

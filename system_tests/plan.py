@@ -55,6 +55,7 @@ BY_HAND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("start_without_an_interval", {}),
     ("start_of_an_asset", {}),
     ("start_mapped", {}),
+    ("triggerer", {}),
 )
 """DAG runs that the REST API is asked for."""
 

@@ -209,6 +209,18 @@ def test_a_try_without_time_is_retried(stripe_conn: StripeSandbox, soft_fail: bo
 
 
 @triggerers_render
+@pytest.mark.parametrize("never", ["soft_fail", "never_fail", "mode"])
+def test_a_try_without_time_and_without_a_triggerer_is_retried(never: str) -> None:
+    """Airflow fails the trigger that nobody ran; it would take that for the sensor's ``timeout``."""
+    of_airflow = {"error": "Trigger timeout"}
+    task = run_sensor(execution_timeout=timedelta(seconds=9), **{never: "poke" if never == "mode" else True})
+    tried = TaskRunner().run(task, next_method="__fail__", next_kwargs=of_airflow)
+    assert (tried.state, type(tried.error).__name__) == ("up_for_retry", "AirflowTaskTimeout")
+    late = TaskRunner().run(run_sensor(), next_method="__fail__", next_kwargs=of_airflow)
+    assert (late.state, type(late.error).__name__) == ("failed", "AirflowSensorTimeout")
+
+
+@triggerers_render
 def test_an_execution_timeout_that_a_policy_sets_later_counts_as_well(stripe_conn: StripeSandbox) -> None:
     """Cluster policies come after the constructor; the deadline would be long over."""
     task = run_sensor(timeout=timedelta(days=7))
@@ -363,8 +375,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "report_run_id takes what one",
     ),
     "ending alone": (lambda: a_run(start_from_trigger=False), "goes with start_from_trigger=True"),
-    "outlets": (lambda: a_run(outlets=[Asset("x")]), "outlets are not supported there"),
-    "inlets": (lambda: a_run(inlets=[Asset("x")]), "inlets are not supported there"),
+    "outlets": (lambda: a_run(outlets=[Asset("x")]), "no event of its outlets would be recorded"),
     "a pool": (lambda: a_run(pool="stripe"), "pool would not hold it back"),
     "a limit": (lambda: a_run(max_active_tis_per_dag=3), "max_active_tis_per_dag would not hold it back"),
     "its own goal": (lambda: a_run(WithItsOwnGoal), "WithItsOwnGoal has its own goal"),
@@ -402,7 +413,7 @@ def test_what_can_not_be_so_is_refused_when_the_file_is_parsed(what: str) -> Non
 @pytest.mark.parametrize("name", ["pre_execute", "post_execute", "on_execute_callback", "on_success_callback"])
 def test_what_a_worker_calls_is_allowed_where_it_ends_in_one(name: str) -> None:
     """So are callbacks of other ends, which are in a worker."""
-    assert run_sensor(**{name: print}, end_from_trigger=False).start_from_trigger
+    assert run_sensor(**{name: print}, outlets=[Asset("x")], end_from_trigger=False).start_from_trigger
     assert run_sensor(on_failure_callback=print, on_retry_callback=print, on_skipped_callback=print)
 
 

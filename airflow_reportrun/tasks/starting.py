@@ -118,10 +118,6 @@ def _beginning(sensor: Any) -> Iterator[str]:
         limits.insert(0, "pool")
     if limits:
         yield f"{', '.join(limits)} would not hold it back: leave that out."
-    # Airflow looks inlets up while it starts the trigger, where an error stops the triggerer.
-    for name in ("inlets", "outlets"):
-        if getattr(sensor, name):
-            yield f"{name} are not supported there: give them to another task, or use deferrable=True."
 
 
 def _ending(sensor: Any) -> Iterator[str]:
@@ -136,6 +132,8 @@ def _ending(sensor: Any) -> Iterator[str]:
     uncalled += [name for name in ("on_execute_callback", "on_success_callback") if getattr(sensor, name)]
     if uncalled:
         yield f"{', '.join(dict.fromkeys(uncalled))} would not be called: use end_from_trigger=False."
+    if sensor.outlets:
+        yield "no event of its outlets would be recorded: use end_from_trigger=False."
     if sensor.multiple_outputs:
         yield "multiple_outputs is not supported there: use end_from_trigger=False."
 
