@@ -123,7 +123,8 @@ class Watcher:
 
     async def _look_on(self, hook: StripeReportingAsyncHook) -> None:
         read_at = -math.inf
-        while True:
+        # Who is cancelled may go on: on Python 3.11 wait_for forgets it where what it waits for has just come.
+        while self._asking:
             if time.monotonic() - read_at > CONNECTION_AGE:
                 await self._read_connection(hook, anew=math.isfinite(read_at))
                 read_at = time.monotonic()
@@ -194,7 +195,9 @@ class _Asking:
 
     def fail(self, error: Exception) -> None:
         if not self.event.done():
-            self.event.set_exception(copy.copy(error))  # each is raised, and gets a traceback of its own
+            with suppress(Exception):  # not every error can be made of its arguments
+                error = copy.copy(error)  # each is raised, and gets a traceback of its own
+            self.event.set_exception(error)
 
 
 class _Summaries:
