@@ -78,8 +78,8 @@ def run_waiting() -> Iterator[Comparison]:
             "refused": "429s",
         },
         contenders,
-        "CPU and memory are those of both processes, whose supervisor asks the database. A trigger's memory "
-        f"is above one's that sleeps, and above what {FEW} of either have. {_load()}",
+        "CPU and memory are both processes', of which the supervisor asks the database. A trigger's memory is "
+        f"what it adds to {FEW} others, above one that sleeps. {_load()}",
     )
     yield Comparison(
         f"{title}: the event loop",

@@ -63,11 +63,19 @@ class Stage:
     """What the tests share. The report runs of a DAG are told by their account.
 
     :param home: Airflow's folder.
+    :param dags: the folder of the DAGs, beside this file.
     :param database: Airflow's, for SQLAlchemy; SQLite where there is none.
     :param rate_limits: Stripe's; none by default.
     """
 
-    def __init__(self, home: Path, *, database: str | None = None, rate_limits: RateLimits | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        dags: str = "dags",
+        *,
+        database: str | None = None,
+        rate_limits: RateLimits | None = None,
+    ) -> None:
         self.sandbox = StripeSandbox(
             on_request=self._watch,
             rate_limits=rate_limits,
@@ -76,7 +84,7 @@ class Stage:
         )
         self.most_pending: Counter[str | None] = Counter()
         self.reports = home / "reports"
-        self._home, self._database = home, database
+        self._home, self._dags, self._database = home, dags, database
         self._stop: Stop | None = None
         self._begun = time.monotonic()
 
@@ -100,7 +108,7 @@ class Stage:
         }
         if self._database:
             environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = self._database
-        self.airflow = Airflow(self._home, ROOT / "system_tests" / "dags", environment)
+        self.airflow = Airflow(self._home, ROOT / "system_tests" / self._dags, environment)
         return self
 
     def __exit__(

@@ -26,7 +26,9 @@ def scale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         pytest.skip("no PostgreSQL server is installed")
     with (
         running_postgres() as server,
-        Stage(tmp_path_factory.mktemp("scale"), database=server.url, rate_limits=RateLimits()) as it,
+        Stage(
+            tmp_path_factory.mktemp("scale"), "dags_at_scale", database=server.url, rate_limits=RateLimits()
+        ) as it,
     ):
         it.airflow.run("db", "migrate")
         it.airflow.run("dags", "reserialize")
