@@ -152,7 +152,7 @@ class StripeReportRunOperator(BaseOperator):
     :param wait_for_completion: False returns as soon as the run is submitted.
     :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
     :param poll_interval: seconds between looks at first; the pause grows to a quarter of the run's age, at most
-        five minutes.
+        five minutes. In the triggerer, where tasks look together, it may be shorter.
     :param timeout: how long the report may take, counted from its submission over all tries that attach to it: a
         timedelta or seconds. 12 hours by default.
     """
