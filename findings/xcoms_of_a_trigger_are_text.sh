@@ -5,7 +5,7 @@
 set -euo pipefail
 
 home=$(mktemp -d)
-trap 'kill "${airflow:-}" 2> /dev/null && wait "$airflow" || true; rm -rf "$home"' EXIT
+trap 'test -z "${airflow:-}" || kill -9 -- "-$airflow" || true; sleep 1; rm -rf "$home"' EXIT
 python3 -m venv "$home/venv"
 "$home/venv/bin/pip" install --quiet apache-airflow==3.3.2
 mkdir "$home/dags"
@@ -59,7 +59,7 @@ export AIRFLOW__API__HOST=127.0.0.1 AIRFLOW__API__PORT="$port" AIRFLOW__API__BAS
 export AIRFLOW__CORE__EXECUTION_API_SERVER_URL="http://127.0.0.1:$port/execution/"
 AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=$(free) AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=$(free)
 export AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT
-airflow standalone > "$home/log" 2>&1 &
+setsid airflow standalone > "$home/log" 2>&1 &
 airflow=$!
 for _ in $(seq 240); do
     test -e "$home/seen" && break
