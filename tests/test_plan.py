@@ -504,6 +504,16 @@ def test_what_stripe_asks_for_is_waited_for() -> None:
     assert len(world.pass_by(1)) >= 1
 
 
+def test_a_pause_that_is_asked_for_has_an_end() -> None:
+    """A proxy's may be a day, in which all would time out."""
+    world = World()
+    _, waiter = world.create(ends=START + 10)
+    day = ServerError("Maintenance.", http_status=503, retry_after=86_400)
+    world.stripe.refuse = refusing(day, OneRun, times=1)
+    world.pass_by(301)
+    assert world.outcome(waiter) == "succeeded"
+
+
 @pytest.mark.parametrize("error", [BROKEN, LOGIN_PAGE, APIConnectionError("reset")])
 def test_after_a_storm_all_goes_on_as_before(error: ReportingError) -> None:
     """Nothing is told meanwhile, and nothing that ended meanwhile is missed."""
@@ -670,7 +680,7 @@ def test_a_run_is_looked_at_all_the_same_when_it_has_doubled_its_age() -> None:
 
 def test_an_account_whose_events_miss_a_run_is_served_by_the_list() -> None:
     """From then on, with one line of log, and also where they are turned on anew."""
-    world = World(use_events=True)
+    world = World(use_events=True, page_size=5)
     pairs = [world.create() for _ in range(5)]
     for run, _ in pairs:
         run.ends, run.has_event = START + 100, False

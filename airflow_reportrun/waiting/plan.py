@@ -34,7 +34,7 @@ from airflow_reportrun.reporting.errors import (
 from airflow_reportrun.reporting.models import EndEvent, ReportRun
 from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, StillWaiting
-from airflow_reportrun.waiting.pace import SHORTEST_SHARED_PAUSE, Watch
+from airflow_reportrun.waiting.pace import LONGEST_PAUSE, SHORTEST_SHARED_PAUSE, Watch
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.endpoints import Request
@@ -464,7 +464,7 @@ class Plan:
             # What can't be read about one thing may be all right for the next.
             if not isinstance(error, UnexpectedResponseError) or len(self._failing) > 1:
                 self.failures += 1
-                self._put_off_until = now + PAUSES.pause(error, self.failures)
+                self._put_off_until = now + min(PAUSES.pause(error, self.failures), LONGEST_PAUSE)
             self._pass_by(question, now)
             asked = self._asked_about(question) if isinstance(error, UnexpectedResponseError) else None
             return [(waiter, waiter.goal.judge_error(error)) for waiter in (asked.waiters if asked else ())]
