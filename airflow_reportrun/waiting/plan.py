@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 LAST_LOOK_GRACE = 120.0
 """Seconds after its deadline in which a last look may fail and be made again."""
 
+USUAL_DELAY = 3600.0
+"""Seconds for which a run is looked for in the list that is older than the wait for it."""
+
 SHORTEST_CHECK = 600.0
 """Seconds of age, at least, until a run is looked at that events should tell of."""
 
@@ -318,7 +321,8 @@ class Plan:
         company = (run for run in older if run is not newest)
         if not any(not newest.page or run.page in (0, newest.page) for run in company):
             return OneRun(newest.id)
-        oldest = min(run.created for run in older)
+        # Who waits may have come late to its run.
+        oldest = min(run.created - (0 if run.seen else USUAL_DELAY) for run in older)
         return RunsFrom(math.ceil(newest.created), math.floor(oldest), newest.after)
 
     # What an answer means
@@ -338,7 +342,7 @@ class Plan:
                 self._count_failed_page(now)
             run = self.runs.get(question.report_run_id)
             if run and not run.seen:
-                run.singly = False  # now that it is known when it was created
+                run.singly, run.after = False, None  # now that it is known when it was created
             return self._look(run, answer, now) if run else []
         return self._read_page(question, answer, now)
 
@@ -364,9 +368,11 @@ class Plan:
             if run.due > now or run.singly or run.created > question.newest:
                 continue
             second = math.ceil(run.created)
-            if last_created is None or second > last_created or last_id == question.after:
+            # One that is older than the wait for it may be behind, and is with many others.
+            behind = second == last_created or (not run.seen and len(shown) > 1)
+            if last_created is None or last_id == question.after or (second > last_created and not behind):
                 run.singly = True
-            elif second == last_created:
+            elif behind:
                 run.after = last_id
         return told
 
