@@ -34,7 +34,7 @@ from airflow_reportrun.reporting.errors import (
 from airflow_reportrun.reporting.models import EndEvent, ReportRun
 from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, StillWaiting
-from airflow_reportrun.waiting.pace import SHORTEST_SHARED_PAUSE, Watch
+from airflow_reportrun.waiting.pace import LONGEST_PAUSE, SHORTEST_SHARED_PAUSE, Watch
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.endpoints import Request
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 LAST_LOOK_GRACE = 120.0
 """Seconds after its deadline in which a last look may fail and be made again."""
+
+USUAL_DELAY = 3600.0
+"""Seconds for which a run is looked for in the list that is older than the wait for it."""
 
 SHORTEST_CHECK = 600.0
 """Seconds of age, at least, until a run is looked at that events should tell of."""
@@ -326,7 +329,8 @@ class Plan:
         company = (run for run in older if run is not newest)
         if not any(not newest.page or run.page in (0, newest.page) for run in company):
             return OneRun(newest.id)
-        oldest = min(run.created for run in older)
+        # Who waits may have come late to its run.
+        oldest = min(run.created - (0 if run.seen else USUAL_DELAY) for run in older)
         return RunsFrom(math.ceil(newest.created), math.floor(oldest), newest.after)
 
     # What an answer means
@@ -346,7 +350,7 @@ class Plan:
                 self._count_failed_page(now)
             run = self.runs.get(question.report_run_id)
             if run and not run.seen:
-                run.singly = False  # now that it is known when it was created
+                run.singly, run.after = False, None  # now that it is known when it was created
             return self._look(run, answer, now) if run else []
         return self._read_page(question, answer, now)
 
@@ -372,9 +376,11 @@ class Plan:
             if run.due > now or run.singly or run.created > question.newest:
                 continue
             second = math.ceil(run.created)
-            if last_created is None or second > last_created or last_id == question.after:
+            # One that is older than the wait for it may be behind, and is with many others.
+            behind = second == last_created or (not run.seen and len(shown) > 1)
+            if last_created is None or last_id == question.after or (second > last_created and not behind):
                 run.singly = True
-            elif second == last_created:
+            elif behind:
                 run.after = last_id
         return told
 
@@ -474,7 +480,7 @@ class Plan:
             # What can't be read about one thing may be all right for the next.
             if not isinstance(error, UnexpectedResponseError) or len(self._failing) > 1:
                 self.failures += 1
-                self._put_off_until = now + PAUSES.pause(error, self.failures)
+                self._put_off_until = now + min(PAUSES.pause(error, self.failures), LONGEST_PAUSE)
             self._pass_by(question, now)
             asked = self._asked_about(question) if isinstance(error, UnexpectedResponseError) else None
             return [(waiter, waiter.goal.judge_error(error)) for waiter in (asked.waiters if asked else ())]
