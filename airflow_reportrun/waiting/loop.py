@@ -66,7 +66,7 @@ def look(client: ReportingClient, goal: Goal[T, E]) -> E | StillWaiting:
     renewals = 0
     while True:
         try:
-            return goal.judge(client.send(goal.request()))
+            return goal.judge(goal.ask(client))
         except ConnectionLookUpError:
             raise
         except ReportingError as error:
