@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -246,6 +247,16 @@ def test_a_retry_sends_what_was_not_answered_without_room(stripe_conn: StripeSan
         assert runner.run(task).state == "up_for_retry"
     assert runner.run(task, try_number=2).state == "success"
     assert len(stripe_conn.report_runs) == 1
+
+
+@needs_airflow_3("state store")
+@pytest.mark.parametrize("kept", ["damaged", {"max_tries": 3, "first_try": 1.0, "submission": "damaged"}])
+def test_a_retry_that_lost_its_memory_does_not_look(stripe_conn: StripeSandbox, kept: Any) -> None:
+    """It can't tell whether its report run is among those that are pending."""
+    somebody_elses(stripe_conn)
+    runner = dag_run(store={"report/-1/stripe_report_run": kept})
+    assert runner.run(run_operator(wait_for_completion=False), try_number=2).state == "success"
+    assert not stripe_conn.requests_to("list")
 
 
 @needs_airflow_3("state store")
@@ -552,6 +563,30 @@ def test_a_thousand_that_wait_cost_one_request_a_quarter_of_a_minute() -> None:
     assert told_at(plan, account, 10_700.0) == []
     assert told_at(plan, account, 10_712.0) == []
     assert account.asked == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_backfill_fills_its_room_and_no_more(seed: int) -> None:
+    """Tasks come back 8 to 20 s after they were let in, reports take a minute, or ten, one in 50 an hour."""
+    chance, most, now = random.Random(seed), 0, 10_000.0  # noqa: S311 - no secret
+    plan, account, limit, tasks = Plan(jitter=chance.random), Account(), 20, 200
+    coming, ends, filled = list[float](), list[float](), 0
+    for number in range(tasks):
+        plan.join(room_for(limit, since=now + number / 1000), now)
+    while len(account.runs) < tasks:
+        for index, end in enumerate(ends):
+            if end <= now:
+                account.end(index)
+        for _ in [back for back in coming if back <= now]:
+            account.create(int(now))
+            ends.append(now + chance.choice([60] * 44 + [600] * 5 + [3600]))
+        coming = [back for back in coming if back > now]
+        coming += [now + chance.uniform(8, 20) for _ in told_at(plan, account, now)]
+        most, now = max(most, account.pending), now + 1.0
+        filled += account.pending
+    assert most == limit
+    assert filled / (now - 10_000.0) > 0.7 * limit
+    assert account.asked < tasks
 
 
 def test_a_last_count_is_made_at_the_deadline() -> None:

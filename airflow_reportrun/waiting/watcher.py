@@ -200,11 +200,12 @@ class _Summaries:
         self._status_at = now
         oldest = min((run.created for run in plan.runs.values()), default=None)
         log.info(
-            "%s: waiting for %d report runs%s and the data of %d report types; %d requests since the last line.",
+            "%s: waiting for %d report runs%s and the data of %d report types%s; %d requests since the last line.",
             self._whose,
             len(plan.runs),
             "" if oldest is None else f" (the oldest for {time.time() - oldest:.0f} s)",
             len(plan.types),
+            "".join(f", {len(room.waiters)} tasks for room" for room in plan.rooms.values()),
             self.requests,
         )
         self.requests = 0
