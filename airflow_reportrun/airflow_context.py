@@ -117,6 +117,12 @@ class TaskInstance:
         return int(self.context["ti"].try_number)
 
     @property
+    def is_first_try(self) -> bool:
+        """Whether it is the first try, or the first since a clear: that moves ``max_tries`` beyond the retries."""
+        retries = getattr(self.context.get("task"), "retries", None) or 0
+        return self.try_number == 1 or self.try_number == self.max_tries - retries + 1
+
+    @property
     def began(self) -> float | None:
         """Epoch seconds at which this process of the try began, None where that is not said."""
         return _seconds(self.context["ti"].start_date)

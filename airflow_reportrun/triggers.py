@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds
+    from airflow_reportrun.waiting.goals import RoomForReportRun
+    from airflow_reportrun.waiting.plan import SharedGoal
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class StripeTrigger(BaseTrigger):
 
     @property
     @abstractmethod
-    def goal(self) -> ReportRunEnds | DataReaches:
+    def goal(self) -> SharedGoal:
         """What is waited for."""
 
     @property
@@ -148,7 +149,7 @@ class StripeReportRunTrigger(StripeTrigger):
         self.report_run_id = _text("report_run_id", report_run_id)
 
     @property
-    def goal(self) -> ReportRunEnds | DataReaches:
+    def goal(self) -> SharedGoal:
         """The end of the run."""
         from airflow_reportrun.waiting.goals import ReportRunEnds
 
@@ -174,11 +175,37 @@ class StripeReportTypeTrigger(StripeTrigger):
         self.until = until
 
     @property
-    def goal(self) -> ReportRunEnds | DataReaches:
+    def goal(self) -> SharedGoal:
         """The data."""
         from airflow_reportrun.waiting.goals import DataReaches
 
         return DataReaches(self.report_type, self.until)
+
+
+class StripePendingReportRunsTrigger(StripeTrigger):
+    """Fires once when fewer report runs of the account are pending than so many; see :class:`StripeTrigger`.
+
+    Of those that wait in a triggerer it fires first for the one with the earliest ``since``.
+
+    :param max_pending_report_runs: as many as may be pending.
+    :param window: seconds; report runs that were created before are not counted.
+    """
+
+    arguments = ("max_pending_report_runs", "window", *StripeTrigger.arguments)
+
+    def __init__(self, *, max_pending_report_runs: int, window: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if type(max_pending_report_runs) is not int or max_pending_report_runs < 1:
+            raise _damaged("max_pending_report_runs", max_pending_report_runs)
+        self.max_pending_report_runs = max_pending_report_runs
+        self.window = _number("window", window)
+
+    @property
+    def goal(self) -> RoomForReportRun:
+        """Room for another report run."""
+        from airflow_reportrun.waiting.goals import RoomForReportRun
+
+        return RoomForReportRun(self.max_pending_report_runs, self.window)
 
 
 def _text(name: str, value: object) -> str:

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_reportrun.reporting.models import ReportRun
-from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent, describe
+from airflow_reportrun.waiting.events import (
+    Event,
+    PendingReportRunsEvent,
+    ReportRunEvent,
+    ReportTypeEvent,
+    describe,
+)
 from tests.test_models import JSON, RUN
 
 NO_TEXTS: list[Any] = [1, ["frr_1"], {}, True]
@@ -43,6 +49,13 @@ def test_refuses_what_is_no_event(payload: object) -> None:
 
 ENDED = ReportRunEvent.ended(ReportRun.from_api(RUN)).as_payload()
 DATA = {"report_type": "balance.summary.1", "livemode": True, "data_available_start": 1, "data_available_end": 2}
+LET_IN = PendingReportRunsEvent.room(3, 2, 1714608000).as_payload()
+SPOILT_ROOM: list[dict[str, Any]] = [
+    *({"max_pending_report_runs": value} for value in [None, 0, -1, "3", True, 3.0]),
+    *({"pending": value} for value in [None, 3, -1, "2", True]),
+    *({"newest": value} for value in [None, -1, "2", 1.5, True]),
+    {"resume": {"room_since": "now"}},
+]
 ARRIVED: dict[str, Any] = {"outcome": "available", "report_type": "balance.summary.1", "availability": DATA}
 
 
@@ -72,6 +85,7 @@ ARRIVED: dict[str, Any] = {"outcome": "available", "report_type": "balance.summa
                 {"resume": {"refusal": 1}},
             ]
         ),
+        *((PendingReportRunsEvent, {**LET_IN, **spoilt}, next(iter(spoilt))) for spoilt in SPOILT_ROOM),
     ],
 )
 def test_refuses_a_damaged_event(kind: type[Event], event: dict[str, Any], damaged: str) -> None:

@@ -12,7 +12,12 @@ from airflow.providers.common.compat.module_loading import import_string
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterReads, RateLimited, RequestRecord, RunFails, RunNeverEnds, StripeSandbox
-from airflow_reportrun.triggers import StripeReportRunTrigger, StripeReportTypeTrigger, StripeTrigger
+from airflow_reportrun.triggers import (
+    StripePendingReportRunsTrigger,
+    StripeReportRunTrigger,
+    StripeReportTypeTrigger,
+    StripeTrigger,
+)
 from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
 
 
@@ -188,6 +193,7 @@ def test_an_error_about_the_data_that_stays_is_told(stripe_conn: StripeSandbox) 
 ABOUT: list[tuple[type[StripeTrigger], dict[str, Any]]] = [
     (StripeReportRunTrigger, {"report_run_id": "frr_1"}),
     (StripeReportTypeTrigger, {"report_type": "balance.summary.1", "until": 1714608000}),
+    (StripePendingReportRunsTrigger, {"max_pending_report_runs": 3, "window": 3600.0}),
 ]
 
 
@@ -235,6 +241,16 @@ def test_a_damaged_argument_fails_the_trigger_alone(
             (StripeReportTypeTrigger, {"report_type": "balance.summary.1", "until": value})
             for value in [*NO_NUMBERS, None, 1.5]
         ),
+        *(
+            (StripePendingReportRunsTrigger, {"window": 1, "max_pending_report_runs": value})
+            for value in [*NO_NUMBERS, None, 0, 1.5]
+            if value != 10**15 and value != 10**400
+        ),
+        *(
+            (StripePendingReportRunsTrigger, {"window": value, "max_pending_report_runs": 3})
+            for value in [*NO_NUMBERS, None]
+        ),
+        (StripePendingReportRunsTrigger, {"max_pending_report_runs": 3}),
         (StripeReportRunTrigger, {}),
         (StripeReportTypeTrigger, {"report_type": "balance.summary.1"}),
     ],

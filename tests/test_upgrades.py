@@ -360,6 +360,37 @@ def test_a_task_that_was_deferred_for_its_data_goes_on(stripe_conn: StripeSandbo
     assert len(stripe_conn.report_runs) == 1
 
 
+def test_a_task_that_was_deferred_for_room_goes_on(stripe_conn: StripeSandbox) -> None:
+    """The names are for good: those of the trigger, its arguments, the method and what comes back."""
+    stripe_conn.configure(transition=AfterReads(0))
+    now = time.time()
+    path = "airflow_reportrun.triggers.StripePendingReportRunsTrigger", "execute_when_room"
+    kwargs = {
+        "max_pending_report_runs": 3,
+        "window": 43200.0,
+        "deadline": now + 259200.0,
+        "since": now,
+        "not_before": now + 0.1,
+        "poll_interval": 15.0,
+        "growth": 0.0,
+        "stripe_conn_id": "stripe_default",
+        "stripe_account": None,
+        "stripe_context": None,
+        "resume": {"room_since": now},
+    }
+    assert fired(path[0], kwargs) == {
+        "outcome": "room",
+        "message": None,
+        "resume": {"room_since": now},
+        "max_pending_report_runs": 3,
+        "pending": 0,
+        "newest": pytest.approx(now - 43200, abs=60),
+    }
+    tried = goes_on(run_operator(deferrable=True, max_pending_report_runs=3), path, kwargs)
+    assert tried.state == "success", tried.error
+    assert len(stripe_conn.report_runs) == 1
+
+
 def test_an_event_about_data_goes_on(stripe_conn: StripeSandbox) -> None:
     """The trigger fired before the upgrade; what Stripe had refused is told where the time is over."""
     stripe_conn.configure(transition=AfterReads(0))

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -34,8 +34,15 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.reporting.report_type_ids import ParameterShape, shape_of
-from airflow_reportrun.tasks.failures import Try, airflow_errors, require_available, set_retry_policy
+from airflow_reportrun.tasks.failures import (
+    Try,
+    airflow_errors,
+    require_available,
+    require_room,
+    set_retry_policy,
+)
 from airflow_reportrun.tasks.options import (
+    count_option,
     given_options,
     is_template,
     path_option,
@@ -47,7 +54,7 @@ from airflow_reportrun.tasks.options import (
     word,
 )
 from airflow_reportrun.tasks.results import GivenRun, record_landing, result
-from airflow_reportrun.waiting.events import ReportRunEvent, ReportTypeEvent
+from airflow_reportrun.waiting.events import PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -74,6 +81,9 @@ DEFAULT_DATA_TIMEOUT = timedelta(days=3)
 
 DATA_POLL_INTERVAL = 60.0
 """Seconds between looks at a report type at first: its data moves on about twice a day."""
+
+ROOM_POLL_INTERVAL = 15.0
+"""Seconds between counts of the pending report runs, at any age of the wait: room is soon another's."""
 
 QUESTION = (
     "report_type",
@@ -149,6 +159,11 @@ class StripeReportRunOperator(BaseOperator):
         move: fees take up to 96 hours. A timedelta or seconds.
     :param on_missing_data: what to do when the interval begins before the account's data: ``fail``, ``skip`` the
         task, or ``clip`` the interval and skip where nothing is left of it. It is never waited for.
+    :param max_pending_report_runs: create a report run only while fewer than so many of the account are pending,
+        whoever asked for them, of those created within the last ``timeout``; that wait is over with
+        ``data_timeout``, too. Stripe has no lock, so tasks that look in the same moment may exceed it: by how much
+        is in docs/backfills.md. With ``deferrable`` the triggerer lets tasks in, so that each defers once more.
+        None for any number.
     :param wait_for_completion: False returns as soon as the run is submitted.
     :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
     :param poll_interval: seconds between looks at first; the pause grows to a quarter of the run's age, at most
@@ -197,6 +212,7 @@ class StripeReportRunOperator(BaseOperator):
         data_timeout: timedelta | float = DEFAULT_DATA_TIMEOUT,
         settle: timedelta | float = timedelta(0),
         on_missing_data: OnMissingData = "fail",
+        max_pending_report_runs: int | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: timedelta | float = 10.0,
@@ -239,6 +255,7 @@ class StripeReportRunOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.wait_for_data = wait_for_data
         self.on_missing_data = on_missing_data
+        self.max_pending_report_runs = count_option("max_pending_report_runs", max_pending_report_runs)
         self.deferrable = deferrable
         self.report_run_id = report_run_id
         self.fresh = fresh
@@ -249,6 +266,7 @@ class StripeReportRunOperator(BaseOperator):
         # As a rule these are templates over dag_run.conf.
         self._given = given_options(self, may_be_empty=("report_run_id", *_TRUTHS))
         self._waits_for: str | None = None
+        self._let_in: PendingReportRunsEvent | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
@@ -282,6 +300,15 @@ class StripeReportRunOperator(BaseOperator):
         this_try = Try.of(self, context, arrived.resume)
         this_try.require_time(arrived)
         require_available(arrived, arrived.resume.get("refusal"))
+        return self._execute(context, this_try)
+
+    def execute_when_room(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on when the trigger has seen room for another report run."""
+        arrived = PendingReportRunsEvent.from_payload(event)
+        this_try = Try.of(self, context, arrived.resume)
+        this_try.require_time(arrived)
+        require_room(arrived)
+        self._let_in = arrived
         return self._execute(context, this_try)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -424,7 +451,7 @@ class StripeReportRunOperator(BaseOperator):
         from airflow_reportrun.waiting.pace import Watch
 
         now = time.time()
-        deadline = self._try.deadline(memory.first_try + (self.settle + self.data_timeout).total_seconds())
+        deadline = self._asking_deadline(memory)
         poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
         if self.deferrable and now < deadline:
             log.info("Waiting in the triggerer for the data of %s.", report_type)
@@ -442,6 +469,47 @@ class StripeReportRunOperator(BaseOperator):
         self._try.require_time(event)
         return require_available(event, refusal)
 
+    def _asking_deadline(self, memory: Memory) -> float:
+        """Return until when, in epoch seconds, to wait for what comes before a report run."""
+        return self._try.deadline(memory.first_try + (self.settle + self.data_timeout).total_seconds())
+
+    def _wait_for_room(self, most: int, memory: Memory) -> None:
+        """Wait until fewer report runs of the account are pending than ``most``.
+
+        A deferrable task comes back in ``execute_when_room`` and looks once more, as others may have come first.
+        """
+        from airflow_reportrun.triggers import StripePendingReportRunsTrigger
+        from airflow_reportrun.waiting.goals import RoomForReportRun, StillWaiting
+        from airflow_reportrun.waiting.loop import look, wait
+        from airflow_reportrun.waiting.pace import Watch
+
+        now, window = time.time(), self.timeout.total_seconds()
+        since, deadline = now, self._asking_deadline(memory)
+        poll_interval = max(self.poll_interval, ROOM_POLL_INTERVAL)
+        if self.deferrable and now < deadline:
+            if let_in := self._let_in:
+                self._let_in, since = None, let_in.resume.get("room_since") or now
+                looked = look(self.hook, RoomForReportRun(most, window, let_in.pending or 0, let_in.newest))
+                if not isinstance(looked, StillWaiting):
+                    return require_room(looked)
+                log.info("%s", f"There is no room any more. {looked.words}".rstrip())
+            log.info("Waiting in the triggerer for fewer than %d pending report runs.", most)
+            trigger = StripePendingReportRunsTrigger.waiting_from_now(
+                max_pending_report_runs=most,
+                window=window,
+                deadline=deadline,
+                since=since,
+                poll_interval=poll_interval,
+                growth=0.0,
+                **self._whose(),
+                resume={"room_since": since, **self._try.resume},
+            )
+            self.defer(trigger=trigger, method_name="execute_when_room", timeout=trigger.backstop)
+        log.info("Waiting for fewer than %d pending report runs.", most)
+        event = wait(self.hook, RoomForReportRun(most, window), Watch(now, deadline, poll_interval, growth=0.0))
+        self._try.require_time(event)
+        return require_room(event)
+
     def _submit(self, context: Context) -> tuple[ReportRun, str | None]:
         """Return the report run and where its file goes; whatever can be wrong is found before it is created."""
         from airflow_reportrun.submission.idempotency import Identity
@@ -451,6 +519,9 @@ class StripeReportRunOperator(BaseOperator):
         fresh, memory = truth("fresh", self.fresh), Memory.recall(context)
         settings = self.hook.settings
         memory.forget_others(settings.idempotency_scope, settings.acting_as, settings.livemode)
+        most, make_room = self.max_pending_report_runs, None
+        if most is not None:
+            make_room = partial(self._wait_for_room, most, memory)
         refused_at, refusal = None, None
         while True:
             seen = None
@@ -467,7 +538,12 @@ class StripeReportRunOperator(BaseOperator):
             identity = Identity.of(context, self.hook.settings, question, memory.began if fresh else None)
             try:
                 run = submit_or_attach(
-                    self.hook, identity, question.parameters, shape=question.shape, memory=memory
+                    self.hook,
+                    identity,
+                    question.parameters,
+                    shape=question.shape,
+                    memory=memory,
+                    make_room=make_room,
                 )
             except DataNotReadyError as error:
                 if not self.wait_for_data or "interval_end" not in question.bounds:

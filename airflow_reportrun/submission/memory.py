@@ -61,12 +61,14 @@ class Memory:
         but of one with the same ids in a DAG run that was deleted.
     :param began: epoch seconds at which the DAG run began.
     :param submission: what was asked for; None while nothing was, or where Stripe refused it.
+    :param knows_all: whether nothing else was asked for, so that what is asked for now is new to Stripe.
     """
 
     first_try: float = 0.0
     earliest: float = 0.0
     began: float = 0.0
     submission: Submission | None = None
+    knows_all: bool = False
     store: Any = field(default=None, repr=False)
     max_tries: int = 0
 
@@ -82,27 +84,37 @@ class Memory:
         # Clearing a task moves the start of its DAG run, under the feet of the tasks that were not cleared.
         cleared = ti.run_was_cleared
         if store is None:
-            return cls(first_try=began, earliest=0.0 if cleared else began - CLOCK_SKEW, began=began)
+            earliest = 0.0 if cleared else began - CLOCK_SKEW
+            return cls(first_try=began, earliest=earliest, began=began, knows_all=ti.is_first_try)
         kept = store.get(STORE_KEY)
         if kept and not _is_entry(kept):
             log.warning("What Airflow's state store has of this task is damaged, and is passed over.")
             kept = None
         if kept and kept["max_tries"] == ti.max_tries:
-            first_try = kept["first_try"]
+            first_try, submission = kept["first_try"], _submission(kept.get("submission"))
             return cls(
                 first_try=first_try,
                 earliest=kept.get("earliest", first_try - CLOCK_SKEW),
                 began=began,
-                submission=_submission(kept.get("submission")),
+                submission=submission,
+                knows_all=submission is not None or kept.get("submission") is None,
                 store=store,
                 max_tries=ti.max_tries,
             )
         first_try = clock()
         earliest = first_try - CLOCK_SKEW
-        if ti.try_number > 1 and not kept:
+        knows_all = ti.try_number == 1 or bool(kept)
+        if not knows_all:
             # There was a try before that left nothing: one of an Airflow that couldn't, whose run would be ours.
             earliest = 0.0 if cleared else min(began, first_try) - CLOCK_SKEW
-        memory = cls(first_try=first_try, earliest=earliest, began=began, store=store, max_tries=ti.max_tries)
+        memory = cls(
+            first_try=first_try,
+            earliest=earliest,
+            began=began,
+            knows_all=knows_all,
+            store=store,
+            max_tries=ti.max_tries,
+        )
         memory.keep(None)
         return memory
 

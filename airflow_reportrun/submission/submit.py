@@ -49,6 +49,7 @@ def submit_or_attach(
     *,
     shape: ParameterShape | None = None,
     memory: Memory | None = None,
+    make_room: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> ReportRun:
     """Return the report run of this identity as it is now, created at most once.
@@ -62,6 +63,8 @@ def submit_or_attach(
     :param parameters: the parameters that ``identity`` names.
     :param shape: what the report type asks for, where its id doesn't tell.
     :param memory: what the task instance remembers.
+    :param make_room: is called once, before a request that surely creates a report run; it may raise, and nothing
+        was sent then.
     :param clock: epoch seconds.
     :raises ReportingError: when Stripe refuses, or can't be reached.
     """
@@ -80,8 +83,11 @@ def submit_or_attach(
             first += 1
     server_errors = 0
     for attempt in range(first, MAX_ATTEMPTS + 1):
-        # A key that was sent is sent again as it was, also by a version that makes others.
         again = kept is not None and kept.attempt == attempt
+        if make_room and memory.knows_all and not again:
+            make_room()
+            make_room = None
+        # A key that was sent is sent again as it was, also by a version that makes others.
         key = kept.idempotency_key if kept and again else identity.idempotency_key(attempt)
         submission = Submission.of(identity, attempt, key)
         if submission != memory.submission:

@@ -16,7 +16,7 @@ from airflow_reportrun.reporting.errors import ReportingError
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
-    from airflow_reportrun.waiting.events import Event, ReportTypeEvent
+    from airflow_reportrun.waiting.events import Event, PendingReportRunsEvent, ReportTypeEvent
 
 
 def set_retry_policy(task: BaseOperator) -> None:
@@ -39,13 +39,23 @@ def airflow_errors() -> Iterator[None]:
 def require_available(event: ReportTypeEvent, refusal: str | None) -> int:
     """Return how far the data reaches, or fail: the deadline counts over all tries, so a retry would not help."""
     if event.availability is None:
-        advice = (
-            " A longer data_timeout= waits for it; it counts from the first try of the task, before Airflow 3.3"
-            " from the start of the DAG run."
-        )
         said = f" Stripe had said: {refusal}" if refusal else ""
-        raise AirflowFailException(f"{event.message}{advice if event.outcome == 'timeout' else ''}{said}")
+        raise AirflowFailException(f"{_advised(event)}{said}")
     return int(event.availability["data_available_end"])
+
+
+def require_room(event: PendingReportRunsEvent) -> None:
+    """Fail where there was no room for a report run, for good as in :func:`require_available`."""
+    if event.outcome != "room":
+        raise AirflowFailException(_advised(event))
+
+
+def _advised(event: Event) -> str:
+    advice = (
+        " A longer data_timeout= waits for it; it counts from the first try of the task, before Airflow 3.3"
+        " from the start of the DAG run."
+    )
+    return f"{event.message}{advice if event.outcome == 'timeout' else ''}"
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,16 @@ def positive(name: str, span: timedelta | float) -> timedelta:
     return found
 
 
+def count_option(name: str, value: int | None) -> int | None:
+    """Return an option that is a number of things, None for any number.
+
+    :raises ConfigurationError: when it is none.
+    """
+    if value is not None and (type(value) is not int or value < 1):
+        raise ConfigurationError(f"{name} is a whole number from 1 on, or None for no limit, not {value!r}.")
+    return value
+
+
 def word(rendered: object) -> str:
     """Return what a template came to, empty for nothing."""
     found = str(rendered).strip()

@@ -22,6 +22,7 @@ RESUME: Mapping[str, Any] = {
     "try_began": (int, float),
     "report_type": str,
     "created": int,
+    "room_since": (int, float),
 }
 """What tasks of this package give their triggers to have it back; all of it may be missing."""
 
@@ -184,6 +185,56 @@ class ReportTypeEvent(Event):
     def error(cls, report_type: str, error: ReportingError) -> ReportTypeEvent:
         """Return the event of a question that can't get a better answer."""
         return cls(outcome="error", report_type=report_type, message=str(error))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingReportRunsEvent(Event):
+    """How the waiting for room ended: until fewer than so many report runs of the account were pending.
+
+    ``room`` is that it is one's turn; ``timeout`` and ``error`` are those of :class:`ReportRunEvent`.
+
+    :param max_pending_report_runs: as many as may be pending.
+    :param pending: how many were, where there is room.
+    :param newest: epoch seconds up to which report runs were counted, where there is room.
+    """
+
+    outcomes = frozenset({"room", "timeout", "error"})
+
+    max_pending_report_runs: int
+    pending: int | None = None
+    newest: int | None = None
+
+    def _checks(self) -> Iterator[tuple[str, bool]]:
+        """Require that room brings what was counted."""
+        from airflow_reportrun.reporting.models import is_instant
+
+        yield from super()._checks()
+        most, pending, room = self.max_pending_report_runs, self.pending, self.outcome == "room"
+        yield "max_pending_report_runs", type(most) is int and most > 0
+        yield "pending", type(pending) is int and 0 <= pending < most if pending is not None else not room
+        yield "newest", is_instant(self.newest) if self.newest is not None else not room
+
+    def __str__(self) -> str:
+        return f"Fewer than {self.max_pending_report_runs} pending report runs: {self.outcome}."
+
+    @classmethod
+    def room(cls, most: int, pending: int, newest: int) -> PendingReportRunsEvent:
+        """Return the event of room for another report run."""
+        return cls(outcome="room", max_pending_report_runs=most, pending=pending, newest=newest)
+
+    @classmethod
+    def timeout(cls, most: int) -> PendingReportRunsEvent:
+        """Return the event of room that was not there, or was others', until the deadline."""
+        message = (
+            f"The account had no room for another report run by the deadline: {most} or more were pending, or "
+            "others came first. None was created."
+        )
+        return cls(outcome="timeout", max_pending_report_runs=most, message=message)
+
+    @classmethod
+    def error(cls, most: int, error: ReportingError) -> PendingReportRunsEvent:
+        """Return the event of a question that can't get a better answer."""
+        return cls(outcome="error", max_pending_report_runs=most, message=str(error))
 
 
 def describe(run: ReportRun) -> dict[str, Any]:

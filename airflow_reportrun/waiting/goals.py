@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_reportrun.reporting import endpoints
-from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
+from airflow_reportrun.waiting.events import Event, PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent
+from airflow_reportrun.waiting.room import Count
 
 if TYPE_CHECKING:
+    from airflow_reportrun.reporting.client import ReportingClient
     from airflow_reportrun.reporting.endpoints import Request
     from airflow_reportrun.reporting.errors import ReportingError
     from airflow_reportrun.reporting.models import ReportRun, ReportType
@@ -37,8 +41,13 @@ class Goal(ABC, Generic[T, E]):
         """Return what is waited for, for a log."""
 
     @abstractmethod
-    def request(self) -> Request[T]:
+    def request(self) -> Request[Any]:
         """Return the question."""
+
+    def ask(self, client: ReportingClient) -> T:
+        """Ask, and return the answer."""
+        answer: T = client.send(self.request())
+        return answer
 
     @abstractmethod
     def judge(self, answer: T) -> E | StillWaiting:
@@ -128,6 +137,55 @@ class DataReaches(Goal["ReportType", ReportTypeEvent]):
     def timeout(self) -> ReportTypeEvent:
         """Tell of data that is not there."""
         return ReportTypeEvent.timeout(self.report_type, _utc(self.until))
+
+
+@dataclass(frozen=True)
+class RoomForReportRun(Goal[Count, PendingReportRunsEvent]):
+    """Fewer pending report runs of the account than so many.
+
+    :param most: as many as may be pending.
+    :param window: seconds; older runs are not counted.
+    :param pending: how many of those were pending that were created up to ``newest``, where that was counted.
+    :param newest: epoch seconds.
+    """
+
+    most: int
+    window: float
+    pending: int = 0
+    newest: int | None = None
+
+    def __str__(self) -> str:
+        return f"fewer than {self.most} pending report runs"
+
+    def request(self) -> Request[Any]:
+        """Ask for the first page of the report runs."""
+        return self._count().request()
+
+    def ask(self, client: ReportingClient) -> Count:
+        """Count the pending report runs, as far as that decides."""
+        count = self._count()
+        while not count.whole and count.taken < self.most:
+            count = count.read(client.send(count.request()))
+        return count
+
+    def _count(self) -> Count:
+        if self.newest is None:
+            return Count(max(0, math.floor(time.time() - self.window)))
+        return Count(self.newest + 1, elsewhere=self.pending)
+
+    def judge(self, answer: Count) -> PendingReportRunsEvent | StillWaiting:
+        """Tell whether there is room for one more."""
+        if answer.taken >= self.most:
+            return StillWaiting()
+        return PendingReportRunsEvent.room(self.most, answer.pending, answer.newest)
+
+    def error(self, error: ReportingError) -> PendingReportRunsEvent:
+        """Tell of an error that stays."""
+        return PendingReportRunsEvent.error(self.most, error)
+
+    def timeout(self) -> PendingReportRunsEvent:
+        """Tell that there was no room."""
+        return PendingReportRunsEvent.timeout(self.most)
 
 
 def _utc(seconds: int) -> str:

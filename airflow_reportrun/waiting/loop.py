@@ -70,7 +70,7 @@ def look(client: ReportingClient, goal: Goal[T, E], *, was_pending: bool = True)
     renewals = 0
     while True:
         try:
-            answer = client.send(goal.request())
+            answer = goal.ask(client)
             if was_pending and isinstance(answer, ReportRun):
                 metrics.noticed(answer, time.time() if answer.seen_at is None else answer.seen_at)
             return goal.judge(answer)

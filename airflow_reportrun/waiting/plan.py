@@ -11,6 +11,7 @@ and brings its answer or its error before it asks for the next. The rules:
 * Whoever joins is looked at once, soon, so that what ended before is not missed, and once more at its deadline.
 * Events tell of ends for one request, whatever their number. They are not the truth: a run is looked at all the
   same when it has doubled its age. One that ended long before events which did not tell of it ends their use.
+* Who waits for room for a report run is let in when it is there: one count of what is pending serves all.
 * An error that passes puts the next question off, for all; what failed comes after what did not, so that one run
   whose looks fail holds nobody up. An error that stays is of those who were asked about; only credentials and
   permissions concern everybody.
@@ -33,8 +34,9 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import EndEvent, ReportRun
 from airflow_reportrun.reporting.resending import ResendPolicy
-from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, StillWaiting
+from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, RoomForReportRun, StillWaiting
 from airflow_reportrun.waiting.pace import LONGEST_PAUSE, SHORTEST_SHARED_PAUSE, Watch
+from airflow_reportrun.waiting.room import Count, Room
 
 if TYPE_CHECKING:
     from airflow_reportrun.reporting.endpoints import Request
@@ -65,6 +67,12 @@ WITHOUT_LISTS = 600.0
 
 PAUSES = ResendPolicy(longest_pause=60.0)
 
+SharedGoal = ReportRunEnds | DataReaches | RoomForReportRun
+"""What can be waited for together."""
+
+ROOM = "room"
+"""What those wait for who wait for room: one thing for all of them."""
+
 
 @dataclass(eq=False)
 class Waiter:
@@ -75,7 +83,7 @@ class Waiter:
     :param gives_up: epoch seconds after which no last look is waited for; it may join long after its deadline.
     """
 
-    goal: ReportRunEnds | DataReaches
+    goal: SharedGoal
     watch: Watch
     gives_up: float = math.inf
 
@@ -140,7 +148,7 @@ class EndsSince:
         )
 
 
-Question = OneRun | OneType | RunsFrom | EndsSince
+Question = OneRun | OneType | RunsFrom | EndsSince | Count
 Told = list[tuple[Waiter, "Event | StillWaiting"]]
 """Who is told what; ``StillWaiting`` has words for a log."""
 
@@ -223,12 +231,14 @@ class Plan:
     def __init__(self, *, use_events: bool = False, jitter: Callable[[], float] = random.random) -> None:
         self.runs: dict[str, _Run] = {}
         self.types: dict[str, _Awaited] = {}
+        self.rooms: dict[str, _Awaited] = {}
         self.words: list[str] = []
         self.ended: list[ReportRun] = []
         self.events_fail = ""
         self.failures = 0
         self._jitter = jitter
         self._feed = _Feed() if use_events else None
+        self._room = Room()
         self._without_lists_until = -math.inf
         self._page_failed = False
         self._failed_pages = 0
@@ -289,16 +299,21 @@ class Plan:
         goal = waiter.goal
         if isinstance(goal, ReportRunEnds):
             return self.runs, goal.report_run_id
-        return self.types, goal.report_type
+        if isinstance(goal, DataReaches):
+            return self.types, goal.report_type
+        return self.rooms, ROOM
 
     def _waiters(self) -> list[Waiter]:
-        return [waiter for group in (self.runs, self.types) for it in group.values() for waiter in it.waiters]
+        return [waiter for it in self._everything() for waiter in it.waiters]
+
+    def _everything(self) -> list[_Awaited]:
+        return [*self.runs.values(), *self.types.values(), *self.rooms.values()]
 
     # What to ask
 
     def ask(self, now: float) -> Question | float:
         """Return the question to ask now, or the seconds until there is one; infinity where nobody waits."""
-        everything = [*self.runs.values(), *self.types.values()]
+        everything = self._everything()
         if not everything:
             return math.inf
         if now < self._put_off_until:
@@ -320,6 +335,10 @@ class Plan:
         due = [run for run in self.runs.values() if run.due <= now]
         for run in sorted(due, key=lambda run: (run.created, run.after is None), reverse=True):
             yield self._look_at(run, now)
+        for room in self.rooms.values():
+            if room.due <= now:
+                window = max(it.goal.window for it in room.waiters if isinstance(it.goal, RoomForReportRun))
+                yield self._room.question(max(0, math.floor(now - window)))
 
     def _look_at(self, newest: _Run, now: float) -> OneRun | RunsFrom:
         """Return how to look at the newest of the runs that are due."""
@@ -344,6 +363,8 @@ class Plan:
             return self._look(it, answer, now) if it else []
         if isinstance(question, EndsSince):
             return self._read_events(question, answer, now)
+        if isinstance(question, Count):
+            return self._count(question, answer, now)
         self._looked = now
         if isinstance(question, OneRun):
             if self._page_failed:
@@ -396,12 +417,7 @@ class Plan:
             return told
         feed.asked = now
         events = [EndEvent.from_api(item) for item in page.items]
-        for event in events:
-            for run, item in self._known([event.report_run]):
-                try:
-                    told += self._judge(run, ReportRun.from_api(item), now)
-                except UnexpectedResponseError:
-                    run.due = now  # looked at by itself, for its words to be told
+        told += self._judge_shown([event.report_run for event in events], now)
         feed.newest = max([feed.newest, *(event.created for event in events)])
         feed.after = events[-1].id if page.has_more and events and question.since is not None else None
         if feed.after is None:
@@ -409,6 +425,39 @@ class Plan:
             feed.read_at = now if page.seen_at is None else page.seen_at
             feed.began = feed.began or feed.read_at
             feed.due = now + self._shared_pause(self.runs.values(), now)
+        return told
+
+    def _judge_shown(self, items: Iterable[object], now: float) -> Told:
+        """Return who is told what of report runs that were shown without a look at them."""
+        told = Told()
+        for run, item in self._known(items):
+            try:
+                told += self._judge(run, ReportRun.from_api(item), now)
+            except UnexpectedResponseError:
+                run.due = now  # looked at by itself, for its words to be told
+        return told
+
+    def _count(self, question: Count, page: ListPage, now: float) -> Told:
+        """Let as many in as there is room for, those first who have waited longest."""
+        count: Any
+        try:
+            count = self._room.read(question, page, now)
+        except UnexpectedResponseError as error:
+            return self.failed(question, error, now)
+        told = self._judge_shown(page.items, now)
+        if count is None or not (room := self.rooms.get(ROOM)):
+            return told
+        for waiter in sorted(room.waiters, key=lambda it: it.watch.since):
+            judged = waiter.goal.judge(count)
+            if not isinstance(judged, StillWaiting):
+                count = self._room.promise(count, now)
+            elif now >= waiter.watch.deadline:
+                judged = waiter.goal.timeout()
+            else:
+                continue
+            self.leave(waiter)
+            told.append((waiter, judged))
+        self._rest([room], now)
         return told
 
     def _look(self, awaited: _Awaited, answer: Any, now: float) -> Told:
@@ -501,7 +550,9 @@ class Plan:
         """Return the one thing that a question is about, if anybody still waits for it."""
         if isinstance(question, OneRun):
             return self.runs.get(question.report_run_id)
-        return self.types.get(question.report_type) if isinstance(question, OneType) else None
+        if isinstance(question, OneType):
+            return self.types.get(question.report_type)
+        return self.rooms.get(ROOM) if isinstance(question, Count) else None
 
     def fail(self, error: ReportingError) -> Told:
         """Return that all are told of an error."""

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_reportrun.waiting.events import Event
-    from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds
     from airflow_reportrun.waiting.pace import Watch
-    from airflow_reportrun.waiting.plan import Question, Told
+    from airflow_reportrun.waiting.plan import Question, SharedGoal, Told
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class Whose(NamedTuple):
         return f"connection {self.stripe_conn_id!r}" + (f" as {acting_as}" if acting_as else "")
 
 
-async def wait_together(whose: Whose, goal: ReportRunEnds | DataReaches, watch: Watch) -> Event:
+async def wait_together(whose: Whose, goal: SharedGoal, watch: Watch) -> Event:
     """Return the event of what is waited for, looked at together with all that others of this event loop wait for.
 
     :param whose: through which connection to look.
@@ -88,7 +87,7 @@ class Watcher:
         # In a context of its own, or its log would go to the task that was the first to wait.
         self._task = asyncio.create_task(self._watch(), context=contextvars.Context())
 
-    async def wait(self, goal: ReportRunEnds | DataReaches, watch: Watch) -> Event:
+    async def wait(self, goal: SharedGoal, watch: Watch) -> Event:
         """Return the event; see :func:`wait_together`."""
         waiter, asking = Waiter(goal, watch), _Asking()
         self._asking[waiter] = asking
@@ -221,11 +220,12 @@ class _Summaries:
         self._status_at = now
         oldest = min(since["report_run"], default=None)
         log.info(
-            "%s: waiting for %d report runs%s and the data of %d report types; %d requests since the last line.",
+            "%s: waiting for %d report runs%s and the data of %d report types%s; %d requests since the last line.",
             self._whose,
             len(plan.runs),
             "" if oldest is None else f" (the oldest for {time.time() - oldest:.0f} s)",
             len(plan.types),
+            "".join(f", {len(room.waiters)} tasks for room" for room in plan.rooms.values()),
             self.requests,
         )
         self.requests = 0
