@@ -1,4 +1,4 @@
-"""Many reports that wait at once, on PostgreSQL and under Stripe's limits; ``TASKS=1000`` takes half an hour."""
+"""Many reports that wait at once, on PostgreSQL and under Stripe's limits; ``TASKS=1000`` for more of them."""
 
 from __future__ import annotations
 
