@@ -1,7 +1,6 @@
 """A live triggerer full of waiting tasks, and a backfill on a live Airflow, beside tasks that only sleep.
 
-By name alone (``make live``), since they take most of an hour. Smaller numbers in the environment make them
-shorter.
+By name alone (``make live``), since they take long. Smaller numbers in the environment make them shorter.
 """
 
 from __future__ import annotations

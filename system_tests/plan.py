@@ -68,7 +68,7 @@ MAPPED = {
 }
 """The accounts of mapped tasks."""
 
-TASKS = int(os.environ.get("TASKS", "200"))
+TASKS = int(os.environ.get("TASKS", "100"))
 """How many tasks wait at once in each DAG of `test_scale`; two or three of them start in a second."""
 
 SCALE_DAGS = ("scale_killed", "scale_shared")

@@ -1,4 +1,4 @@
-"""Many reports that wait at once, on PostgreSQL and under Stripe's limits; ``TASKS=1000`` takes half an hour."""
+"""Many reports that wait at once, on PostgreSQL and under Stripe's limits; ``TASKS=1000`` for more of them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def test_two_triggerers_share_the_tasks_and_one_inherits_the_other(scale: Stage)
     scale.trigger(dag_id)
     wait_for(scale, dag_id, "deferred", TASKS)
     triggers = [instance["trigger"] for instance in scale.task_instances(dag_id)]
-    assert len({trigger["triggerer_id"] for trigger in triggers}) == 2, scale.story(dag_id)
+    sharing = {trigger["triggerer_id"] for trigger in triggers} - {None}  # the newest may have none yet
+    assert len(sharing) == 2, scale.story(dag_id)
     scale.airflow.kill("triggerer:2")
     scale.release(gate)
     released = time.time()
