@@ -53,9 +53,8 @@ class StripeSensor(BaseSensorOperator):
     :param stripe_account: account to act as; overrides the connection's own. (templated)
     :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default.
-        ``timeout`` and ``soft_fail`` mean the same there, and ``poke_interval`` is the longest pause, as tasks look
-        together; ``exponential_backoff`` does not
-        count.
+        ``timeout`` and ``soft_fail`` mean the same there. Tasks look together there, with ``poke_interval`` as the
+        longest pause; ``exponential_backoff`` does not count.
     :param start_from_trigger: begin in the triggerer, without a worker (Airflow ≥ 3.3); what can't be so is
         refused when the DAG file is parsed.
     :param end_from_trigger: with it, end there, too, where it succeeds: the task takes no worker. Any other end

@@ -13,6 +13,7 @@ from airflow_reportrun.waiting.events import Event
 from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, StillWaiting
 from airflow_reportrun.waiting.pace import Watch
 from airflow_reportrun.waiting.plan import OneRun, OneType, Plan, Question, RunsFrom, Told, Waiter
+from airflow_reportrun.waiting.room import Count
 from tests.test_models import FILE, RUN
 
 START = 1_700_000_000.0
@@ -76,8 +77,11 @@ class Stripe:
                 raise InvalidRequestError("No such report type", http_status=404, code="resource_missing")
             reached = self.data[question.report_type]
             return ReportType(question.report_type, "", 0, reached, (), livemode=False, updated=0, version=1)
+        newest_first = [*self.runs.values()][::-1]
+        if isinstance(question, Count):
+            listed = self._after(newest_first, question.last)
+            return self._page([it.body(self.now) for it in listed if it.created >= question.since], self.page_size)
         if isinstance(question, RunsFrom):
-            newest_first = [*self.runs.values()][::-1]
             listed = self._after(newest_first, question.after)
             inside = [run for run in listed if question.oldest <= run.created <= question.newest]
             return self._page([run.body(self.now) for run in inside], self.page_size)
