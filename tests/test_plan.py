@@ -682,7 +682,7 @@ def test_events_that_come_out_of_order_are_read() -> None:
     one, first = world.create()
     two, second = world.create()
     world.pass_by(14)
-    one.ends, two.ends, two.has_event = world.now + 1.9, world.now + 1, False
+    one.ends, two.ends, two.has_event = world.now + 3, world.now + 1.5, False
     world.pass_by(14)
     two.has_event = True
     world.pass_by(14)
