@@ -577,7 +577,8 @@ class Plan:
             if self._feed.works:
                 self._feed.works = False
                 self._hurry()
-        self._page_failed = isinstance(question, RunsFrom)
+        if not isinstance(question, Count):  # which says nothing of single runs
+            self._page_failed = isinstance(question, RunsFrom)
 
     def _count_failed_page(self, now: float) -> None:
         """Do without lists for a while, if they fail again and again where a single run is shown."""

@@ -111,9 +111,8 @@ class Watcher:
     async def _watch(self) -> None:
         try:
             async with StripeReportingAsyncHook(**self._whose._asdict()) as hook:
-                hook.resend_policy = ResendPolicy(
-                    max_tries=1, max_refused=0
-                )  # when to ask again is the plan's to say
+                # When to ask again is the plan's to say.
+                hook.resend_policy = ResendPolicy(max_tries=1, max_refused=0)
                 await self._look_on(hook)
         except Exception as error:
             self._part()
@@ -141,12 +140,19 @@ class Watcher:
         """Read the connection, and do as it says."""
         try:
             if anew:
-                await hook.renew_async()
+                await self._renew(hook)
             self._plan.use_events((await hook.settings_async()).use_events)
         except ConnectionLookUpError:
             raise
         except ReportingError as error:
             self._tell(self._plan.fail(error))
+
+    async def _renew(self, hook: StripeReportingAsyncHook) -> bool:
+        """Read the connection anew, and return whether it has changed: another key may read events."""
+        if changed := await hook.renew_async():
+            self._plan.events_fail = ""
+            _events_fail.pop(self._whose, None)
+        return changed
 
     async def _answer(self, hook: StripeReportingAsyncHook, question: Question) -> Told:
         """Ask, and return who is told what; what stays wrong is asked again where the connection has changed."""
@@ -159,7 +165,7 @@ class Watcher:
             if failure.is_transient:
                 self._log.failed(failure)
                 break
-            if renewals == MOST_RENEWALS or not await hook.renew_async():
+            if renewals == MOST_RENEWALS or not await self._renew(hook):
                 break
         return self._plan.failed(question, failure, time.time())
 
@@ -247,4 +253,4 @@ class _Summaries:
 
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Whose, Watcher]] = WeakKeyDictionary()
 _events_fail: dict[Whose, str] = {}
-"""For whom events are of no use in this process, and why."""
+"""For whom events are of no use in this process, and why, for as long as the connection is the same."""
