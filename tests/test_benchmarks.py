@@ -20,7 +20,7 @@ from benchmarks import waiting
 from benchmarks.live.triggers import EVERY, LagTrigger
 from benchmarks.measuring import Comparison, compare, cost, fresh, median, serving
 from benchmarks.servers import Stripe, job_api
-from benchmarks.skipping import SkippedTime, SkippingLoop, skip_here
+from benchmarks.skipping import LATENCY, SkippedTime, SkippingLoop, skip_here
 from benchmarks.triggerer import Looked
 
 
@@ -173,13 +173,13 @@ def test_an_hour_of_waiting_is_skipped(tmp_path: Path) -> None:
 
     began = time.monotonic()
     with asyncio.Runner(loop_factory=lambda: SkippingLoop(skipped)) as runner:
-        assert runner.run(an_hour()) == pytest.approx(3600, abs=5)
+        assert runner.run(an_hour()) == pytest.approx(3600)
 
     assert time.monotonic() - began < 60
-    assert SkippedTime(tmp_path / "clock").time() == pytest.approx(time.time() + 3600, abs=5)
+    assert SkippedTime(tmp_path / "clock").time() == pytest.approx(time.time() + 3600, abs=60)
 
 
-def test_time_is_as_long_as_ever_while_a_thread_works(tmp_path: Path) -> None:
+def test_time_stands_still_while_a_thread_works(tmp_path: Path) -> None:
     """What takes a tenth of a second ends before what takes an hour."""
     ended: list[str] = []
 
@@ -196,13 +196,13 @@ def test_time_is_as_long_as_ever_while_a_thread_works(tmp_path: Path) -> None:
     assert ended == ["thread", "hour"]
 
 
-def test_time_is_as_long_as_ever_while_a_request_is_under_way(tmp_path: Path) -> None:
-    """An answer that is read, or left, is waited for by no more than its own time; an hour after it is skipped."""
+def test_time_stands_still_while_a_request_is_under_way(tmp_path: Path) -> None:
+    """An answer that is read, or left, takes its latency and no more, and an hour passes after it."""
     with serving(waiting.jobs, tmp_path / "clock", [0.0, 600.0], tmp_path / "shown") as server:
         took, skipped = fresh(_requests, server.facts, tmp_path / "clock")
 
-    assert took == pytest.approx(0, abs=30)
-    assert skipped == pytest.approx(3600, abs=30)
+    assert 4 * LATENCY[0] <= took <= 4 * LATENCY[1]
+    assert skipped == pytest.approx(3600)
 
 
 def _requests(api: Stripe, clock: Path) -> tuple[float, float]:
