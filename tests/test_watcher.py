@@ -20,6 +20,7 @@ from airflow_reportrun.reporting.errors import ConnectionLookUpError
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import (
+    PERMISSIONS,
     AtOnce,
     RateLimited,
     RequestRecord,
@@ -280,6 +281,31 @@ def test_a_rotated_key_is_picked_up_by_all(
     assert {it["outcome"] for it in run(scenario())} == {"succeeded"}
     assert lookups == ["stripe_default"] * 2
     assert [request.status for request in stripe.requests].count(401) == 1
+
+
+def test_another_key_may_read_the_events_that_the_last_one_may_not(
+    stripe: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for them, though the last one's were of no use."""
+    monkeypatch.setattr(watcher, "CONNECTION_AGE", 0.3)
+    stripe.add_key("rk_test_without", PERMISSIONS[:2])
+    connection = {"conn_type": "stripe", "host": stripe.url, "extra": {"use_events": True}}
+    monkeypatch.setenv(CONNECTION, json.dumps({**connection, "password": "rk_test_without"}))
+    runs = create(3)
+
+    async def scenario() -> list[Any]:
+        waiting = tasks_of(*map(trigger, runs))
+        await asyncio.sleep(0.2)
+        monkeypatch.setenv(CONNECTION, json.dumps({**connection, "password": stripe.api_key}))
+        await asyncio.sleep(0.6)
+        end_all(stripe)
+        return await asyncio.gather(*waiting)
+
+    assert {it["outcome"] for it in run(scenario())} == {"succeeded"}
+    statuses = [request.status for request in stripe.requests_to("list_events")]
+    assert statuses[0] == 403
+    assert statuses.count(403) == 1
+    assert statuses.count(200) > 1
 
 
 def test_a_connection_is_read_anew_from_time_to_time(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 LONGEST_PAUSE = 300.0
 
 SHORTEST_SHARED_PAUSE = 6.5
-SHARED_GROWTH = 0.1
+SHARED_GROWTH = 1 / 12
 """The shortest pause, and its part of the age, of looks that serve many: quicker than one alone would look."""
 
 

@@ -7,7 +7,7 @@ and brings its answer or its error before it asks for the next. The rules:
   among a hundred. A run without company on its page is retrieved by itself, and so is one that the list does not
   show.
 * Who looks alone keeps the pace of its own :class:`~airflow_reportrun.waiting.pace.Watch`. A look that serves many
-  comes as often as all of them together would pay for, down to a tenth of their age and some seconds.
+  comes as often as all of them together would pay for, down to a twelfth of their age and some seconds.
 * Whoever joins is looked at once, soon, so that what ended before is not missed, and once more at its deadline.
 * Events tell of ends for one request, whatever their number. They are not the truth: a run is looked at all the
   same when it has doubled its age. One that ended long before events which did not tell of it ends their use.
