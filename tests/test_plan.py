@@ -21,17 +21,8 @@ from airflow_reportrun.reporting.errors import (
     UnexpectedResponseError,
 )
 from airflow_reportrun.waiting.goals import DataReaches
-from airflow_reportrun.waiting.plan import (
-    LAST_LOOK_GRACE,
-    MOST_FAILED_PAGES,
-    SHORTEST_CHECK,
-    WITHOUT_LISTS,
-    EndsSince,
-    OneRun,
-    OneType,
-    Question,
-    RunsFrom,
-)
+from airflow_reportrun.waiting.plan import LAST_LOOK_GRACE, MOST_FAILED_PAGES, SHORTEST_CHECK, WITHOUT_LISTS
+from airflow_reportrun.waiting.questions import EndsSince, OneRun, OneType, Question, RunsFrom
 from tests.stripe_model import START, World
 
 TYPE = "balance.summary.1"

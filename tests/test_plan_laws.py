@@ -23,17 +23,8 @@ from airflow_reportrun.reporting.errors import (
 from airflow_reportrun.waiting.events import Event
 from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds
 from airflow_reportrun.waiting.pace import Watch
-from airflow_reportrun.waiting.plan import (
-    PAUSES,
-    SHORTEST_CHECK,
-    EndsSince,
-    OneRun,
-    OneType,
-    Plan,
-    Question,
-    RunsFrom,
-    Waiter,
-)
+from airflow_reportrun.waiting.plan import PAUSES, SHORTEST_CHECK, Plan, Waiter
+from airflow_reportrun.waiting.questions import EndsSince, OneRun, OneType, Question, RunsFrom
 from tests.stripe_model import Run, World
 
 TYPES = ("balance.summary.1", "payouts.summary.1")

@@ -41,7 +41,8 @@ from airflow_reportrun.waiting.events import ReportRunEvent
 from airflow_reportrun.waiting.goals import ReportRunEnds, RoomForReportRun
 from airflow_reportrun.waiting.loop import look
 from airflow_reportrun.waiting.pace import Watch
-from airflow_reportrun.waiting.plan import OneRun, Plan, RunsFrom, Waiter
+from airflow_reportrun.waiting.plan import Plan, Waiter
+from airflow_reportrun.waiting.questions import OneRun, RunsFrom
 from airflow_reportrun.waiting.room import BELIEF, PROMISE, Count, Room
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.test_models import RUN

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from airflow_reportrun.waiting.events import Event
     from airflow_reportrun.waiting.pace import Watch
-    from airflow_reportrun.waiting.plan import Question, SharedGoal, Told
+    from airflow_reportrun.waiting.plan import SharedGoal, Told
+    from airflow_reportrun.waiting.questions import Question
 
 log = logging.getLogger(__name__)
 
