@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.module_loading import import_string
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 
+from airflow_reportrun import hooks
 from airflow_reportrun.hooks import StripeReportingAsyncHook
 from airflow_reportrun.reporting.models import ReportType
 from airflow_reportrun.sandbox import RateLimited, StripeSandbox
@@ -131,6 +132,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", it, raising=False)
     for name in ("SHORTEST_POLL_INTERVAL", "GATHERING", "SETTLING"):
         monkeypatch.setattr(event_triggers, name, 0.01)
+    monkeypatch.setattr(hooks, "LONGEST_AGE", 0.0)  # shorter than the pauses of a test
     return it
 
 

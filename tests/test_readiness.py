@@ -59,11 +59,15 @@ def complete(task: Any, runner: TaskRunner, **how: Any) -> Try:
     return tried
 
 
-def arrive(sandbox: StripeSandbox, until: int, *, after: float = 0.2) -> None:
-    """Let the data arrive while the task waits."""
-    timer = threading.Timer(after, lambda: sandbox.configure(data_available_end=until))
-    timer.daemon = True
-    timer.start()
+def arrive(sandbox: StripeSandbox, reaches: int, *, after: float = 0.2) -> None:
+    """Let the data arrive while the task waits: some time after it was looked for."""
+
+    def later() -> None:
+        until(lambda: sandbox.requests_to("retrieve_type"))
+        time.sleep(after)
+        sandbox.configure(data_available_end=reaches)
+
+    threading.Thread(target=later, daemon=True).start()
 
 
 def asked(sandbox: StripeSandbox) -> list[Any]:
