@@ -7,6 +7,7 @@ from a DNS record, errors that carry URLs or headers.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from airflow_reportrun.reporting.budget import Turn
     from airflow_reportrun.reporting.endpoints import Request
     from airflow_reportrun.reporting.models import File
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -299,14 +302,19 @@ class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):
 
     async def renew_async(self) -> bool:
         """Read the connection anew; see :meth:`ReportingClient.renew`."""
-        with suppress(Exception):  # what led here is the error to tell, and not this one
+        try:
             now = await self._read(max_age=0.0)
-            if now != self._settings:
-                self._sessions.clear()
-                await self._stack.aclose()
-                self._settings, self._config = now, None
-                return True
-        return False
+        except Exception as error:  # what led here is the error to tell, and not this one
+            said = error if isinstance(error, ReportingError) else type(error).__name__
+            log.warning("Connection %r could not be read anew, and stays as it was. %s", self.stripe_conn_id, said)
+            return False
+        if now == self._settings:
+            return False
+        self._sessions.clear()
+        with suppress(Exception):
+            await self._stack.aclose()
+        self._settings, self._config = now, None
+        return True
 
     async def config(self) -> SessionConfig:
         """Return what each request is sent with."""

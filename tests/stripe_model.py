@@ -57,6 +57,7 @@ class Stripe:
         self.now = START
         self.runs: dict[str, Run] = {}
         self.data: dict[str, int] = {}
+        self.latency = 0.05
         self.refuse: Callable[[Question], ReportingError | None] = lambda question: None
 
     def create(self, **how: Any) -> Run:
@@ -90,7 +91,7 @@ class Stripe:
         told = [run for run in told if run.status in ("succeeded", "failed")]
         listed = self._after(sorted(told, key=lambda run: run.ends, reverse=True), question.after, "evt_")
         recent = [run for run in listed if int(run.ends) >= (question.since or 0)]
-        return self._page([_event(run) for run in recent], 1 if question.since is None else self.page_size)
+        return self._page([event_of(run) for run in recent], 1 if question.since is None else self.page_size)
 
     def _after(self, runs: list[Run], cursor: str | None, prefix: str = "") -> list[Run]:
         if cursor is None:
@@ -101,7 +102,7 @@ class Stripe:
         return ListPage(tuple(items[:size]), len(items) > size, seen_at=self.now)
 
 
-def _event(run: Run) -> dict[str, Any]:
+def event_of(run: Run) -> dict[str, Any]:
     body = run.body(run.ends)
     return {"object": "event", "id": "evt_" + run.id, "created": int(run.ends), "data": {"object": body}}
 
@@ -117,7 +118,7 @@ class World:
 
     def __init__(self, *, use_events: bool = False, page_size: int = 100) -> None:
         self.stripe = Stripe(page_size)
-        self.plan = Plan(use_events=use_events, jitter=lambda: 0.5)
+        self.plan = Plan(use_events=use_events, phase=0.0)
         self.asked: list[tuple[float, Question]] = []
         self.failed: list[tuple[float, ReportingError]] = []
         self.told: list[tuple[float, Waiter, Event]] = []
@@ -162,11 +163,11 @@ class World:
         self.asked.append((self.now, question))
         try:
             answer = self.stripe.answer(question)
-            self.stripe.now += 0.05
+            self.stripe.now += self.stripe.latency
             return self.plan.answered(question, answer, self.now)
         except ReportingError as error:
             self.failed.append((self.now, error))
-            self.stripe.now += 0.05
+            self.stripe.now += self.stripe.latency
             return self.plan.failed(question, error, self.now)
 
     def _tell(self, told: Told) -> None:

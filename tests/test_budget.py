@@ -96,7 +96,8 @@ def test_no_window_has_more_than_the_rate_and_a_burst(
         fullest(at(clients.sent, *OPERATIONS), seconds) <= limit * 0.6 * seconds + max(1, min(5, limit / 5)) + 0.01
     )
     for operation in OPERATIONS:
-        assert fullest(at(clients.sent, operation), seconds) <= 15 * seconds + 5.01
+        endpoint = max(25, limit / 4)
+        assert fullest(at(clients.sent, operation), seconds) <= endpoint * 0.6 * seconds + 5.01
     assert fullest(at(clients.sent, FILE, CONTENTS), seconds) <= 12 * seconds + 4.01
 
 

@@ -164,7 +164,7 @@ class Waiting(RuleBasedStateMachine):
     def the_triggerer_restarts(self, use_events: bool) -> None:
         """A new plan knows nothing but what the triggers' arguments say."""
         self.use_events = use_events
-        self.world.plan = Plan(use_events=use_events, jitter=lambda: 0.5)
+        self.world.plan = Plan(use_events=use_events, phase=0.0)
         self.not_before = -math.inf
         self.refused_in_a_row = 0
         for someone in self.waiting():

@@ -570,7 +570,7 @@ def test_a_thousand_that_wait_cost_one_request_a_quarter_of_a_minute() -> None:
 def test_a_backfill_fills_its_room_and_no_more(seed: int) -> None:
     """Tasks come back 8 to 20 s after they were let in, reports take a minute, or ten, one in 50 an hour."""
     chance, most, now = random.Random(seed), 0, 10_000.0  # noqa: S311 - no secret
-    plan, account, limit, tasks = Plan(jitter=chance.random), Account(), 20, 200
+    plan, account, limit, tasks = Plan(phase=chance.random()), Account(), 20, 200
     coming, ends, filled = list[float](), list[float](), 0
     for number in range(tasks):
         plan.join(room_for(limit, since=now + number / 1000), now)
@@ -617,7 +617,7 @@ def test_a_count_tells_of_report_runs_that_are_waited_for() -> None:
 
 def test_a_list_that_fails_keeps_nobody_from_its_report_run() -> None:
     """Runs are retrieved singly then, whatever the counts come to."""
-    plan, account = Plan(jitter=lambda: 0.5), Account()
+    plan, account = Plan(phase=0.0), Account()
     for _ in range(2):
         account.create(10_000)
         number = len(account.runs) - 1

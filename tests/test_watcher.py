@@ -54,6 +54,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (pace, plan):
         monkeypatch.setattr(module, "SHORTEST_SHARED_PAUSE", 0.1)
     monkeypatch.setattr(plan, "PAUSES", ResendPolicy(first_pause=0.02, longest_pause=0.05))
+    monkeypatch.setattr(watcher, "LOOK_UP_PAUSES", (0.05, 0.05))
 
 
 @pytest.fixture
@@ -461,7 +462,7 @@ def test_without_a_connection_all_fail_and_the_next_begins_anew(
 
     async def scenario() -> tuple[list[Any], Any]:
         failed = await asyncio.gather(*tasks_of(*map(trigger, runs)), return_exceptions=True)
-        assert lookups == ["stripe_default"]
+        assert lookups == ["stripe_default"] * 3
         monkeypatch.setenv(CONNECTION, json.dumps(connection))
         end_all(stripe)
         return failed, await fire(trigger(runs[0]))
@@ -472,6 +473,25 @@ def test_without_a_connection_all_fail_and_the_next_begins_anew(
     assert "a retry asks again" in str(failed[0])
     assert event["outcome"] == "succeeded"
     assert not [it for it in looks(stripe) if it.status != 200]
+
+
+def test_one_look_up_that_fails_costs_nobody_a_try(
+    stripe: StripeSandbox, lookups: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A triggerer that starts beside a busy database asks again."""
+    runs = create(5)
+    connection = {"conn_type": "stripe", "host": stripe.url, "password": stripe.api_key}
+    monkeypatch.delenv(CONNECTION)
+
+    async def scenario() -> list[Any]:
+        waiting = tasks_of(*map(trigger, runs))
+        await asyncio.sleep(0.02)
+        assert lookups == ["stripe_default"]
+        monkeypatch.setenv(CONNECTION, json.dumps(connection))
+        end_all(stripe)
+        return await asyncio.gather(*waiting)
+
+    assert {it["outcome"] for it in run(scenario())} == {"succeeded"}
 
 
 def test_a_connection_that_is_wrong_fails_all(stripe: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ LIVE_LIMIT, TEST_LIMIT = 100, 25
 """Requests a second that Stripe allows an account, for live and for test data."""
 
 ENDPOINT_LIMIT = 25
-"""Requests a second that Stripe allows to one endpoint."""
+"""Requests a second that Stripe allows to one endpoint, of an account that is allowed :data:`LIVE_LIMIT` in all."""
 
 FILES_LIMIT = 20
 """Requests a second that Stripe allows about files."""
@@ -118,7 +118,7 @@ class Budget:
     """
 
     def __init__(self, limit: float, share: float = SHARE) -> None:
-        self._share = share
+        self._limit, self._share = limit, share
         self._of_all = _Bucket(limit, share)
         self._others: dict[str, _Bucket] = {}
         self.lock = Lock()
@@ -131,7 +131,9 @@ class Budget:
         :param operation: see :attr:`Request.operation <airflow_reportrun.reporting.endpoints.Request.operation>`.
         """
         with self.lock:
-            narrow = [self._other(operation, ENDPOINT_LIMIT)]
+            # Nearly all calls are to two endpoints, so whoever is allowed more in all is allowed more there.
+            endpoint = max(ENDPOINT_LIMIT, self._limit * ENDPOINT_LIMIT / LIVE_LIMIT)
+            narrow = [self._other(operation, endpoint)]
             if operation.endswith("_file"):
                 narrow.append(self._other("files", FILES_LIMIT))
         return Turn(self, operation, [*narrow, self._of_all])

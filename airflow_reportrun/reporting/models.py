@@ -249,6 +249,11 @@ class EndEvent:
         it = _fields(body, "event")
         return cls(_required(it, "id", str), _instant(it, "created"), _required(it, "data", dict).get("object"))
 
+    @property
+    def report_run_id(self) -> str:
+        """The id of the run, ``frr_…``; empty where it has none."""
+        return str(self.report_run.get("id", "")) if isinstance(self.report_run, dict) else ""
+
 
 def _fields(body: object, kind: str) -> Mapping[str, Any]:
     if isinstance(body, dict) and body.get("object") == kind:

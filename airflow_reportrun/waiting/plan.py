@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,14 +121,14 @@ class _Run(_Awaited):
 
     :param created: epoch seconds; until Stripe has shown the run, since when it is waited for.
     :param seen: whether Stripe has shown it.
-    :param page: the last page that showed it, 0 for none, -1 where one did not.
+    :param alone: whether the page behind it showed no other, which those that come later can't change.
     :param after: where the list goes on that has not come to it yet.
     :param singly: whether the list does not show it.
     """
 
     created: float = 0.0
     seen: bool = False
-    page: int = 0
+    alone: bool = False
     after: str | None = None
     singly: bool = False
 
@@ -140,19 +140,23 @@ class _Feed:
     :param since: epoch seconds of the newest event that was read; None before the first look at them.
     :param due: epoch seconds of the next look.
     :param after: the event to go on from, within a look of several pages.
+    :param cursors: all of these of this look, each of which has to be a new one.
     :param newest: of this look.
     :param asked: epoch seconds of the last look.
     :param began: epoch seconds of the first look, by Stripe's clock: what ended before is not told of.
     :param read_at: the same of the last whole look.
+    :param untold: since when runs are known to have failed that no event has told of.
     """
 
     due: float = 0.0
     asked: float = -math.inf
     since: int | None = None
     after: str | None = None
+    cursors: set[str] = field(default_factory=set)
     newest: int = 0
     began: float = 0.0
     read_at: float = 0.0
+    untold: dict[str, float] = field(default_factory=dict)
     works: bool = True
 
 
@@ -160,13 +164,13 @@ class Plan:
     """See the module. All instants are epoch seconds.
 
     :param use_events: whether Stripe's events may be asked for.
-    :param jitter: a number from 0 to 1, so that watchers don't go in step.
+    :param phase: seconds at which the ticks lie to which shared looks keep, so that watchers don't go in step.
     :ivar words: what there is to log since it was last emptied.
     :ivar ended: report runs that were seen to end since it was last emptied.
     :ivar events_fail: why events are of no use for this account, empty where they are.
     """
 
-    def __init__(self, *, use_events: bool = False, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, *, use_events: bool = False, phase: float | None = None) -> None:
         self.runs: dict[str, _Run] = {}
         self.types: dict[str, _Awaited] = {}
         self.rooms: dict[str, _Awaited] = {}
@@ -174,14 +178,14 @@ class Plan:
         self.ended: list[ReportRun] = []
         self.events_fail = ""
         self.failures = 0
-        self._jitter = jitter
+        self._phase = random.uniform(0, LONGEST_PAUSE) if phase is None else phase  # noqa: S311 - spreads load
         self._feed = _Feed() if use_events else None
         self._room = Room()
         self._without_lists_until = -math.inf
         self._page_failed = False
         self._failed_pages = 0
         self._failing: dict[Question, float] = {}  # since the last answer, and when
-        self._pages = 0
+        self._turn: set[str] = set()
         self._looked = -math.inf
         self._put_off_until = -math.inf
 
@@ -197,9 +201,9 @@ class Plan:
         awaited.waiters.append(waiter)
         # More may come to be looked at together; and where events tell of what ends from now on, there is time.
         gap = SHORTEST_SHARED_PAUSE * (2 if self._feed and self._feed.works else 1)
-        looked = self._looked if group is self.runs else awaited.looked
-        soon = max(now, looked + min(gap, waiter.watch.own_pause(now)))
-        awaited.due = min(awaited.due, soon, max(now, waiter.watch.deadline))
+        looked, own = self._looked if group is self.runs else awaited.looked, waiter.watch.own_pause(now)
+        together = self._tick(now, gap) + gap if now - looked < gap <= own else now
+        awaited.due = min(awaited.due, max(together, looked + min(gap, own)), max(now, waiter.watch.deadline))
         if self._feed:
             self._feed.due = min(self._feed.due, max(now, self._feed.asked + SHORTEST_SHARED_PAUSE))
 
@@ -232,6 +236,10 @@ class Plan:
         groups: tuple[Iterable[_Awaited], ...] = (self.runs.values(), self.types.values())
         runs, types = ([min(it.watch.since for it in awaited.waiters) for awaited in group] for group in groups)
         return {"report_run": runs, "report_type": types}
+
+    def _tick(self, at: float, every: float) -> float:
+        """Return the last common tick up to an instant: what is due about the same time is due together."""
+        return at - (at - self._phase) % every
 
     def _place_of(self, waiter: Waiter) -> tuple[dict[str, Any], str]:
         goal = waiter.goal
@@ -271,7 +279,11 @@ class Plan:
             since = self._feed.since
             yield EndsSince(since and max(0, since - EVENT_OVERLAP), self._feed.after)
         due = [run for run in self.runs.values() if run.due <= now]
-        for run in sorted(due, key=lambda run: (run.created, run.after is None), reverse=True):
+        # Who falls due meanwhile comes after all of these, or slow answers would keep the oldest waiting for ever.
+        if not any(run.id in self._turn for run in due):
+            self._turn = {run.id for run in due}
+        turn = (run for run in due if run.id in self._turn)
+        for run in sorted(turn, key=lambda run: (run.created, run.after is None), reverse=True):
             yield self._look_at(run, now)
         for room in self.rooms.values():
             if room.due <= now:
@@ -280,11 +292,10 @@ class Plan:
 
     def _look_at(self, newest: _Run, now: float) -> OneRun | RunsFrom:
         """Return how to look at the newest of the runs that are due."""
-        if newest.singly or self._page_failed or now < self._without_lists_until:
+        if newest.singly or newest.alone or self._page_failed or now < self._without_lists_until:
             return OneRun(newest.id)
         older = [run for run in self.runs.values() if run.created <= newest.created and not run.singly]
-        company = (run for run in older if run is not newest)
-        if not any(not newest.page or run.page in (0, newest.page) for run in company):
+        if older == [newest]:
             return OneRun(newest.id)
         # Who waits may have come late to its run.
         oldest = min(run.created - (0 if run.seen else USUAL_DELAY) for run in older)
@@ -315,7 +326,6 @@ class Plan:
 
     def _read_page(self, question: RunsFrom, page: ListPage, now: float) -> Told:
         told, shown = Told(), list[_Run]()
-        self._pages += 1
         self._failed_pages = 0
         last_id, last_created = _of_last(page)
         for run, item in self._known(page.items):
@@ -324,22 +334,22 @@ class Plan:
             except UnexpectedResponseError:
                 run.singly = True  # so that its words are told to those who wait for it
                 continue
-            run.page, run.after = self._pages, None
-            self._compare_with_events(run, answer)
+            run.after = None
+            self._compare_with_events(run, answer, now)
             told += self._judge(run, answer, now)
             shown.append(run)
+        for run in shown:
+            run.alone = len(shown) == 1
         self._rest(shown, now)
         for run in self.runs.values():
-            if run.seen and not run.page and run.created <= question.newest:
-                run.page = -1
             if run.due > now or run.singly or run.created > question.newest:
                 continue
-            second = math.ceil(run.created)
+            second, run.after = math.ceil(run.created), None
             # One that is older than the wait for it may be behind, and is with many others.
             behind = second == last_created or (not run.seen and len(shown) > 1)
             if last_created is None or last_id == question.after or (second > last_created and not behind):
                 run.singly = True
-            elif behind:
+            elif second >= last_created:
                 run.after = last_id
         return told
 
@@ -356,13 +366,23 @@ class Plan:
         feed.asked = now
         events = [EndEvent.from_api(item) for item in page.items]
         told += self._judge_shown([event.report_run for event in events], now)
+        for event in events:
+            feed.untold.pop(event.report_run_id, None)
         feed.newest = max([feed.newest, *(event.created for event in events)])
         feed.after = events[-1].id if page.has_more and events and question.since is not None else None
-        if feed.after is None:
+        if feed.after is not None and feed.after in feed.cursors:
+            self._stop_events(f"their list does not move on after {feed.after}")
+            return told
+        if feed.after is not None:
+            feed.cursors.add(feed.after)
+        else:
+            feed.cursors.clear()
             feed.since, feed.works = feed.newest, True
             feed.read_at = now if page.seen_at is None else page.seen_at
             feed.began = feed.began or feed.read_at
             feed.due = now + self._shared_pause(self.runs.values(), now)
+            if late := [it for it, since in feed.untold.items() if since < now - EVENT_LAG]:
+                self._stop_events(f"they did not tell of the end of report run {late[0]}")
         return told
 
     def _judge_shown(self, items: Iterable[object], now: float) -> Told:
@@ -401,7 +421,7 @@ class Plan:
     def _look(self, awaited: _Awaited, answer: Any, now: float) -> Told:
         """Return who is told what of a look at one thing by itself."""
         if isinstance(awaited, _Run):
-            self._compare_with_events(awaited, answer)
+            self._compare_with_events(awaited, answer, now)
         told = self._judge(awaited, answer, now)
         self._rest([awaited], now)
         return told
@@ -422,11 +442,13 @@ class Plan:
                 self.ended.append(answer)
         return told
 
-    def _compare_with_events(self, run: _Run, answer: ReportRun) -> None:
+    def _compare_with_events(self, run: _Run, answer: ReportRun, now: float) -> None:
         """Stop asking for events where they have not told of an end that they should have told of."""
-        ended = answer.succeeded_at or math.inf
-        if self._feed and run.seen and self._feed.began < ended < self._feed.read_at - EVENT_LAG:
+        feed, ended = self._feed, answer.succeeded_at or math.inf
+        if feed and run.seen and feed.began < ended < feed.read_at - EVENT_LAG:
             self._stop_events(f"they did not tell of the end of report run {run.id}")
+        elif feed and run.seen and answer.status == answer.status.FAILED:
+            feed.untold[run.id] = now  # Stripe doesn't say when it failed
 
     def _stop_events(self, why: str) -> None:
         self._feed, self.events_fail = None, why
@@ -446,9 +468,17 @@ class Plan:
         pause = self._shared_pause(still, now) if still else 0.0
         for it in still:
             it.looked, it.failures = now, 0
+            self._turn.discard(it.id)
             checks = self._feed and self._feed.works and isinstance(it, _Run)
-            rest = max(SHORTEST_CHECK, now - it.created) if checks and isinstance(it, _Run) else pause
-            it.due = min(now + rest, it.last_call())
+            if checks and isinstance(it, _Run):
+                check = max(SHORTEST_CHECK, now - it.created)
+                due = self._tick(now + check + SHORTEST_SHARED_PAUSE / 2, SHORTEST_SHARED_PAUSE)
+            elif len(still) == 1 or pause < SHORTEST_SHARED_PAUSE:
+                due = now + pause
+            else:
+                own = it.keenest(now).own_pause(now)
+                due = self._tick(now + min(pause + SHORTEST_SHARED_PAUSE / 2, own), SHORTEST_SHARED_PAUSE)
+            it.due = min(due, it.last_call())
 
     def _shared_pause(self, group: Iterable[_Awaited], now: float) -> float:
         """Return the pause of looks that serve a group: what its keenest wants, where all help to pay."""
@@ -456,7 +486,7 @@ class Plan:
         if not watches:
             return math.inf
         rate = sum(1 / watch.own_pause(now) for watch in watches)
-        return min(watch.shared_pause(now, rate) for watch in watches) * (0.95 + 0.1 * self._jitter())
+        return min(watch.shared_pause(now, rate) for watch in watches)
 
     # What an error means
 
@@ -509,9 +539,11 @@ class Plan:
             pause = min(SHORTEST_SHARED_PAUSE * 2.0 ** min(it.failures, 32), self._shared_pause([it], now))
             it.due = max(now + SHORTEST_SHARED_PAUSE, min(now + pause, it.last_call()))
             it.failures += 1
+            self._turn.discard(it.id)
         elif isinstance(question, EndsSince) and self._feed:
             self._feed.due = now + max(SHORTEST_SHARED_PAUSE, self._shared_pause(self.runs.values(), now))
             self._feed.after = None
+            self._feed.cursors.clear()
             if self._feed.works:
                 self._feed.works = False
                 self._hurry()

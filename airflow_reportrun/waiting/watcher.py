@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 CONNECTION_AGE = 300.0
 """Seconds after which a connection is read anew, for what was changed in it."""
 
+LOOK_UP_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds between look-ups of a connection that Airflow doesn't give at first."""
+
 SUMMARY_PAUSE = 60.0
 """Seconds between two lines of a kind in the log."""
 
@@ -138,21 +141,28 @@ class Watcher:
             self._tell(await self._answer(hook, question))
 
     async def _read_connection(self, hook: StripeReportingAsyncHook, *, anew: bool) -> None:
-        """Read the connection, and do as it says."""
-        try:
-            if anew:
-                await self._renew(hook)
-            self._plan.use_events((await hook.settings_async()).use_events)
-        except ConnectionLookUpError:
-            raise
-        except ReportingError as error:
-            self._tell(self._plan.fail(error))
+        """Read the connection, and do as it says; a triggerer that starts may be too busy to find it at once."""
+        for pause in (*LOOK_UP_PAUSES, None):
+            try:
+                if anew:
+                    await self._renew(hook)
+                self._plan.use_events((await hook.settings_async()).use_events)
+                return
+            except ConnectionLookUpError as error:
+                if pause is None:
+                    raise
+                log.warning("%s: asking Airflow for it again in %.0f s. %s", self._whose, pause, error)
+                await asyncio.sleep(pause)
+            except ReportingError as error:
+                self._tell(self._plan.fail(error))
+                return
 
     async def _renew(self, hook: StripeReportingAsyncHook) -> bool:
         """Read the connection anew, and return whether it has changed: another key may read events."""
         if changed := await hook.renew_async():
             self._plan.events_fail = ""
             _events_fail.pop(self._whose, None)
+            self._plan.use_events((await hook.settings_async()).use_events)
         return changed
 
     async def _answer(self, hook: StripeReportingAsyncHook, question: Question) -> Told:
