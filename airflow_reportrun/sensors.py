@@ -91,6 +91,7 @@ class StripeSensor(BaseSensorOperator):
         self.stripe_context = stripe_context
         self.deferrable = deferrable
         self._goal: Goal[Any, Any] | None = None
+        self._since = 0.0
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -150,12 +151,11 @@ class StripeSensor(BaseSensorOperator):
         from airflow_reportrun.waiting.goals import StillWaiting
         from airflow_reportrun.waiting.loop import look
 
-        was_pending = self._goal is not None
         with airflow_errors():
             if self._goal is None:
-                self._goal = self.goal(context)
+                self._goal, self._since = self.goal(context), time.time()
                 log.info("Waiting for %s.", self._goal)
-            looked = look(self.hook, self._goal, was_pending=was_pending)
+            looked = look(self.hook, self._goal, since=self._since)
         if isinstance(looked, StillWaiting):
             if looked.words:
                 log.warning("%s", looked.words)
