@@ -8,7 +8,9 @@ a key or a path.
 from __future__ import annotations
 
 import logging
+import math
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -78,7 +80,7 @@ DURATION = Metric(
 )
 NOTICED = Metric(
     *("report_runs.noticed", "timer", "ms", ("report_type",)),
-    "From a run's success at Stripe until a trigger or a worker saw it; what we add.",
+    "From the success of a run that was waited for until a trigger or a worker saw it; what we add.",
 )
 WAIT = Metric(
     *("report_runs.wait", "timer", "ms", ("report_type", "outcome")),
@@ -155,13 +157,14 @@ def uncounted(report_type: str) -> None:
     UNCOUNTED.send(1, _of(report_type))
 
 
-def noticed(run: ReportRun, now: float) -> None:
-    """Measure a run that was pending, and was seen to have succeeded.
+def noticed(run: ReportRun, since: float) -> None:
+    """Measure a run that was seen to have succeeded while it was waited for.
 
     :param run: as it is now; of a failed one Stripe doesn't say when it failed.
-    :param now: epoch seconds: by Stripe's clock where it is known (``seen_at``), else by ours.
+    :param since: epoch seconds from which on it is waited for; Stripe's are whole ones.
     """
-    if run.succeeded_at is not None:
+    if run.succeeded_at is not None and run.succeeded_at >= math.floor(since):
+        now = time.time() if run.seen_at is None else run.seen_at
         DURATION.send(_ms(run.succeeded_at - run.created), _of(run.report_type))
         NOTICED.send(_ms(now - run.succeeded_at), _of(run.report_type))
 

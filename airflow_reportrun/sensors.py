@@ -26,7 +26,7 @@ from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
-from airflow_reportrun.tasks.results import GivenRun, found_run, found_type
+from airflow_reportrun.tasks.results import GivenRun, found_run
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class StripeSensor(BaseSensorOperator):
         self.stripe_context = stripe_context
         self.deferrable = deferrable
         self._goal: Goal[Any, Any] | None = None
+        self._since = 0.0
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -150,12 +151,11 @@ class StripeSensor(BaseSensorOperator):
         from airflow_reportrun.waiting.goals import StillWaiting
         from airflow_reportrun.waiting.loop import look
 
-        was_pending = self._goal is not None
         with airflow_errors():
             if self._goal is None:
-                self._goal = self.goal(context)
+                self._goal, self._since = self.goal(context), time.time()
                 log.info("Waiting for %s.", self._goal)
-            looked = look(self.hook, self._goal, was_pending=was_pending)
+            looked = look(self.hook, self._goal, since=self._since)
         if isinstance(looked, StillWaiting):
             if looked.words:
                 log.warning("%s", looked.words)
@@ -215,7 +215,8 @@ class StripeSensor(BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, as Airflow does, but for a try whose time was over with no trigger to say so.
 
-        Airflow takes ``execution_timeout`` for the trigger's own time-out where a task begins in the triggerer.
+        Airflow takes ``execution_timeout`` for the trigger's own time-out where a task begins in the triggerer:
+        while no triggerer runs, it would fail or skip a task without the retries that the try's end leaves.
         """
         limit = self.execution_timeout
         timed_out = next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout"
@@ -229,13 +230,13 @@ class StripeSensor(BaseSensorOperator):
         log.info("%s", event)
         if event.outcome == "timeout":
             raise AirflowSensorTimeout(event.message)
-        if (found := self.found(event)) is None:
+        if not event.is_good:
             raise AirflowFailException(event.message)
-        return dict(found)
+        return dict(self.found(event))
 
     @abstractmethod
-    def found(self, event: Any) -> Mapping[str, Any] | None:
-        """Return what the task returns, None where the event is not a success."""
+    def found(self, event: Any) -> Mapping[str, Any]:
+        """Return what the task returns of a success."""
 
 
 class StripeReportRunSensor(StripeSensor):
@@ -293,10 +294,8 @@ class StripeReportRunSensor(StripeSensor):
 
         return StripeReportRunTrigger.waiting_from_now(report_run_id=goal.report_run_id, **kwargs)
 
-    def found(self, event: ReportRunEvent) -> Mapping[str, Any] | None:
-        """Return the run and whose it is, if it succeeded."""
-        if event.report_run is None or event.outcome != "succeeded":
-            return None
+    def found(self, event: Any) -> Mapping[str, Any]:
+        """Return the run and whose it is."""
         return found_run(event.report_run, self.hook, self.given_run)
 
 
@@ -372,6 +371,7 @@ class StripeReportTypeSensor(StripeSensor):
 
         return StripeReportTypeTrigger.waiting_from_now(report_type=goal.report_type, until=goal.until, **kwargs)
 
-    def found(self, event: ReportTypeEvent) -> Mapping[str, Any] | None:
-        """Return the report type, if its data is there."""
-        return found_type(event)
+    def found(self, event: Any) -> Mapping[str, Any]:
+        """Return the report type."""
+        availability: Mapping[str, Any] = event.availability
+        return availability

@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
 from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingError
 from airflow_reportrun.tasks.options import require_something, word, written_options
-from airflow_reportrun.tasks.results import GivenRun, found_run, found_type
+from airflow_reportrun.tasks.results import GivenRun, found_run
 from airflow_reportrun.tasks.starting import KNOWN_NAMES, XCOM, refuse_own_timetable, template_env
 from airflow_reportrun.triggers import StripeReportRunTrigger, StripeReportTypeTrigger, StripeTrigger
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
@@ -110,8 +110,8 @@ class StripeStart(BaseTrigger):
         """Return the event of options that can't be meant."""
 
     @abstractmethod
-    def found(self, event: Any, hook: StripeReportingHook) -> Mapping[str, Any] | None:
-        """Return what the task returns, None where the event is not a success."""
+    def found(self, event: Any, hook: StripeReportingHook) -> Mapping[str, Any]:
+        """Return what the task returns of a success."""
 
     def links(self) -> dict[str, Any]:
         """Return what the task's links read, by the XCom's key."""
@@ -186,9 +186,11 @@ class StripeStart(BaseTrigger):
         from airflow_reportrun.hooks import StripeReportingAsyncHook
 
         try:
-            hook.settings = await StripeReportingAsyncHook(**_whose(hook)).settings_async()
-            if (found := self.found(self.event_class.from_payload(event.payload), hook)) is None:
+            arrived = self.event_class.from_payload(event.payload)
+            if not arrived.is_good:
                 return event
+            hook.settings = await StripeReportingAsyncHook(**_whose(hook)).settings_async()
+            found = self.found(arrived, hook)
             pushed = {**self.links(), **({"return_value": dict(found)} if self.returns else {})}
             # What goes with the event arrives at the next task as the text of its JSON, and the task instance
             # here can't push (3.3.2).
@@ -221,10 +223,8 @@ class ReportRunStart(StripeStart):
         """Tell that there is no such run to wait for."""
         return ReportRunEvent(outcome="error", report_run_id="", message=message)
 
-    def found(self, event: Any, hook: StripeReportingHook) -> Mapping[str, Any] | None:
-        """Return the run and whose it is, if it succeeded."""
-        if event.report_run is None or event.outcome != "succeeded":
-            return None
+    def found(self, event: Any, hook: StripeReportingHook) -> Mapping[str, Any]:
+        """Return the run and whose it is."""
         return found_run(event.report_run, hook, self._given)
 
     def links(self) -> dict[str, Any]:
@@ -276,9 +276,10 @@ class ReportTypeStart(StripeStart):
         """Tell that there is no such data to wait for."""
         return ReportTypeEvent(outcome="error", report_type="", message=message)
 
-    def found(self, event: Any, hook: StripeReportingHook) -> Mapping[str, Any] | None:
-        """Return the report type, if its data is there."""
-        return found_type(event)
+    def found(self, event: Any, hook: StripeReportingHook) -> Mapping[str, Any]:
+        """Return the report type."""
+        availability: Mapping[str, Any] = event.availability
+        return availability
 
 
 class _Instance:

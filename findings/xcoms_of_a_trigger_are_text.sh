@@ -5,7 +5,15 @@
 set -euo pipefail
 
 home=$(mktemp -d)
-trap 'test -z "${airflow:-}" || kill -9 -- "-$airflow" || true; sleep 1; rm -rf "$home"' EXIT
+end() {
+    if test -n "${airflow:-}"; then
+        kill -9 -- "-$airflow" || true
+        wait "$airflow" 2> /dev/null || true
+        sleep 1
+    fi
+    rm -rf "$home"
+}
+trap end EXIT
 python3 -m venv "$home/venv"
 "$home/venv/bin/pip" install --quiet apache-airflow==3.3.2
 mkdir "$home/dags"

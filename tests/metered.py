@@ -81,7 +81,7 @@ def measure_the_rest() -> None:
     """Call what watchers and hooks call, with values that theirs can be told from."""
     run: Any = {"id": "frr_1", "object": "reporting.report_run", "created": 1714521600, "livemode": False}
     run |= {"report_type": MADE_UP, "parameters": {}, "status": "succeeded", "succeeded_at": 1714521660}
-    metrics.noticed(ReportRun.from_api(run), 1714521662.5)
+    metrics.noticed(ReportRun.from_api(run, seen_at=1714521662.5), since=1714521600.0)
     for status in (200, 429, None):
         metrics.requested(MADE_UP, status)
     for reason in ("endpoint-rate", "budget", "something new: = and , and a space", None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import importlib
 import json
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,10 +25,19 @@ from airflow.providers.common.compat.sdk import Stats
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from airflow_reportrun import metrics
+from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.reporting import endpoints
+from airflow_reportrun.reporting.errors import ServerError
 from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+from airflow_reportrun.sensors import StripeReportRunSensor
+from airflow_reportrun.triggers import StripeReportRunTrigger
+from airflow_reportrun.waiting.goals import ReportRunEnds
+from airflow_reportrun.waiting.loop import wait
+from airflow_reportrun.waiting.pace import Watch
 from tests.docs_tables import hold, table
 from tests.metered import MADE_UP, REPORT_TYPE
+from tests.task_runner import in_dag
 from tests.versions import AIRFLOW_2
 
 ROOT = Path(__file__).parent.parent
@@ -174,6 +185,79 @@ def test_how_late_a_run_was_noticed_is_not_how_long_it_took(told: tuple[list[Lin
     """The one is ours, the other Stripe's."""
     found = {name: value for name, _, value, tags in told[0] if tags.get("report_type") == MADE_UP}
     assert found == {"report_runs.duration": 60_000, "report_runs.noticed": 2_500}
+
+
+DAY = 86_400
+
+
+class Unsteady:
+    """A client whose first look fails."""
+
+    def __init__(self, hook: StripeReportingHook) -> None:
+        self._hook, self._failed = hook, False
+
+    def send(self, request: Any) -> Any:
+        """Fail, or send."""
+        if not self._failed:
+            self._failed = True
+            raise ServerError("Something went wrong.", http_status=500)
+        return self._hook.send(request)
+
+    def renew(self) -> bool:
+        """Change nothing."""
+        return False
+
+
+def by_a_trigger(run_id: str, since: float) -> None:
+    """Wait in a triggerer, as a task does that began there."""
+    trigger = StripeReportRunTrigger(report_run_id=run_id, since=since, deadline=since + 30 * DAY)
+
+    async def fire() -> list[Any]:
+        return [event async for event in trigger.run()]
+
+    assert len(asyncio.run(fire())) == 1
+
+
+def by_a_loop(run_id: str, since: float) -> None:
+    """Wait as an operator in its worker, whose first look fails."""
+    client: Any = Unsteady(StripeReportingHook())
+    watch = Watch(since, since + 30 * DAY, poll_interval=0.01, growth=0.0)
+    assert wait(client, ReportRunEnds(run_id), watch).outcome == "succeeded"
+
+
+def by_a_sensor(run_id: str, since: float) -> None:
+    """Poke twice, the first time in vain."""
+    sensor = in_dag(StripeReportRunSensor, report_run_id=run_id)
+    sensor.__dict__["hook"] = Unsteady(StripeReportingHook())
+    sensor.__dict__["_conclude"] = lambda event: None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: since)
+        pokes = [sensor.poke({}).is_done for _ in range(2)]
+    assert pokes == [False, True]
+
+
+@pytest.mark.parametrize("waits", [by_a_trigger, by_a_loop, by_a_sensor])
+@pytest.mark.parametrize("days", [3, 1])
+def test_only_who_waited_for_an_end_notices_it(
+    waits: Callable[[str, float], None], days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run that ended two days ago the one is told that waits since three, and not who came yesterday."""
+    sent: dict[str, float] = {}
+    monkeypatch.setattr(Stats, "timing", lambda name, value, tags: sent.update({name: value}))
+    now, began = time.time(), time.monotonic()
+    with StripeSandbox(clock=lambda: now - 2 * DAY + time.monotonic() - began) as stripe:
+        connection = {"conn_type": "stripe", "host": stripe.url, "password": stripe.api_key}
+        monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+        stripe.configure(transition=AtOnce())
+        run_id = StripeReportingHook().create_report_run("balance.summary.1", PARAMETERS).id
+        assert StripeReportingHook().retrieve_report_run(run_id).succeeded_at is not None
+        stripe.advance(2 * DAY)
+        waits(run_id, now - days * DAY)
+    noticed = {name: value for name, value in sent.items() if name.endswith(".noticed")}
+    if days == 3:
+        assert noticed == {"stripe_reporting.report_runs.noticed": pytest.approx(2 * DAY * 1000, abs=60_000)}
+    else:
+        assert not noticed
 
 
 def test_runs_that_were_waited_for_are_noticed(told: tuple[list[Line], Any]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pendulum
@@ -25,6 +27,7 @@ from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterReads, RunFails, RunNeverEnds, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from airflow_reportrun.triggers import StripeTrigger
+from tests.docs_tables import hold
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import AIRFLOW_2
 
@@ -32,6 +35,7 @@ if not AIRFLOW_2:
     from tests import triggerer
 
 triggerers_render = pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2's triggerer renders no templates")
+PAGE = Path(__file__).parent.parent / "docs" / "sensors-without-a-worker.md"
 THERE: dict[str, Any] = {"start_from_trigger": True, "end_from_trigger": True}
 UNTIL = int(END.timestamp())
 
@@ -407,6 +411,52 @@ def test_what_can_not_be_so_is_refused_when_the_file_is_parsed(what: str) -> Non
     make, words = REFUSED[what]
     with DAG("stripe", schedule=None, start_date=START), pytest.raises(ConfigurationError, match=words):
         make()
+
+
+OF_THE_DAG: dict[str, dict[str, Any]] = {
+    "jinja_environment_kwargs": {"variable_start_string": "[[", "variable_end_string": "]]"},
+    "user_defined_filters": {"upper": lambda text: f"{text}T00:00Z"},
+    "user_defined_macros": {"range": lambda day: f"{day}T00:00Z"},
+}
+
+
+@triggerers_render
+@pytest.mark.parametrize(
+    ("own", "template", "words"),
+    [
+        ("jinja_environment_kwargs", "[[ ds ]]T00:00Z", "the DAG's jinja_environment_kwargs"),
+        ("jinja_environment_kwargs", "{{ ds }}T00:00Z", "the DAG's jinja_environment_kwargs"),
+        ("user_defined_filters", "{{ ds | upper }}", "upper"),
+        ("user_defined_macros", "{{ range(ds) }}", "range"),
+        ("user_defined_macros", "{% include 'end.txt' %}", "the file 'end.txt'"),
+    ],
+)
+def test_what_a_dag_makes_of_templates_is_refused(own: str, template: str, words: str) -> None:
+    """The triggerer would take Jinja's own for it, or no template for one, and say nothing."""
+    message = f"the template of interval_end uses {words}, which the triggerer does not have"
+    options: dict[str, Any] = {own: OF_THE_DAG[own]}
+    with (
+        DAG("stripe", schedule=None, start_date=START, **options),
+        pytest.raises(ConfigurationError, match=message),
+    ):
+        a_type(interval_end=template)
+
+
+def test_the_page_has_the_names_that_templates_know() -> None:
+    """A name that is missing there would be avoided for nothing."""
+    names = ", ".join(f"`{name}`" for name in sorted(start_triggers.KNOWN_NAMES))
+    hold(PAGE, "names", "\n".join(wrap(names, 120, break_on_hyphens=False)))
+
+
+@triggerers_render
+@pytest.mark.parametrize("own", OF_THE_DAG)
+def test_what_a_dag_has_of_its_own_and_is_not_used_is_no_hindrance(own: str) -> None:
+    """A text without templates is the same everywhere."""
+    options: dict[str, Any] = {own: OF_THE_DAG[own]}
+    with DAG("stripe", schedule=None, start_date=START, **options):
+        assert a_type(interval_end="2024-05-02T00:00Z").start_from_trigger
+        if own != "jinja_environment_kwargs":
+            assert a_run(task_id="run", report_run_id="{{ ti.xcom_pull('x') | lower }}").start_from_trigger
 
 
 @triggerers_render

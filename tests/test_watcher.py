@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from airflow_reportrun import metrics
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.reporting.errors import ConnectionLookUpError
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -622,6 +623,27 @@ def test_a_watcher_says_what_it_waits_for_in_a_line_from_time_to_time(
     assert "and the data of 1 report types; " in first
     counted = sum(int(it[2].split("; ")[1].split(" ")[0]) for it in said)
     assert 4 <= counted <= len(looks(stripe))
+
+
+def test_who_waits_is_measured_between_looks_too(
+    stripe: StripeSandbox, lines: list[tuple[str | None, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks may be five minutes apart, where a gauge expires; a line of no requests would tell nothing."""
+    monkeypatch.setattr(watcher, "SUMMARY_PAUSE", 0.1)
+    monkeypatch.setattr(watcher, "GAUGE_PAUSE", 0.05)
+    counts: list[tuple[str, int]] = []
+    monkeypatch.setattr(metrics, "waiting", lambda _, goal, count, oldest: counts.append((goal, count)))
+    (run_id,) = create()
+
+    async def scenario() -> None:
+        waiting = asyncio.create_task(fire(trigger(run_id, poll_interval=300)))
+        await asyncio.sleep(1.0)
+        waiting.cancel()
+
+    run(scenario())
+    assert len(looks(stripe)) == 1
+    assert counts.count(("report_run", 1)) >= 4
+    assert len(lines) <= 1
 
 
 def test_a_storm_is_one_line(stripe: StripeSandbox, lines: list[tuple[str | None, str, str]]) -> None:

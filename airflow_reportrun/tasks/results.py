@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
-    from airflow_reportrun.waiting.events import ReportTypeEvent
     from airflow_reportrun.wire.connection import ConnectionSettings
 
 
@@ -70,11 +69,6 @@ def found_run(run: Mapping[str, Any], hook: StripeReportingHook, given: GivenRun
     :param run: as it succeeded.
     """
     return {**run, **whose(hook), "request_id": given.request_id}
-
-
-def found_type(event: ReportTypeEvent) -> Mapping[str, Any] | None:
-    """Return what a sensor returns of a report type, None where its data is not there."""
-    return event.availability if event.outcome == "available" else None
 
 
 @dataclass(frozen=True)

@@ -26,27 +26,10 @@ XCOM = "__xcom_of_task"
 
 KNOWN_NAMES = frozenset(
     {
-        "conn",
-        "dag",
-        "dag_run",
-        "data_interval_end",
-        "data_interval_start",
-        "ds",
-        "ds_nodash",
-        "logical_date",
-        "macros",
-        "params",
-        "partition_date",
-        "partition_key",
-        "run_id",
-        "task",
-        "task_instance",
-        "task_instance_key_str",
-        "ti",
-        "ts",
-        "ts_nodash",
-        "ts_nodash_with_tz",
-        "var",
+        *("dag", "dag_run", "run_id", "task", "ti", "task_instance", "task_instance_key_str"),
+        *("logical_date", "ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz"),
+        *("data_interval_start", "data_interval_end", "partition_date", "partition_key"),
+        *("conn", "macros", "params", "var"),
     }
 )
 """What a template in the triggerer can use. Airflow's others are empty there or never answered; a DAG's own macros
@@ -71,7 +54,8 @@ def start_args(sensor: Any, trigger: str, backstop: timedelta, options: Mapping[
         _require("end_from_trigger=True", _ending(sensor))
     from airflow.triggers.base import StartTriggerArgs
 
-    kwargs = {name: _argument(name, value) for name, value in options.items()}
+    dag = sensor.dag if sensor.has_dag() else None
+    kwargs = {name: _argument(dag, name, value) for name, value in options.items()}
     return StartTriggerArgs(
         trigger_cls=trigger,
         next_method="execute_complete",
@@ -150,7 +134,7 @@ def refuse_own_timetable(timetable: Any) -> None:
         )
 
 
-def _argument(name: str, value: Any) -> Any:
+def _argument(dag: Any, name: str, value: Any) -> Any:
     """Return an option as JSON; the triggerer renders it."""
     from airflow.sdk.definitions.mappedoperator import MappedOperator
     from airflow.sdk.definitions.xcom_arg import PlainXComArg, XComArg
@@ -170,30 +154,45 @@ def _argument(name: str, value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, str):
-        _require_known_names(name, value)
+        _require_known_names(dag, name, value)
     elif isinstance(value, Mapping):
-        return {str(key): _argument(f"{name}[{key}]", part) for key, part in value.items()}
+        return {str(key): _argument(dag, f"{name}[{key}]", part) for key, part in value.items()}
     elif not isinstance(value, (int, float, type(None))):
         raise ConfigurationError(f"start_from_trigger=True: {name} can't be a {type(value).__name__}.")
     return value
 
 
-def _require_known_names(name: str, text: str) -> None:
-    """Refuse a template whose names are not there in the triggerer, or come to something else."""
-    if not is_template(text):
-        return
-    from jinja2 import TemplateError, meta
+def _require_known_names(dag: Any, name: str, text: str) -> None:
+    """Refuse a template that is not the same in the triggerer, where nothing of the DAG's own is known.
 
-    env = template_env()
+    :param dag: the sensor's, None where it has none yet.
+    """
+    from jinja2 import TemplateError, meta, nodes
+
+    env, own_syntax = template_env(), dag is not None and dag.jinja_environment_kwargs
     try:
-        used = meta.find_undeclared_variables(env.parse(text))
-        env.from_string(text)  # which knows the filters
+        own_template = own_syntax and any(kind != "data" for _, kind, _ in dag.get_template_env().lex(text))
+        if not is_template(text) and not own_template:
+            return
+        parsed = env.parse(text)
+        missing = meta.find_undeclared_variables(parsed) - KNOWN_NAMES
+        missing |= {f"the file {it!r}" for it in meta.find_referenced_templates(parsed)}
+        if own_syntax:
+            missing.add("the DAG's jinja_environment_kwargs")
+        if dag is not None:  # which may have given Jinja's own names another meaning
+            filters = {it.name for it in parsed.find_all(nodes.Filter)}
+            macros = {it.name for it in parsed.find_all(nodes.Name)} - KNOWN_NAMES
+            missing |= (filters & set(dag.user_defined_filters or ())) | (
+                macros & set(dag.user_defined_macros or ())
+            )
+        if not missing:
+            env.from_string(text)  # which knows the filters
     except TemplateError as error:
         raise ConfigurationError(f"start_from_trigger=True: the template of {name}: {error}") from None
-    if unknown := sorted(used - KNOWN_NAMES - env.globals.keys()):
+    if missing:
         raise ConfigurationError(
-            f"start_from_trigger=True: the template of {name} uses {', '.join(unknown)}, which the triggerer does"
-            " not have. Use deferrable=True."
+            f"start_from_trigger=True: the template of {name} uses {', '.join(sorted(missing))}, which the"
+            " triggerer does not have. Use deferrable=True."
         )
 
 

@@ -46,6 +46,11 @@ class Event(ABC):
     def __str__(self) -> str:
         """Return the outcome in a line, for a log."""
 
+    @property
+    def is_good(self) -> bool:
+        """Whether what was waited for is there."""
+        return self.outcome not in ("failed", "timeout", "error")
+
     def as_payload(self) -> dict[str, Any]:
         """Return the event as JSON, as Airflow stores it."""
         return asdict(self)

@@ -50,7 +50,7 @@ def wait(
     """
     said = ""
     while True:
-        looked = look(client, goal)
+        looked = look(client, goal, since=watch.since)
         if not isinstance(looked, StillWaiting):
             return looked
         said = _say(looked.words, said)
@@ -59,20 +59,20 @@ def wait(
         sleep(pause)
 
 
-def look(client: ReportingClient, goal: Goal[T, E], *, was_pending: bool = True) -> E | StillWaiting:
+def look(client: ReportingClient, goal: Goal[T, E], *, since: float = 0.0) -> E | StillWaiting:
     """Look once: return the event, or that the wait goes on.
 
     An error that stays is final only if the credentials are still the same. Where Airflow gives no connection, the
     try is over, and a retry asks again.
 
-    :param was_pending: whether it was not there yet before, so that a report run which has ended was noticed now.
+    :param since: epoch seconds from which on it is waited for: nobody is late to notice what ended before.
     """
     renewals = 0
     while True:
         try:
             answer = goal.ask(client)
-            if was_pending and isinstance(answer, ReportRun):
-                metrics.noticed(answer, time.time() if answer.seen_at is None else answer.seen_at)
+            if isinstance(answer, ReportRun):
+                metrics.noticed(answer, since)
             return goal.judge(answer)
         except ConnectionLookUpError:
             raise

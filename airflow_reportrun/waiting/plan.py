@@ -166,7 +166,7 @@ class Plan:
     :param use_events: whether Stripe's events may be asked for.
     :param phase: seconds at which the ticks lie to which shared looks keep, so that watchers don't go in step.
     :ivar words: what there is to log since it was last emptied.
-    :ivar ended: report runs that were seen to end since it was last emptied.
+    :ivar ended: report runs that were seen to end since it was last emptied, and since when each was waited for.
     :ivar events_fail: why events are of no use for this account, empty where they are.
     """
 
@@ -175,7 +175,7 @@ class Plan:
         self.types: dict[str, _Awaited] = {}
         self.rooms: dict[str, _Awaited] = {}
         self.words: list[str] = []
-        self.ended: list[ReportRun] = []
+        self.ended: list[tuple[ReportRun, float]] = []
         self.events_fail = ""
         self.failures = 0
         self._phase = random.uniform(0, LONGEST_PAUSE) if phase is None else phase  # noqa: S311 - spreads load
@@ -428,8 +428,8 @@ class Plan:
 
     def _judge(self, awaited: _Awaited, answer: Any, now: float) -> Told:
         """Return who is told what of an answer about what they wait for."""
-        told = Told()
-        for waiter in list(awaited.waiters):
+        told, waiters = Told(), list(awaited.waiters)
+        for waiter in waiters:
             judged = waiter.goal.judge(answer)
             if isinstance(judged, StillWaiting) and now >= waiter.watch.deadline:
                 judged = waiter.goal.timeout()
@@ -439,7 +439,7 @@ class Plan:
         if isinstance(awaited, _Run):
             awaited.created, awaited.seen = answer.created, True
             if answer.status.is_terminal:
-                self.ended.append(answer)
+                self.ended.append((answer, min(waiter.watch.since for waiter in waiters)))
         return told
 
     def _compare_with_events(self, run: _Run, answer: ReportRun, now: float) -> None:

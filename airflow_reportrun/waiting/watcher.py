@@ -41,10 +41,10 @@ LOOK_UP_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds between look-ups of a connection that Airflow doesn't give at first."""
 
 SUMMARY_PAUSE = 60.0
-"""Seconds between two lines of a kind in the log."""
+"""Seconds between two lines of a kind in the log, and at most between two measurements of who waits."""
 
 GAUGE_PAUSE = 10.0
-"""Seconds between two measurements of who waits."""
+"""Seconds between two of these measurements, at least."""
 
 
 class Whose(NamedTuple):
@@ -136,7 +136,7 @@ class Watcher:
             if isinstance(question, float | int):
                 self._log.status(self._plan)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._joined.wait(), min(question, CONNECTION_AGE))
+                    await asyncio.wait_for(self._joined.wait(), min(question, SUMMARY_PAUSE, CONNECTION_AGE))
                 continue
             self._tell(await self._answer(hook, question))
 
@@ -183,8 +183,8 @@ class Watcher:
     def _tell(self, told: Told) -> None:
         for waiter, what in told:
             self._asking[waiter].tell(what)
-        for run in self._plan.ended:
-            metrics.noticed(run, time.time() if run.seen_at is None else run.seen_at)
+        for run, since in self._plan.ended:
+            metrics.noticed(run, since)
         self._plan.ended.clear()
         for words in self._plan.words:
             log.warning("%s: %s", self._whose, words)
@@ -232,7 +232,7 @@ class _Summaries:
         if now - self._measured_at >= GAUGE_PAUSE:
             self._measured_at = now
             self.measure(since)
-        if now - self._status_at < SUMMARY_PAUSE:
+        if not self.requests or now - self._status_at < SUMMARY_PAUSE:
             return
         self._status_at = now
         oldest = min(since["report_run"], default=None)
