@@ -22,7 +22,7 @@ LIVE_LIMIT, TEST_LIMIT = 100, 25
 """Requests a second that Stripe allows an account, for live and for test data."""
 
 ENDPOINT_LIMIT = 25
-"""Requests a second that Stripe allows to one endpoint, of an account that is allowed :data:`LIVE_LIMIT` in all."""
+"""Requests a second that Stripe allows to one endpoint, and a quarter of what it allows in all beyond that."""
 
 FILES_LIMIT = 20
 """Requests a second that Stripe allows about files."""
