@@ -26,6 +26,7 @@ from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterReads, RunFails, RunNeverEnds, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
+from airflow_reportrun.tasks.starting import KNOWN_NAMES
 from airflow_reportrun.triggers import StripeTrigger
 from tests.docs_tables import hold
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
@@ -444,7 +445,7 @@ def test_what_a_dag_makes_of_templates_is_refused(own: str, template: str, words
 
 def test_the_page_has_the_names_that_templates_know() -> None:
     """A name that is missing there would be avoided for nothing."""
-    names = ", ".join(f"`{name}`" for name in sorted(start_triggers.KNOWN_NAMES))
+    names = ", ".join(f"`{name}`" for name in sorted(KNOWN_NAMES))
     hold(PAGE, "names", "\n".join(wrap(names, 120, break_on_hyphens=False)))
 
 
