@@ -32,7 +32,7 @@ class Metric:
     """One metric.
 
     :param name: without :data:`PREFIX` and Airflow's own.
-    :param kind: what Airflow makes of it: ``timer`` takes milliseconds, in all versions and backends.
+    :param kind: what Airflow makes of it; a ``timer`` is sent in milliseconds, to all versions and backends.
     :param unit: of its value.
     :param tags: the names of its tags; each value has all of them.
     :param meaning: in a sentence, for the docs.
@@ -44,20 +44,30 @@ class Metric:
     tags: tuple[str, ...]
     meaning: str
 
-    def send(self, value: float, tags: Mapping[str, str]) -> None:
-        """Hand a value to Airflow; an error is logged, once a process for each kind, and goes no further."""
+    def send(self, value: float = 1, **tags: str) -> None:
+        """Hand a value to Airflow; an error is logged, once a process for each kind, and goes no further.
+
+        :param value: seconds where it is a timer.
+        :param tags: what it has no tag for is left out.
+        """
+        name, tagged = PREFIX + self.name, {tag: _tag(tag, tags[tag]) for tag in self.tags}
         try:
             from airflow.providers.common.compat.sdk import Stats
 
-            name, tagged = PREFIX + self.name, {tag: tags[tag] for tag in self.tags}
             if self.kind == "counter":
                 Stats.incr(name, int(value), tags=tagged)
-            elif self.kind == "timer":
-                Stats.timing(name, value, tags=tagged)
+            elif self.kind == "timer":  # two clocks that differ make no negative time
+                Stats.timing(name, max(0.0, value) * 1000.0, tags=tagged)
             else:
                 Stats.gauge(name, value, tags=tagged)
         except Exception as error:
-            _say_once(error)
+            if type(error) not in _said:
+                _said.add(type(error))
+                log.warning(
+                    "Airflow's metrics backend takes none, which fails no task. %s: %s",
+                    type(error).__name__,
+                    error,
+                )
 
 
 CREATED = Metric("report_runs.created", "counter", "runs", ("report_type",), "A task created a report run.")
@@ -92,8 +102,8 @@ REQUESTS = Metric(
     "A request to Stripe, by the HTTP status of its answer, `none` where none came.",
 )
 LIMITED = Metric(
-    *("requests.limited", "counter", "requests", ("operation",)),
-    "Those of them that Stripe refused with a 429: told without tags, too.",
+    *("requests.limited", "counter", "requests", ()),
+    "Those of them that Stripe refused with a 429: for a server that takes no tags.",
 )
 PAUSES = Metric(
     *("limits.pause", "timer", "ms", ("reason",)),
@@ -110,11 +120,13 @@ ROWS = Metric(
     "Its records; none of a file that Stripe compressed.",
 )
 WAITING = Metric(
-    *("waiting.count", "gauge", "waits", ("goal",)),
-    "What the triggers of a process wait for now: the end of a `report_run`, or the data of a `report_type`.",
+    *("waiting.count", "gauge", "runs or types", ("goal",)),
+    "How many report runs (`report_run`) the triggers of a process wait for now, and for the data of how many "
+    "report types (`report_type`); each counts once, however many wait for it.",
 )
 OLDEST = Metric(
-    "waiting.oldest", "gauge", "s", ("goal",), "The age of the oldest of these, 0 where there is none."
+    *("waiting.oldest", "gauge", "s", ("goal",)),
+    "For how long one of these is waited for, at most; 0 where there is none.",
 )
 
 ALL = (
@@ -134,29 +146,6 @@ _now_waiting: Mapping[Goal, WeakKeyDictionary[object, tuple[int, float]]] = {
 _said: set[type[Exception]] = set()
 
 
-def created(report_type: str) -> None:
-    """Count a report run that was created."""
-    CREATED.send(1, _of(report_type))
-
-
-def attached(report_type: str) -> None:
-    """Count a report run that was attached to."""
-    ATTACHED.send(1, _of(report_type))
-
-
-def superseded(report_type: str, reason: str) -> None:
-    """Count a new attempt in the place of what can't be used.
-
-    :param reason: ``failed``, ``expired``, ``namesake`` or ``stored_error``.
-    """
-    SUPERSEDED.send(1, {**_of(report_type), "reason": reason})
-
-
-def uncounted(report_type: str) -> None:
-    """Count a report run that may exist, and that no task knows of."""
-    UNCOUNTED.send(1, _of(report_type))
-
-
 def noticed(run: ReportRun, since: float) -> None:
     """Measure a run that was seen to have succeeded while it was waited for.
 
@@ -165,16 +154,8 @@ def noticed(run: ReportRun, since: float) -> None:
     """
     if run.succeeded_at is not None and run.succeeded_at >= math.floor(since):
         now = time.time() if run.seen_at is None else run.seen_at
-        DURATION.send(_ms(run.succeeded_at - run.created), _of(run.report_type))
-        NOTICED.send(_ms(now - run.succeeded_at), _of(run.report_type))
-
-
-def waited(report_type: str, outcome: str, seconds: float) -> None:
-    """Measure a task's wait for a report run, from its creation.
-
-    :param outcome: of :class:`~airflow_reportrun.waiting.events.ReportRunEvent`.
-    """
-    WAIT.send(_ms(seconds), {**_of(report_type), "outcome": outcome})
+        DURATION.send(run.succeeded_at - run.created, report_type=run.report_type)
+        NOTICED.send(now - run.succeeded_at, report_type=run.report_type)
 
 
 def requested(operation: str, status: int | None) -> None:
@@ -184,9 +165,9 @@ def requested(operation: str, status: int | None) -> None:
         ``read_file``.
     :param status: of the answer, None where none came.
     """
-    REQUESTS.send(1, {"operation": operation, "status": "none" if status is None else str(status)})
+    REQUESTS.send(operation=operation, status="none" if status is None else str(status))
     if status == 429:
-        LIMITED.send(1, {"operation": operation})
+        LIMITED.send()
 
 
 def paused(seconds: float, reason: str | None) -> None:
@@ -195,7 +176,7 @@ def paused(seconds: float, reason: str | None) -> None:
     :param reason: what Stripe gave for it, None where it gave none; ``budget`` for our own.
     """
     known = reason in (*LIMITS, "budget")
-    PAUSES.send(_ms(seconds), {"reason": reason if reason and known else "other"})
+    PAUSES.send(seconds, reason=reason if reason and known else "other")
 
 
 def landed(report_type: str, format: str, size: int, rows: int | None) -> None:
@@ -205,41 +186,29 @@ def landed(report_type: str, format: str, size: int, rows: int | None) -> None:
     :param size: bytes of Stripe's file.
     :param rows: None where they can't be told.
     """
-    tags = {**_of(report_type), "format": format}
-    LANDED.send(1, tags)
-    BYTES.send(size, tags)
+    tags = {"report_type": report_type, "format": format}
+    LANDED.send(1, **tags)
+    BYTES.send(size, **tags)
     if rows is not None:
-        ROWS.send(rows, tags)
+        ROWS.send(rows, **tags)
 
 
 def waiting(watcher: object, goal: Goal, count: int, oldest: float) -> None:
     """Say what a watcher waits for; what the process does, the sum and the oldest of them, is what is sent.
 
     :param watcher: whose last word this is; with a count of 0 it is forgotten.
-    :param count: waits that are under way.
-    :param oldest: seconds since the oldest of them began.
+    :param count: report runs or types that it waits for.
+    :param oldest: seconds since the oldest wait for one began.
     """
     its = _now_waiting[goal]
     its[watcher] = (count, oldest)
     if not count:
         del its[watcher]
-    WAITING.send(sum(count for count, _ in its.values()), {"goal": goal})
-    OLDEST.send(max((oldest for _, oldest in its.values()), default=0.0), {"goal": goal})
+    WAITING.send(sum(count for count, _ in its.values()), goal=goal)
+    OLDEST.send(max((oldest for _, oldest in its.values()), default=0.0), goal=goal)
 
 
-def _of(report_type: str) -> dict[str, str]:
-    """Return the tag; what no report type is called would be an error in the log of each value."""
-    return {"report_type": report_type if re.fullmatch(r"[a-z0-9_.]{1,100}", report_type) else "other"}
-
-
-def _ms(seconds: float) -> float:
-    """Return milliseconds; two clocks that differ make no negative time."""
-    return max(0.0, seconds) * 1000.0
-
-
-def _say_once(error: Exception) -> None:
-    if type(error) not in _said:
-        _said.add(type(error))
-        log.warning(
-            "Airflow's metrics backend takes none, which fails no task. %s: %s", type(error).__name__, error
-        )
+def _tag(name: str, value: str) -> str:
+    """Return a tag's value; what no report type is called would be an error in the log of each value."""
+    known = name != "report_type" or re.fullmatch(r"[a-z0-9_.]{1,100}", value)
+    return value if known else "other"

@@ -269,11 +269,11 @@ def test_runs_that_were_waited_for_are_noticed(told: tuple[list[Line], Any]) -> 
 def test_refused_requests_are_told_with_tags_and_without(told: tuple[list[Line], Any]) -> None:
     """A request that nobody answered has a status, too."""
     found = sums(told[0], "requests.sent", "requests.limited")
-    assert {name: count for name, count in found.items() if MADE_UP in name} == {
+    assert {name: count for name, count in found.items() if MADE_UP in name or len(name) == 1} == {
         ("requests.sent", MADE_UP, "200"): 1,
         ("requests.sent", MADE_UP, "429"): 1,
         ("requests.sent", MADE_UP, "none"): 1,
-        ("requests.limited", MADE_UP): 1,
+        ("requests.limited",): 1,
     }
 
 
@@ -384,8 +384,8 @@ def test_a_backend_that_fails_fails_nobody(
     monkeypatch.setattr(Stats, kind, fail)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            metrics.created(REPORT_TYPE)
-            metrics.waited(REPORT_TYPE, "succeeded", 1.0)
+            metrics.CREATED.send(report_type=REPORT_TYPE)
+            metrics.WAIT.send(1.0, report_type=REPORT_TYPE, outcome="succeeded")
             metrics.waiting(test_a_backend_that_fails_fails_nobody, "report_run", 0, 0.0)
     said = [record.getMessage() for record in caplog.records if record.name == metrics.__name__]
     assert said == ["Airflow's metrics backend takes none, which fails no task. OSError: the server is gone"]
@@ -396,7 +396,7 @@ def test_what_no_report_type_is_called_makes_no_tag_of_its_own(monkeypatch: pyte
     sent: list[Any] = []
     monkeypatch.setattr(Stats, "incr", lambda *args, tags: sent.append(tags["report_type"]))
     for report_type in (REPORT_TYPE, "a=b", "a,b", "", "x" * 101, "Ünder"):
-        metrics.created(report_type)
+        metrics.CREATED.send(report_type=report_type)
     assert sent == [REPORT_TYPE, *["other"] * 5]
 
 

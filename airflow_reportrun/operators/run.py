@@ -647,4 +647,4 @@ def _measure_wait(event: ReportRunEvent, resume: Mapping[str, Any]) -> None:
 
     report_type, created = resume.get("report_type"), resume.get("created")
     if isinstance(report_type, str) and isinstance(created, int):
-        metrics.waited(report_type, event.outcome, time.time() - created)
+        metrics.WAIT.send(time.time() - created, report_type=report_type, outcome=event.outcome)

@@ -76,10 +76,10 @@ def submit_or_attach(
             run = _kept(client, kept.report_run_id, kept.request_id)
             if not (flaw := unusable(run, clock())):
                 log.info("Attached to report run %s (attempt %d), which is %s", run.id, first, run.status)
-                metrics.attached(run.report_type)
+                metrics.ATTACHED.send(report_type=run.report_type)
                 return run
             log.warning("Attempt %d: report run %s %s, so a new one follows.", first, run.id, flaw)
-            metrics.superseded(run.report_type, flaw.kind)
+            metrics.SUPERSEDED.send(report_type=run.report_type, reason=flaw.kind)
             first += 1
     server_errors = 0
     for attempt in range(first, MAX_ATTEMPTS + 1):
@@ -106,13 +106,13 @@ def submit_or_attach(
                     "landed and its figures count nowhere. It is found there by request %s, idempotency key %s.",
                     *(error.http_status, error.request_id, key),
                 )
-                metrics.uncounted(identity.report_type)
+                metrics.UNCOUNTED.send(report_type=identity.report_type)
                 server_errors += 1
                 if server_errors > MAX_SERVER_ERRORS:
                     raise
                 client.sleep(min(client.resend_policy.pause(error, server_errors), client.resend_policy.max_wait))
             log.warning("Attempt %d: Stripe keeps an error for it, so a new one follows. %s", attempt, error)
-            metrics.superseded(identity.report_type, "stored_error")
+            metrics.SUPERSEDED.send(report_type=identity.report_type, reason="stored_error")
             continue
         attached = run.replayed
         if attached:
@@ -121,11 +121,11 @@ def submit_or_attach(
             # Whatever the clocks say, what this try sent is no namesake's.
             if flaw := unusable(run, clock(), min(memory.earliest, began - CLOCK_SKEW)):
                 log.warning("Attempt %d: report run %s %s, so a new one follows.", attempt, run.id, flaw)
-                metrics.superseded(run.report_type, flaw.kind)
+                metrics.SUPERSEDED.send(report_type=run.report_type, reason=flaw.kind)
                 continue
         verb = "Attached to" if attached else "Created"
         log.info("%s report run %s (attempt %d, request %s)", verb, run.id, attempt, run.request_id)
-        (metrics.attached if attached else metrics.created)(run.report_type)
+        (metrics.ATTACHED if attached else metrics.CREATED).send(report_type=run.report_type)
         memory.keep(replace(submission, report_run_id=run.id, request_id=run.request_id))
         return run
     raise ReportingError(
