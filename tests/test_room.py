@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_reportrun import triggers
+from airflow_reportrun import metrics, triggers
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.operators import run as run_module
@@ -35,6 +35,7 @@ from airflow_reportrun.sandbox import (
     RunNeverEnds,
     ServerError,
     StripeSandbox,
+    Unavailable,
 )
 from airflow_reportrun.waiting import plan as plan_module
 from airflow_reportrun.waiting.events import ReportRunEvent
@@ -225,6 +226,20 @@ def test_an_error_that_passes_is_no_room(
     assert statuses[:3] == [429, 429, 200]
 
 
+def test_a_look_that_fails_is_not_taken_for_no_room(
+    stripe_conn: StripeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says which of the two it was."""
+    runner, task = dag_run(), run_operator(deferrable=True, wait_for_completion=False)
+    tried = runner.run(task)
+    stripe_conn.inject(Unavailable(), times=20, on="list", skip=1)
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(StripeReportingHook, "sleep", staticmethod(lambda seconds: None))
+        assert runner.resume(task, tried).state == "deferred"
+    assert "Could not look, looking again later: " in caplog.text
+    assert "no room" not in caplog.text
+
+
 @pytest.mark.parametrize("remembers", [pytest.param(True, marks=needs_airflow_3("state store")), False])
 def test_a_retry_attaches_without_room(stripe_conn: StripeSandbox, deferrable: bool, remembers: bool) -> None:
     """Its own report run may be what is pending."""
@@ -258,6 +273,25 @@ def test_a_retry_that_lost_its_memory_does_not_look(stripe_conn: StripeSandbox, 
     runner = dag_run(store={"report/-1/stripe_report_run": kept})
     assert runner.run(run_operator(wait_for_completion=False), try_number=2).state == "success"
     assert not stripe_conn.requests_to("list")
+
+
+@needs_airflow_3("state store")
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_is_superseded_is_counted_once(
+    stripe_conn: StripeSandbox, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the task defers before the new one is created, and whether it knew the first one."""
+    told: list[Any] = []
+    monkeypatch.setattr(metrics, "superseded", lambda report_type, reason: told.append(reason))
+    stripe_conn.inject(RunFails("No."))
+    runner, task = dag_run(), run_operator(deferrable=True)
+    assert complete(task, runner).state == "up_for_retry"
+    if lost:
+        for kept in (runner.store or {}).values():
+            kept["submission"] |= {"report_run_id": None}
+    stripe_conn.configure(transition=AfterReads(0))
+    assert complete(task, runner, try_number=2).state == "success"
+    assert told == ["failed"]
 
 
 @needs_airflow_3("state store")
