@@ -109,7 +109,8 @@ ROWS = Metric(
 )
 WAITING = Metric(
     *("waiting.count", "gauge", "waits", ("goal",)),
-    "What the triggers of a process wait for now: the end of a `report_run`, or the data of a `report_type`.",
+    "What the triggers of a process wait for now: the end of a `report_run`, the data of a `report_type`, or "
+    "`room` under a cap, for which each task counts.",
 )
 OLDEST = Metric(
     "waiting.oldest", "gauge", "s", ("goal",), "The age of the oldest of these, 0 where there is none."
@@ -122,12 +123,11 @@ ALL = (
     *(LANDED, BYTES, ROWS),
 )
 
-Goal = Literal["report_run", "report_type"]
-GOALS: tuple[Goal, ...] = ("report_run", "report_type")
+Goal = Literal["report_run", "report_type", "room"]
+GOALS: tuple[Goal, ...] = ("report_run", "report_type", "room")
 
 _now_waiting: Mapping[Goal, WeakKeyDictionary[object, tuple[int, float]]] = {
-    "report_run": WeakKeyDictionary(),
-    "report_type": WeakKeyDictionary(),
+    goal: WeakKeyDictionary() for goal in GOALS
 }
 _said: set[type[Exception]] = set()
 
