@@ -120,9 +120,9 @@ ROWS = Metric(
     "Its records; none of a file that Stripe compressed.",
 )
 WAITING = Metric(
-    *("waiting.count", "gauge", "runs or types", ("goal",)),
-    "How many report runs (`report_run`) the triggers of a process wait for now, and for the data of how many "
-    "report types (`report_type`); each counts once, however many wait for it.",
+    *("waiting.count", "gauge", "waits", ("goal",)),
+    "What the triggers of a process wait for now: report runs (`report_run`) and the data of report types "
+    "(`report_type`), each once, however many wait for it, and tasks that wait for `room` under a cap.",
 )
 OLDEST = Metric(
     *("waiting.oldest", "gauge", "s", ("goal",)),
@@ -136,12 +136,11 @@ ALL = (
     *(LANDED, BYTES, ROWS),
 )
 
-Goal = Literal["report_run", "report_type"]
-GOALS: tuple[Goal, ...] = ("report_run", "report_type")
+Goal = Literal["report_run", "report_type", "room"]
+GOALS: tuple[Goal, ...] = ("report_run", "report_type", "room")
 
 _now_waiting: Mapping[Goal, WeakKeyDictionary[object, tuple[int, float]]] = {
-    "report_run": WeakKeyDictionary(),
-    "report_type": WeakKeyDictionary(),
+    goal: WeakKeyDictionary() for goal in GOALS
 }
 _said: set[type[Exception]] = set()
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_reportrun import triggers
+from airflow_reportrun import metrics, triggers
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.operators import run as run_module
@@ -35,6 +35,7 @@ from airflow_reportrun.sandbox import (
     RunNeverEnds,
     ServerError,
     StripeSandbox,
+    Unavailable,
 )
 from airflow_reportrun.waiting import plan as plan_module
 from airflow_reportrun.waiting.events import ReportRunEvent
@@ -50,6 +51,9 @@ from tests.until import until
 from tests.versions import needs_airflow_3
 
 HOUR = 3600.0
+ALL = 1e6
+"""Seconds that go back as far as any run."""
+
 PARAMETERS = ReportParameters(interval_start=int(START.timestamp()), interval_end=int(END.timestamp()))
 
 
@@ -153,25 +157,26 @@ def test_a_deferrable_task_is_let_in_by_the_triggerer(stripe_conn: StripeSandbox
     assert [it.operation for it in stripe_conn.requests][2:] == ["list", "retrieve_type", "list", "create"]
     queries: list[Any] = [it.query for it in stripe_conn.requests_to("list")]
     counted, looked = (it["created"]["gte"] for it in queries)
-    assert int(looked) > stripe_conn.report_runs[0].created
+    assert int(looked) == stripe_conn.report_runs[0].created
     assert time.time() - 12 * HOUR - 5 < int(counted) <= time.time() - 12 * HOUR + 1
 
 
 def test_others_that_came_first_are_let_past(stripe_conn: StripeSandbox) -> None:
     """The task looks again before it creates, and keeps its place in the queue."""
-    runner, task = dag_run(), run_operator(deferrable=True)
+    runner, task = dag_run(), run_operator(deferrable=True, max_pending_report_runs=2)
     tried = runner.run(task)
     place = runner.trigger(tried).since
+    time.sleep(1.05 - time.time() % 1)  # so that all are of one second: who counted hasn't seen all of it
+    somebody_elses(stripe_conn)
     event = asyncio.run(anext(runner.trigger(tried).run())).payload
-    time.sleep(1.1)  # a later second than the last that was counted
     somebody_elses(stripe_conn)
     tried = runner.run(task, next_method="execute_when_room", next_kwargs={"event": json.loads(json.dumps(event))})
     assert tried.state == "deferred"
     assert runner.trigger(tried).since == place
-    assert len(stripe_conn.report_runs) == 1
+    assert len(stripe_conn.report_runs) == 2
     with all_end_after(stripe_conn, counts=2):
         assert runner.resume(task, tried).state == "success"
-    assert len(stripe_conn.report_runs) == 2
+    assert len(stripe_conn.report_runs) == 3
 
 
 def test_what_is_older_than_the_timeout_takes_no_room(stripe_conn: StripeSandbox, deferrable: bool) -> None:
@@ -225,6 +230,20 @@ def test_an_error_that_passes_is_no_room(
     assert statuses[:3] == [429, 429, 200]
 
 
+def test_a_look_that_fails_is_not_taken_for_no_room(
+    stripe_conn: StripeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says which of the two it was."""
+    runner, task = dag_run(), run_operator(deferrable=True, wait_for_completion=False)
+    tried = runner.run(task)
+    stripe_conn.inject(Unavailable(), times=20, on="list", skip=1)
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(StripeReportingHook, "sleep", staticmethod(lambda seconds: None))
+        assert runner.resume(task, tried).state == "deferred"
+    assert "Could not look, looking again later: " in caplog.text
+    assert "no room" not in caplog.text
+
+
 @pytest.mark.parametrize("remembers", [pytest.param(True, marks=needs_airflow_3("state store")), False])
 def test_a_retry_attaches_without_room(stripe_conn: StripeSandbox, deferrable: bool, remembers: bool) -> None:
     """Its own report run may be what is pending."""
@@ -258,6 +277,25 @@ def test_a_retry_that_lost_its_memory_does_not_look(stripe_conn: StripeSandbox, 
     runner = dag_run(store={"report/-1/stripe_report_run": kept})
     assert runner.run(run_operator(wait_for_completion=False), try_number=2).state == "success"
     assert not stripe_conn.requests_to("list")
+
+
+@needs_airflow_3("state store")
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_is_superseded_is_counted_once(
+    stripe_conn: StripeSandbox, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the task defers before the new one is created, and whether it knew the first one."""
+    told: list[Any] = []
+    monkeypatch.setattr(metrics, "superseded", lambda report_type, reason: told.append(reason))
+    stripe_conn.inject(RunFails("No."))
+    runner, task = dag_run(), run_operator(deferrable=True)
+    assert complete(task, runner).state == "up_for_retry"
+    if lost:
+        for kept in (runner.store or {}).values():
+            kept["submission"] |= {"report_run_id": None}
+    stripe_conn.configure(transition=AfterReads(0))
+    assert complete(task, runner, try_number=2).state == "success"
+    assert told == ["failed"]
 
 
 @needs_airflow_3("state store")
@@ -367,6 +405,73 @@ def test_of_a_triggerers_tasks_as_many_are_let_in_as_there_is_room(lists_take_ti
     assert len(lists_take_time.requests_to("create")) == 12
 
 
+def test_waves_of_tasks_are_let_in_as_there_is_room(stripe_conn: StripeSandbox) -> None:
+    """Though nobody waits between two, so that the watcher ends: whoever was let in is on its way to a worker."""
+    limit, waves = 3, 4
+    stripe_conn.configure(transition=AfterSeconds(HOUR))
+
+    async def event(tried: Try, runner: TaskRunner) -> Any:
+        payload = (await anext(runner.trigger(tried).run())).payload
+        return json.loads(json.dumps(payload))
+
+    async def triggerer() -> None:
+        on_their_way: list[tuple[Any, TaskRunner, Any]] = []
+        for wave in range(waves):
+            waiting = []
+            for number in range(limit):
+                task = run_operator(
+                    max_pending_report_runs=limit,
+                    deferrable=True,
+                    wait_for_completion=False,
+                    dag_id=f"stripe_{wave}_{number}",
+                )
+                runner = dag_run()
+                waiting.append((task, runner, asyncio.create_task(event(runner.run(task), runner))))
+            come = [it for _, _, it in waiting]
+            if wave:
+                # While those who were let in are on their way, and while their report runs are pending.
+                for _ in range(2):
+                    before = len(stripe_conn.requests_to("list"))
+                    done, _ = await asyncio.wait(come, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+                    assert not done
+                    assert len(stripe_conn.requests_to("list")) > before
+                    for task, runner, told in on_their_way:
+                        kwargs = {"event": told}
+                        tried = runner.run(task, next_method="execute_when_room", next_kwargs=kwargs)
+                        assert tried.state == "success", tried.error
+                    on_their_way = []
+                    assert pending() == limit
+                stripe_conn.advance(HOUR)
+            events = await asyncio.wait_for(asyncio.gather(*come), 20)
+            assert {it["outcome"] for it in events} == {"room"}
+            on_their_way = [(task, runner, told) for (task, runner, _), told in zip(waiting, events, strict=True)]
+
+    asyncio.run(triggerer())
+    assert len(stripe_conn.report_runs) == (waves - 1) * limit
+
+
+def test_who_waits_for_room_is_measured(stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each task counts, from when it began to wait."""
+    told = list[tuple[str, int, float]]()
+    monkeypatch.setattr(
+        metrics, "waiting", lambda watcher, goal, count, oldest: told.append((goal, count, oldest))
+    )
+    somebody_elses(stripe_conn)
+
+    def trigger(age: float) -> Any:
+        now = time.time()
+        return triggers.StripePendingReportRunsTrigger(
+            max_pending_report_runs=1, window=HOUR, deadline=now + 0.5, since=now - age, growth=0.0
+        )
+
+    async def triggerer() -> None:
+        await asyncio.gather(*(anext(trigger(age).run()) for age in (10.0, 100.0)))
+
+    asyncio.run(triggerer())
+    rooms = [(count, round(oldest, -1)) for goal, count, oldest in told if goal == "room"]
+    assert (rooms[0], rooms[-1]) == ((2, 100.0), (0, 0.0))
+
+
 def test_those_that_look_in_one_moment_exceed_it_by_no_more_than_themselves(stripe_conn: StripeSandbox) -> None:
     """Stripe has no lock: of so many workers, each may create what it found room for."""
     limit, workers = 2, 5
@@ -421,42 +526,75 @@ class Account:
     @property
     def pending(self) -> int:
         """How many are pending."""
-        return sum(it["status"] == "pending" for it in self.runs)
+        return self.pending_since(0)
+
+    def pending_since(self, since: float) -> int:
+        """Return how many are pending of those that were created since."""
+        return sum(it["status"] == "pending" and it["created"] >= since for it in self.runs)
 
 
-def count_all(room: Room, account: Account, now: float, size: int = 100) -> Count:
+def count_all(room: Room, account: Account, now: float, size: int = 100, window: float = ALL) -> Count:
     count = None
     while count is None:
-        question = room.question(0)
-        count = room.read(question, account.page(question, size), now)
+        question = room.question(window, now)
+        count = room.read(question, account.page(question, size))
     return count
+
+
+def taken(count: Count, window: float = ALL) -> int:
+    return count.elsewhere + len(count.pending(window))
 
 
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("create"), st.integers(1, 9)),
         st.tuples(st.just("end"), st.integers(0, 99)),
-        st.tuples(st.just("count"), st.integers(0, 200)),
+        st.tuples(st.just("pass"), st.integers(0, 200)),
+        st.tuples(st.just("let in"), st.integers(1, 3)),
+        st.tuples(st.just("come"), st.integers(1, 3)),
+        st.tuples(st.just("count"), st.sampled_from([30.0, 300.0, 3000.0])),
     ),
     max_size=60,
 )
 
 
 @given(steps=STEPS, size=st.integers(1, 7))
-def test_no_pending_run_is_ever_missed(steps: list[tuple[str, int]], size: int) -> None:
-    """Whatever pages are left out; and what is believed is looked at in the end."""
-    account, room, now = Account(), Room(), 1000.0
+def test_no_pending_run_is_ever_missed(steps: list[tuple[str, Any]], size: int) -> None:
+    """In any window and wave, nor one to come; what is believed is looked at in the end, and promises end."""
+    account, room, now, promised, others = Account(), Room(), 10_000.0, list[float](), 0
+
+    def check(window: float) -> Count:
+        count = count_all(room, account, now, size, window)
+        to_come = sum(until > now for until in promised)
+        # Nobody can tell the run of one who was let in from another's that came meanwhile.
+        assert taken(count, window) >= account.pending_since(now - window) + max(0, to_come - others)
+        return count
+
     for what, number in steps:
         if what == "create":
             now += number % 3
             for _ in range(number):
                 account.create(int(now))
+            others += number
         elif what == "end" and account.runs:
             account.end(number)
-        elif what == "count":
+        elif what == "pass":
             now += number
-            assert count_all(room, account, now, size).taken >= account.pending
-    assert count_all(room, account, now + BELIEF, size).taken == account.pending
+        elif what == "let in":
+            count = check(300.0)
+            for _ in range(number):
+                room.promise(count, now)
+                promised.append(now + PROMISE)
+        elif what == "come":
+            promised = [until for until in promised if until > now]
+            for _ in promised[:number]:
+                account.create(int(now))
+            promised = promised[number:]
+        elif what == "count":
+            check(number)
+    now += max(PROMISE, BELIEF)
+    for window in (300.0, 3000.0, 30.0):
+        assert taken(check(window), window) == account.pending_since(now - window)
 
 
 def test_the_next_count_takes_one_page() -> None:
@@ -466,46 +604,90 @@ def test_the_next_count_takes_one_page() -> None:
         account.create(number)
     for number in range(1, 1000):
         account.end(number)
-    assert (count_all(room, account, 0.0).taken, account.asked) == (1, 10)
+    assert (taken(count_all(room, account, 1000.0)), account.asked) == (1, 10)
     account.create(1000)
-    assert (count_all(room, account, 15.0).taken, account.asked) == (2, 11)
+    assert (taken(count_all(room, account, 1015.0)), account.asked) == (2, 11)
     account.end(0)
-    assert (count_all(room, account, 30.0).taken, account.asked) == (2, 12)
-    assert (count_all(room, account, BELIEF).taken, account.asked) == (1, 23)
-    assert (count_all(room, account, 2 * BELIEF).taken, account.asked) == (1, 24)
+    assert (taken(count_all(room, account, 1030.0)), account.asked) == (2, 12)
+    assert (taken(count_all(room, account, 1000.0 + BELIEF)), account.asked) == (1, 23)
+    assert (taken(count_all(room, account, 1000.0 + 2 * BELIEF)), account.asked) == (1, 24)
+
+
+def test_a_longer_window_is_counted_whole() -> None:
+    """What a shorter one has not looked at is nothing to go on from, nor are its runs any that came."""
+    account, room = Account(), Room()
+    for number in range(20):
+        account.create(1000 + number)
+    account.create(9000)
+    count = count_all(room, account, 9010.0, window=60.0)
+    assert taken(count, 60.0) == 1
+    room.promise(count, 9010.0)
+    whole = count_all(room, account, 9020.0, size=1)
+    assert (taken(whole), taken(whole, 60.0)) == (22, 2)
 
 
 def test_who_was_let_in_takes_room_until_its_run_is_there() -> None:
     """Airflow needs seconds to let a task go on; one that never does gives its room back."""
     account, room = Account(), Room()
     account.create(1)
-    count = room.promise(room.promise(count_all(room, account, 0.0), 0.0), 0.0)
-    assert count.taken == 3
-    assert count_all(room, account, 5.0).taken == 3
-    account.create(6)
-    assert count_all(room, account, 10.0).taken == 3  # one is there, and one to come
-    assert count_all(room, account, PROMISE + 1).taken == 2
+    count = count_all(room, account, 10.0)
+    room.promise(count, 10.0)
+    room.promise(count, 10.0)
+    assert taken(count) == 3
+    assert taken(count_all(room, account, 15.0)) == 3
+    account.create(16)
+    assert taken(count_all(room, account, 20.0)) == 3  # one is there, and one to come
+    assert taken(count_all(room, account, 10.0 + PROMISE)) == 2
 
 
-def test_a_count_that_came_to_no_end_begins_anew() -> None:
-    """Or it would miss what was created meanwhile."""
+def test_a_promise_that_is_not_kept_ends_while_others_are_made() -> None:
+    """Each ends by itself, the oldest first."""
+    account, room = Account(), Room()
+    account.create(1)
+    for now in range(0, 600, 20):
+        count = count_all(room, account, 1000.0 + now)
+        assert taken(count) <= 1 + PROMISE / 20
+        room.promise(count, 1000.0 + now)
+    assert room.is_promised(1580.0 + PROMISE - 1)
+    assert not room.is_promised(1580.0 + PROMISE)
+
+
+def test_a_run_that_came_while_others_were_counted_is_still_promised() -> None:
+    """A count that takes long has not seen it, though the promise is over."""
+    account, room = Account(), Room()
+    for number in range(3):
+        account.create(number)
+    count_all(room, account, 100.0)
+    room.promise(count_all(room, account, 390.0, size=1), 390.0)
+    question = room.question(ALL, 449.0)
+    assert room.read(question, account.page(question, 1)) is None
+    account.create(449)
+    assert taken(count_all(room, account, 455.0, size=1)) == 4
+    assert taken(count_all(room, account, 456.0, size=1)) == 4
+
+
+@pytest.mark.parametrize(
+    ("window", "now", "since"),
+    [(100.0, 1030.0, 900), (90.0, 1030.0, 900), (100.0, 1061.0, 961), (131.0, 1030.0, 899)],
+)
+def test_a_count_that_is_too_old_or_too_short_begins_anew(window: float, now: float, since: int) -> None:
+    """Or it would miss what was created meanwhile, or before."""
     room = Room()
-    first = room.question(1000)
-    assert room.question(1030) is first
-    assert room.question(1061).since == 1061
+    assert room.question(100.0, 1000.0).since == 900
+    assert room.question(window, now).since == since
 
 
 def test_what_is_no_report_run_is_passed_over() -> None:
     """It may be anybody's, and a kind of next year's; a status that nobody knows counts as pending."""
     odd = [None, 1, {}, {"id": 1}, {**RUN, "created": "now"}, {**RUN, "created": True}, {**RUN, "status": None}]
     page = ListPage((*odd, {**RUN, "id": "frr_a", "status": "archived"}, {**RUN, "id": "frr_b"}), False)
-    assert Count(0).read(page).taken == 1
+    assert taken(Count(0.0, 0).read(page)) == 1
 
 
 @pytest.mark.parametrize("items", [(), ({**RUN},)])
 def test_a_list_that_does_not_move_on_is_an_error(items: tuple[Any, ...]) -> None:
     """Each count ends."""
-    count = Count(0).read(ListPage(({**RUN},), True))
+    count = Count(0.0, 0).read(ListPage(({**RUN},), True))
     with pytest.raises(UnexpectedResponseError, match="does not move on after frr_1"):
         count.read(ListPage(items, True))
 
@@ -549,6 +731,45 @@ def test_the_longest_wait_comes_first_and_each_has_its_own_limit() -> None:
         account.end(number)
     assert told_at(plan, account, 10_040.0) == [(strict, "room"), (late, "room")]
     assert plan.ask(10_040.0) == math.inf
+
+
+def test_each_has_its_own_window() -> None:
+    """A report run that is too old for one takes no room from it, whatever others count, or counted before."""
+    plan, account = Plan(), Account()
+    account.create(10_000)
+    account.create(17_000)
+    short, long = room_for(2, since=17_001.0), room_for(2, since=17_000.0, window=3 * HOUR)
+    first = room_for(1, since=17_002.0, window=60.0)
+    plan.join(first, 17_100.0)
+    assert told_at(plan, account, 17_100.0) == [(first, "room")]
+    never = room_for(1, since=16_000.0)
+    for waiter in (never, long, short):
+        plan.join(waiter, 17_200.0)
+    assert told_at(plan, account, 17_200.0) == [(short, "room")]
+    account.end(0)
+    assert told_at(plan, account, 17_200.0 + PROMISE) == [(long, "room")]
+
+
+def test_who_comes_with_a_longer_window_is_not_let_in_by_a_shorter_count() -> None:
+    """The answer was on its way."""
+    plan, account = Plan(), Account()
+    account.create(10_000)
+    short, long = room_for(1, since=17_000.0), room_for(1, since=16_000.0, window=3 * HOUR)
+    plan.join(short, 17_000.0)
+    question: Any = plan.ask(17_000.0)
+    plan.join(long, 17_000.0)
+    told = plan.answered(question, account.page(question), 17_000.0)
+    assert [waiter for waiter, _ in told] == [short]
+    assert told_at(plan, account, 17_100.0) == []
+
+
+def test_another_plan_keeps_what_was_promised() -> None:
+    """As when all have been let in, and others come before these have created anything."""
+    room, account = Room(), Account()
+    for now, outcomes in ((10_000.0, ["room"]), (10_001.0, []), (10_000.0 + PROMISE, ["room"])):
+        plan = Plan(room=room)
+        plan.join(room_for(1, since=now), now)
+        assert [outcome for _, outcome in told_at(plan, account, now)] == outcomes
 
 
 def test_a_thousand_that_wait_cost_one_request_a_quarter_of_a_minute() -> None:

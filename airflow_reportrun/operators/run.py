@@ -492,7 +492,7 @@ class StripeReportRunOperator(BaseOperator):
                 looked = look(self.hook, RoomForReportRun(most, window, let_in.pending or 0, let_in.newest))
                 if not isinstance(looked, StillWaiting):
                     return require_room(looked)
-                log.info("%s", f"There is no room any more. {looked.words}".rstrip())
+                log.info("%s", looked.words or "There is no room any more: others came first.")
             log.info("Waiting in the triggerer for fewer than %d pending report runs.", most)
             trigger = StripePendingReportRunsTrigger.waiting_from_now(
                 max_pending_report_runs=most,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_reportrun import metrics
@@ -70,6 +71,7 @@ def submit_or_attach(
     """
     memory, began = memory or Memory(), clock()
     first, kept = 1, memory.submission
+    tell: Callable[[], None] | None = None  # of what is superseded; not again each time that a task comes back
     if kept is not None:
         first = kept.attempt
         if kept.report_run_id is not None:
@@ -78,8 +80,7 @@ def submit_or_attach(
                 log.info("Attached to report run %s (attempt %d), which is %s", run.id, first, run.status)
                 metrics.ATTACHED.send(report_type=run.report_type)
                 return run
-            log.warning("Attempt %d: report run %s %s, so a new one follows.", first, run.id, flaw)
-            metrics.SUPERSEDED.send(report_type=run.report_type, reason=flaw.kind)
+            tell = partial(_superseded, first, run.report_type, flaw.kind, f"report run {run.id} {flaw}")
             first += 1
     server_errors = 0
     for attempt in range(first, MAX_ATTEMPTS + 1):
@@ -87,6 +88,9 @@ def submit_or_attach(
         if make_room and memory.knows_all and not again:
             make_room()
             make_room = None
+        if tell:
+            tell()
+            tell = None
         # A key that was sent is sent again as it was, also by a version that makes others.
         key = kept.idempotency_key if kept and again else identity.idempotency_key(attempt)
         submission = Submission.of(identity, attempt, key)
@@ -111,8 +115,8 @@ def submit_or_attach(
                 if server_errors > MAX_SERVER_ERRORS:
                     raise
                 client.sleep(min(client.resend_policy.pause(error, server_errors), client.resend_policy.max_wait))
-            log.warning("Attempt %d: Stripe keeps an error for it, so a new one follows. %s", attempt, error)
-            metrics.SUPERSEDED.send(report_type=identity.report_type, reason="stored_error")
+            words = f"Stripe keeps an error for it ({error})"
+            tell = partial(_superseded, attempt, identity.report_type, "stored_error", words)
             continue
         attached = run.replayed
         if attached:
@@ -120,8 +124,7 @@ def submit_or_attach(
             run = _now(client, run.id, run.request_id)
             # Whatever the clocks say, what this try sent is no namesake's.
             if flaw := unusable(run, clock(), min(memory.earliest, began - CLOCK_SKEW)):
-                log.warning("Attempt %d: report run %s %s, so a new one follows.", attempt, run.id, flaw)
-                metrics.SUPERSEDED.send(report_type=run.report_type, reason=flaw.kind)
+                tell = partial(_superseded, attempt, run.report_type, flaw.kind, f"report run {run.id} {flaw}")
                 continue
         verb = "Attached to" if attached else "Created"
         log.info("%s report run %s (attempt %d, request %s)", verb, run.id, attempt, run.request_id)
@@ -131,6 +134,11 @@ def submit_or_attach(
     raise ReportingError(
         f"{MAX_ATTEMPTS} attempts of this task instance led to no usable report run; clear it to begin anew."
     )
+
+
+def _superseded(attempt: int, report_type: str, kind: str, why: str) -> None:
+    log.warning("Attempt %d: %s, so a new one follows.", attempt, why)
+    metrics.SUPERSEDED.send(report_type=report_type, reason=kind)
 
 
 def _is_spent(error: APIError) -> bool:

@@ -199,8 +199,8 @@ class PendingReportRunsEvent(Event):
     ``room`` is that it is one's turn; ``timeout`` and ``error`` are those of :class:`ReportRunEvent`.
 
     :param max_pending_report_runs: as many as may be pending.
-    :param pending: how many were, where there is room.
-    :param newest: epoch seconds up to which report runs were counted, where there is room.
+    :param pending: how many of those created before ``newest`` were, where there is room.
+    :param newest: epoch seconds of the newest report run that was counted, where there is room.
     """
 
     outcomes = frozenset({"room", "timeout", "error"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -145,8 +144,8 @@ class RoomForReportRun(Goal[Count, PendingReportRunsEvent]):
 
     :param most: as many as may be pending.
     :param window: seconds; older runs are not counted.
-    :param pending: how many of those were pending that were created up to ``newest``, where that was counted.
-    :param newest: epoch seconds.
+    :param pending: how many of those were pending that were created before ``newest``, where that was counted.
+    :param newest: epoch seconds from which to count.
     """
 
     most: int
@@ -164,20 +163,22 @@ class RoomForReportRun(Goal[Count, PendingReportRunsEvent]):
     def ask(self, client: ReportingClient) -> Count:
         """Count the pending report runs, as far as that decides."""
         count = self._count()
-        while not count.whole and count.taken < self.most:
+        while not count.whole and not isinstance(self.judge(count), StillWaiting):
             count = count.read(client.send(count.request()))
         return count
 
     def _count(self) -> Count:
         if self.newest is None:
-            return Count(max(0, math.floor(time.time() - self.window)))
-        return Count(self.newest + 1, elsewhere=self.pending)
+            return Count.over(self.window, time.time())
+        return Count(time.time(), self.newest, elsewhere=self.pending)
 
     def judge(self, answer: Count) -> PendingReportRunsEvent | StillWaiting:
         """Tell whether there is room for one more."""
-        if answer.taken >= self.most:
+        pending = answer.pending(self.window)
+        if answer.elsewhere + len(pending) >= self.most:
             return StillWaiting()
-        return PendingReportRunsEvent.room(self.most, answer.pending, answer.newest)
+        older = sum(created < answer.newest for created in pending)
+        return PendingReportRunsEvent.room(self.most, older, answer.newest)
 
     def error(self, error: ReportingError) -> PendingReportRunsEvent:
         """Tell of an error that stays."""

@@ -11,7 +11,8 @@ and brings its answer or its error before it asks for the next. The rules:
 * Whoever joins is looked at once, soon, so that what ended before is not missed, and once more at its deadline.
 * Events tell of ends for one request, whatever their number. They are not the truth: a run is looked at all the
   same when it has doubled its age. One that ended long before events which did not tell of it ends their use.
-* Who waits for room for a report run is let in when it is there: one count of what is pending serves all.
+* Who waits for room for a report run is let in when it is there: one count of what is pending serves all, each
+  with its own limit and window.
 * An error that passes puts the next question off, for all; what failed comes after what did not, so that one run
   whose looks fail holds nobody up. An error that stays is of those who were asked about; only credentials and
   permissions concern everybody.
@@ -165,12 +166,15 @@ class Plan:
 
     :param use_events: whether Stripe's events may be asked for.
     :param phase: seconds at which the ticks lie to which shared looks keep, so that watchers don't go in step.
+    :param room: what an earlier plan for the same account knew, and had promised.
     :ivar words: what there is to log since it was last emptied.
     :ivar ended: report runs that were seen to end since it was last emptied, and since when each was waited for.
     :ivar events_fail: why events are of no use for this account, empty where they are.
     """
 
-    def __init__(self, *, use_events: bool = False, phase: float | None = None) -> None:
+    def __init__(
+        self, *, use_events: bool = False, phase: float | None = None, room: Room | None = None
+    ) -> None:
         self.runs: dict[str, _Run] = {}
         self.types: dict[str, _Awaited] = {}
         self.rooms: dict[str, _Awaited] = {}
@@ -180,7 +184,7 @@ class Plan:
         self.failures = 0
         self._phase = random.uniform(0, LONGEST_PAUSE) if phase is None else phase  # noqa: S311 - spreads load
         self._feed = _Feed() if use_events else None
-        self._room = Room()
+        self._room = room or Room()
         self._without_lists_until = -math.inf
         self._page_failed = False
         self._failed_pages = 0
@@ -231,11 +235,12 @@ class Plan:
             self.leave(waiter)
         return [(waiter, waiter.goal.timeout()) for waiter in late]
 
-    def waiting_since(self) -> dict[Literal["report_run", "report_type"], list[float]]:
-        """Return for each thing that is waited for since when it is, in epoch seconds."""
+    def waiting_since(self) -> dict[Literal["report_run", "report_type", "room"], list[float]]:
+        """Return for each thing that is waited for since when it is, in epoch seconds; of room for each waiter."""
         groups: tuple[Iterable[_Awaited], ...] = (self.runs.values(), self.types.values())
         runs, types = ([min(it.watch.since for it in awaited.waiters) for awaited in group] for group in groups)
-        return {"report_run": runs, "report_type": types}
+        room = [it.watch.since for awaited in self.rooms.values() for it in awaited.waiters]
+        return {"report_run": runs, "report_type": types, "room": room}
 
     def _tick(self, at: float, every: float) -> float:
         """Return the last common tick up to an instant: what is due about the same time is due together."""
@@ -287,8 +292,7 @@ class Plan:
             yield self._look_at(run, now)
         for room in self.rooms.values():
             if room.due <= now:
-                window = max(it.goal.window for it in room.waiters if isinstance(it.goal, RoomForReportRun))
-                yield self._room.question(max(0, math.floor(now - window)))
+                yield self._room.question(max(map(_window, room.waiters)), now)
 
     def _look_at(self, newest: _Run, now: float) -> OneRun | RunsFrom:
         """Return how to look at the newest of the runs that are due."""
@@ -399,16 +403,18 @@ class Plan:
         """Let as many in as there is room for, those first who have waited longest."""
         count: Any
         try:
-            count = self._room.read(question, page, now)
+            count = self._room.read(question, page)
         except UnexpectedResponseError as error:
             return self.failed(question, error, now)
         told = self._judge_shown(page.items, now)
         if count is None or not (room := self.rooms.get(ROOM)):
             return told
         for waiter in sorted(room.waiters, key=lambda it: it.watch.since):
+            if not count.covers(_window(waiter)):  # it came while others were counted for
+                continue
             judged = waiter.goal.judge(count)
             if not isinstance(judged, StillWaiting):
-                count = self._room.promise(count, now)
+                self._room.promise(count, now)
             elif now >= waiter.watch.deadline:
                 judged = waiter.goal.timeout()
             else:
@@ -559,6 +565,11 @@ class Plan:
             self.words.append(
                 "Stripe's list of report runs fails: they are retrieved one by one for some minutes."
             )
+
+
+def _window(waiter: Waiter) -> float:
+    """Return how far back, in seconds, one counts who waits for room."""
+    return waiter.goal.window if isinstance(waiter.goal, RoomForReportRun) else 0.0
 
 
 def _of_last(page: ListPage) -> tuple[str | None, int | None]:

@@ -1,7 +1,8 @@
 """Looks at Stripe for all triggers of one account and connection on an event loop, one request at a time.
 
 What to ask is decided in ``plan``. A watcher is there while anybody waits, and nothing of it has to last: what a
-triggerer needs after a restart is in the arguments of its triggers.
+triggerer needs after a restart is in the arguments of its triggers. To whom room was promised is remembered until
+their report runs are there, or the next who come would be let in, too.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.waiting.goals import StillWaiting
 from airflow_reportrun.waiting.loop import MOST_RENEWALS
 from airflow_reportrun.waiting.plan import Plan, Waiter
+from airflow_reportrun.waiting.room import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from airflow_reportrun.waiting.events import Event
     from airflow_reportrun.waiting.pace import Watch
@@ -69,8 +71,17 @@ async def wait_together(whose: Whose, goal: SharedGoal, watch: Watch) -> Event:
     """
     mine = _watchers.setdefault(asyncio.get_running_loop(), {})
     if whose not in mine:
-        mine[whose] = Watcher(whose, mine)
+        mine[whose] = Watcher(whose, mine, _room_of(whose, mine))
     return await mine[whose].wait(goal, watch)
+
+
+def _room_of(whose: Whose, watched: Container[Whose]) -> Room:
+    """Return what the watcher before knew of room, and forget what is of no use any more."""
+    rooms = _rooms.setdefault(asyncio.get_running_loop(), {})
+    now = time.time()
+    for other in [it for it, room in rooms.items() if it not in watched and not room.is_promised(now)]:
+        del rooms[other]
+    return rooms.setdefault(whose, Room())
 
 
 class Watcher:
@@ -78,12 +89,13 @@ class Watcher:
 
     :param whose: through which connection to look.
     :param known: where others find it, while it is there.
+    :param room: what is known of room, and promised.
     """
 
-    def __init__(self, whose: Whose, known: dict[Whose, Watcher]) -> None:
+    def __init__(self, whose: Whose, known: dict[Whose, Watcher], room: Room) -> None:
         self._whose = whose
         self._known = known
-        self._plan = Plan()
+        self._plan = Plan(room=room)
         self._plan.events_fail = _events_fail.get(whose, "")
         self._asking: dict[Waiter, _Asking] = {}
         self._joined = asyncio.Event()
@@ -263,5 +275,6 @@ class _Summaries:
 
 
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Whose, Watcher]] = WeakKeyDictionary()
+_rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Whose, Room]] = WeakKeyDictionary()
 _events_fail: dict[Whose, str] = {}
 """For whom events are of no use in this process, and why, for as long as the connection is the same."""
