@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 SHORTEST_POLL_INTERVAL = 1.0
 LONGEST_PAUSE = 1800.0
 """Seconds between looks that fail, unless ``poll_interval`` is longer."""
+
+LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds that an answer's ``Retry-After`` is believed for; a proxy may say anything."""
 
 GATHERING = 1.0
 """Seconds before a look: triggers that start together share it."""
@@ -68,11 +71,10 @@ class StripeReportDataTrigger(BaseEventTrigger):
     :param report_type: such as ``balance.summary.1``.
     :param since: from where the first event tells: an aware datetime or epoch seconds, and not before the
         account's data. By default the first look tells nothing, and the next advance is the first event.
-    :param poll_interval: seconds between looks, give or take a tenth.
+    :param poll_interval: time between looks, give or take a tenth: a timedelta or seconds.
     :param stripe_conn_id: Airflow connection of type ``stripe``.
     :param stripe_account: account to act as; overrides the connection's own.
     :param stripe_context: the same as a path of accounts, for keys of an organization.
-    :param others: arguments of another version.
     :raises TypeError: when an argument is none that can be watched with.
     """
 
@@ -91,11 +93,10 @@ class StripeReportDataTrigger(BaseEventTrigger):
         *,
         report_type: str,
         since: datetime | int | None = None,
-        poll_interval: float = 300.0,
+        poll_interval: timedelta | float = 300.0,
         stripe_conn_id: str = "stripe_default",
         stripe_account: str | None = None,
         stripe_context: str | None = None,
-        **others: Any,
     ) -> None:
         super().__init__()
         for name, value in (("report_type", report_type), ("stripe_conn_id", stripe_conn_id)):
@@ -104,6 +105,8 @@ class StripeReportDataTrigger(BaseEventTrigger):
         for name, account in (("stripe_account", stripe_account), ("stripe_context", stripe_context)):
             if not isinstance(account, (str, NoneType)):
                 raise _wrong(name, account, "a text, and is not templated")
+        if isinstance(poll_interval, timedelta):
+            poll_interval = poll_interval.total_seconds()
         if type(poll_interval) not in (int, float) or not SHORTEST_POLL_INTERVAL <= poll_interval < 86_400:
             raise _wrong("poll_interval", poll_interval, f"seconds from {SHORTEST_POLL_INTERVAL:g} to a day's")
         self.report_type = report_type
@@ -115,8 +118,6 @@ class StripeReportDataTrigger(BaseEventTrigger):
         self._told: tuple[str, int] | None = None
         self._said = ""
         self._watches = False
-        if others:
-            log.info("Passing over the trigger arguments %s of another version.", ", ".join(sorted(others)))
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
@@ -203,7 +204,10 @@ class StripeReportDataTrigger(BaseEventTrigger):
     def _stores(self) -> list[AssetStateStoreAccessor]:
         """Return the stores of the assets: watchers with the same arguments are one trigger."""
         # Airflow's own calls are for one asset, or for one whose name is known.
-        return list(getattr(self.asset_state_store, "_by_name", {}).values())
+        stores = getattr(self.asset_state_store, "_by_name", {} if self.asset_state_store is None else None)
+        if stores is None:  # to go on without would lose what comes while no triggerer runs
+            raise RuntimeError("this version of Airflow keeps the state of assets otherwise; install another one")
+        return list(stores.values())
 
     async def _read(self, name: str) -> int | None:
         from airflow_reportrun.reporting.models import is_instant
@@ -228,10 +232,8 @@ class StripeReportDataTrigger(BaseEventTrigger):
         except Exception as error:  # which would end the looks of all
             log.warning("%s: could not keep that %s was told: %s", self, _utc(end), _shown(error))
             return
-        if kept == end and self._told == (
-            name,
-            end,
-        ):  # else it is remembered here, or each look would tell it again
+        # Otherwise it is remembered here, or each look would tell it again.
+        if kept == end and self._told == (name, end):
             self._told = None
 
     def _say(self, level: int, words: str) -> None:
@@ -307,26 +309,26 @@ class _Looks(SharedStreamProducer):
             await asyncio.sleep(GATHERING)
             audience = _audiences.get(_key(self._kwargs), _Audience())
             audience.came.clear()
-            pause = interval
+            pause, least = interval * random.uniform(1 - JITTER, 1 + JITTER), 0.0  # noqa: S311 - spreads load
             try:
                 look = await self._look(list(audience.types))
             except Exception as error:  # Airflow begins a stream that fails anew at once, and again
-                pause = min(interval * 2.0 ** min(failures, 32), max(LONGEST_PAUSE, interval))
-                pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+                pause *= min(2.0 ** min(failures, 32), max(LONGEST_PAUSE / interval, 1.0))
+                least = min(getattr(error, "retry_after", None) or 0.0, LONGEST_RETRY_AFTER)
                 failures += 1
                 log.log(
                     logging.WARNING if getattr(error, "is_transient", False) else logging.ERROR,
                     "Could not look how far Stripe's data reaches through %r, looking again in about %.0f s: %s",
                     self._kwargs["stripe_conn_id"],
-                    pause,
+                    max(pause, least),
                     _shown(error),
                 )
             else:
                 failures = 0
                 yield look, look
+            await asyncio.sleep(least)  # whoever comes
             with suppress(TimeoutError):
-                pause *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
-                await asyncio.wait_for(audience.came.wait(), pause)
+                await asyncio.wait_for(audience.came.wait(), pause - least)
 
     async def _look(self, report_types: list[str]) -> Look:
         # The HTTP libraries come with the first look, not with each parse of a DAG file.

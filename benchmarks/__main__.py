@@ -64,7 +64,7 @@ PACKAGES = (
 
 
 def main() -> None:
-    """Run the subjects named, or all; the file holds the ones of this run."""
+    """Run the subjects named, or all; the file keeps what it has of others."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "subjects", nargs="*", metavar="subject", help=f"of {', '.join(SUBJECTS)} (all if none), {', '.join(LONG)}"
@@ -75,14 +75,23 @@ def main() -> None:
     # Airflow users run with byte code; without it each fresh process would compile everything again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     print(_machine())
-    records: list[Record] = []
     for subject in chosen:
+        records: list[Record] = []
         for comparison in (SUBJECTS | LONG)[subject]():
             print(f"\n{comparison.table()}", flush=True)
             records += comparison.records()
+        _keep(subject, records)
+        print(f"\n{len(records)} figures of {subject} are in {RECORDS}", flush=True)
+
+
+def _keep(subject: str, records: list[Record]) -> None:
+    """Put a subject's records in the file, in the place of those that it has of it."""
+    kept = json.loads(RECORDS.read_text()) if RECORDS.exists() else []
+    others = [it for it in kept if it.get("subject", subject) != subject]
     RECORDS.parent.mkdir(exist_ok=True)
-    RECORDS.write_text(json.dumps(records, indent=2) + "\n")
-    print(f"\n{len(records)} figures are in {RECORDS}")
+    whole = RECORDS.with_suffix(".partial")
+    whole.write_text(json.dumps([*others, *({"subject": subject, **it} for it in records)], indent=2) + "\n")
+    whole.replace(RECORDS)
 
 
 def _machine() -> str:

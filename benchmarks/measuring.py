@@ -26,7 +26,7 @@ _MIB = 1 << 20 if sys.platform == "darwin" else 1 << 10  # the unit of ru_maxrss
 
 
 class Record(TypedDict):
-    """A figure of ``build/bench.json``.
+    """A figure of ``build/bench.json``, which says of which ``subject`` it is, besides.
 
     ``against`` is the name of the record that ``ratio`` divides by; both are None for the baseline itself.
     """

@@ -40,7 +40,9 @@ REPORT_SECONDS = float(os.environ.get("REPORT_SECONDS", "60"))
 FEW = 20
 """Triggers of which the memory is what any number has at least."""
 SETTLING = float(os.environ.get("SETTLING", "60"))
-"""Seconds between the last trigger's beginning and the watching."""
+"""Seconds between the first look at each report run and the watching."""
+WARMING = 20
+"""Days before these, of which nothing counts: what processes load at first is neither side's."""
 AT_ONCE = 200
 """DAG runs of a backfill at a time, and how many of them a loop of the scheduler looks at."""
 PATIENCE = 1800.0
@@ -57,10 +59,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def run_waiting() -> Iterator[Comparison]:
     """Watch both processes of a triggerer while nothing happens: what waiting itself costs."""
+    if WAITING <= FEW:
+        raise SystemExit(f"WAITING is more than {FEW}, whose memory is left out of account, and not {WAITING}.")
     with live(capacity=2 * WAITING) as it:
-        few = _watched(it, _sleepers(FEW), 0.0), _watched(it, _waiters(it, FEW), 0.0)
+        few = _watched(it, _sleepers(FEW), 0.0), _watched_waiting(it, FEW, 0.0)
         sleeping = _watched(it, _sleepers(WAITING), MINUTES * 60)
-        ours = _watched(it, _waiters(it, WAITING), MINUTES * 60)
+        ours = _watched_waiting(it, WAITING, MINUTES * 60)
     more = ours["memory"] - sleeping["memory"] - (few[1]["memory"] - few[0]["memory"])
     contenders = {"that only sleep": sleeping, "ours": {**ours, "a trigger": more * 1024 / (WAITING - FEW)}}
     title = f"{WAITING:,} triggers wait for {MINUTES:g} minutes"
@@ -102,8 +106,9 @@ def run_restart() -> Iterator[Comparison]:
         runs = it.report_runs(PENDING)
         (of_worker,) = it.report_runs(1)
         it.fill([it.waiter(run) for run in runs])
+        began = time.time()
         it.airflow.start("triggerer")
-        it.until(lambda: all(run.transition.looks for run in runs), "a first look at each run")
+        it.until_looked(runs, began)
         time.sleep(SETTLING)
         dead = it.triggerer()
         with it.worker(of_worker) as calls:
@@ -112,7 +117,7 @@ def run_restart() -> Iterator[Comparison]:
             it.airflow.start("triggerer")
             it.until(lambda: it.triggerer() != dead and it.assigned() == PENDING, "the new triggerer's triggers")
             moved = time.time()
-            it.until(lambda: all(run.transition.looks[-1] > killed for run in runs), "a look at each run")
+            it.until_looked(runs, killed)
             time.sleep(SETTLING)
             ended = time.time()
             for run in runs:
@@ -160,15 +165,17 @@ def run_backfill() -> Iterator[Comparison]:
     with live(capacity=1000) as it:
         it.sandbox.configure(transition=AfterSeconds(REPORT_SECONDS))
         with it.airflow:
-            waits = _backfilled(it, "waits")
-            reports = _backfilled(it, "reports")
-        if (created := len(it.sandbox.report_runs)) != INTERVALS:
-            raise RuntimeError(f"{created} report runs were created for {INTERVALS} intervals")
+            for dag_id in ("waits", "reports"):
+                _backfilled(it, dag_id, 1 - WARMING, 0)
+            waits = _backfilled(it, "waits", 1, INTERVALS)
+            reports = _backfilled(it, "reports", 1, INTERVALS)
+        if (created := len(it.sandbox.report_runs)) != WARMING + INTERVALS:
+            raise RuntimeError(f"{created} report runs were created for {WARMING + INTERVALS} intervals")
     yield Comparison(
         f"backfill of {INTERVALS} days",
         {"wall": "s", **_ASKED},
         {f"tasks that defer once for {REPORT_SECONDS:g} s": waits, "ours, reports of as long": reports},
-        f"At most {AT_ONCE} DAG runs at a time, four workers. {_load()}",
+        f"At most {AT_ONCE} DAG runs at a time, four workers, and {WARMING} days of each before. {_load()}",
     )
 
 
@@ -180,11 +187,14 @@ def _sleepers(number: int) -> list[Stored]:
     return [EmptyTrigger(seconds=12 * 3600, **arguments).serialize()] * number
 
 
-def _waiters(it: Live, number: int) -> list[Stored]:
-    return [it.waiter(run) for run in it.report_runs(number)]
+def _watched_waiting(it: Live, number: int, seconds: float) -> dict[str, float]:
+    runs = it.report_runs(number)
+    return _watched(it, [it.waiter(run) for run in runs], seconds, runs)
 
 
-def _watched(it: Live, triggers: Sequence[Stored], seconds: float) -> dict[str, float]:
+def _watched(
+    it: Live, triggers: Sequence[Stored], seconds: float, runs: Sequence[Pending] = ()
+) -> dict[str, float]:
     path = it.folder / "lag"
     path.unlink(missing_ok=True)
     it.fill([*triggers, ("benchmarks.live.triggers.LagTrigger", {"path": str(path)})])
@@ -193,6 +203,7 @@ def _watched(it: Live, triggers: Sequence[Stored], seconds: float) -> dict[str, 
     it.airflow.start("triggerer")
     it.until(lambda: it.assigned() == len(triggers) + 1 and path.exists(), "the triggerer's triggers")
     begun = time.time() - began
+    it.until_looked(runs, began)  # which loads what all share
     time.sleep(SETTLING)
     pids = it.airflow.pid("triggerer"), int(path.read_text().partition("\n")[0])
     blocked, since = _blocked(log), time.time()
@@ -224,18 +235,18 @@ def _watched(it: Live, triggers: Sequence[Stored], seconds: float) -> dict[str, 
     return figures
 
 
-def _backfilled(it: Live, dag_id: str) -> Figures:
-    first, last = "2025-01-01T00:00:00+00:00", f"{_day(INTERVALS)}T00:00:00+00:00"
+def _backfilled(it: Live, dag_id: str, first: int, last: int) -> Figures:
     it.until(lambda: it.count_rows("SELECT count(*) FROM dag WHERE dag_id = %s", dag_id) == 1, "the DAGs")
-    began = time.time()
-    dates = {"from_date": first, "to_date": last, "max_active_runs": AT_ONCE}
-    it.airflow.post("backfills", {"dag_id": dag_id, **dates})
     ended = "SELECT count(*) FROM dag_run WHERE dag_id = %s AND state IN ('success', 'failed')"
-    it.until(lambda: it.count_rows(ended, dag_id) == INTERVALS, f"the end of {dag_id}")
+    all_of_it = it.count_rows(ended, dag_id) + last - first + 1
+    dates = {"from_date": _day(first), "to_date": _day(last), "max_active_runs": AT_ONCE}
+    began = time.time()
+    it.airflow.post("backfills", {"dag_id": dag_id, **dates})
+    it.until(lambda: it.count_rows(ended, dag_id) == all_of_it, f"the end of {dag_id}")
     wall = time.time() - began
     succeeded = "SELECT count(*) FROM task_instance WHERE dag_id = %s AND state = 'success'"
-    if (good := it.count_rows(succeeded, dag_id)) != INTERVALS:
-        raise RuntimeError(f"{good} of {INTERVALS} tasks of {dag_id} succeeded:\n{it.tail('scheduler')}")
+    if (good := it.count_rows(succeeded, dag_id)) != all_of_it:
+        raise RuntimeError(f"{good} of {all_of_it} tasks of {dag_id} succeeded:\n{it.tail('scheduler')}")
     return {"wall": wall, **(_asked(it.requests_between(began, began + wall)) if dag_id == "reports" else {})}
 
 
@@ -374,6 +385,10 @@ class Live:
                 raise RuntimeError(f"{what} did not come in {PATIENCE:.0f} s:\n{self.tail('triggerer')}")
             time.sleep(0.25)
 
+    def until_looked(self, runs: Sequence[Pending], instant: float) -> None:
+        """Wait for a look at each run after an instant."""
+        self.until(lambda: all(run.transition.looks[-1] > instant for run in runs), "a look at each run")
+
     def tail(self, component: str) -> str:
         """Return the end of a component's log."""
         return "\n".join(self.airflow.log(component).read_text(errors="replace").splitlines()[-30:])
@@ -463,7 +478,7 @@ def _blocked(log: Path) -> int:
 def _day(number: int) -> str:
     from datetime import date, timedelta
 
-    return (date(2025, 1, 1) + timedelta(days=number - 1)).isoformat()
+    return f"{date(2025, 1, 1) + timedelta(days=number - 1)}T00:00:00+00:00"
 
 
 def _load() -> str:

@@ -15,6 +15,8 @@ from airflow_reportrun.operators import StripeReportRunOperator
 
 REPORT_TYPE = "balance_change_from_activity.itemized.3"
 DAY = 86_400
+END = "data_available_end"
+AGAIN = timedelta(hours=1)
 
 data = Asset(
     "stripe-activity-data",
@@ -37,15 +39,15 @@ with DAG(
         if not events:
             return []
         begun = min(it.timestamp for it in events)
-        # A triggerer that died may have told of an advance twice; what was told before is in an earlier run.
-        before = context["inlet_events"][data].before(begun.isoformat()).ascending(False).limit(2)
+        # A triggerer that died may have told an earlier run of the same. Later it is somebody who asks again.
+        before = context["inlet_events"][data].after((begun - AGAIN).isoformat()).before(begun.isoformat())
         known = [it.extra["payload"] for it in before if it.timestamp < begun and "payload" in it.extra]
-        told = [it.extra["payload"] for it in events]
-        first = min(it["previous_data_available_end"] for it in told)
-        first = max([first, *(it["data_available_end"] for it in known)])
-        last = max(it["data_available_end"] for it in told)
-        days = range(first // DAY, last // DAY)
-        return [{"interval_start": day * DAY, "interval_end": (day + 1) * DAY} for day in days]
+        days: set[int] = set()
+        for told in (it.extra["payload"] for it in events):
+            ends = [it[END] for it in known if told == {**it, END: told[END]}]
+            first = max([told["previous_data_available_end"], *ends])
+            days.update(range(first // DAY, told[END] // DAY))
+        return [{"interval_start": day * DAY, "interval_end": (day + 1) * DAY} for day in sorted(days)]
 
     StripeReportRunOperator.partial(
         task_id="activity",

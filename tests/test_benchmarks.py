@@ -9,6 +9,8 @@ import statistics
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ import pytest
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import RateLimited, StripeSandbox
-from benchmarks import waiting
+from benchmarks import __main__ as bench
+from benchmarks import triggerer, waiting
 from benchmarks.live.triggers import EVERY, LagTrigger
 from benchmarks.measuring import Comparison, compare, cost, fresh, median, serving
 from benchmarks.servers import Stripe, job_api
@@ -72,6 +75,39 @@ def test_records_are_json(comparison: Comparison) -> None:
     """The file holds what the records say, the missing figure left out."""
     assert json.loads(json.dumps(comparison.records())) == comparison.records()
     assert len(comparison.records()) == 3
+
+
+def test_the_file_keeps_what_was_not_run(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A subject's records take the place of its own alone, and are there when a later one fails."""
+
+    def fails() -> Iterator[Comparison]:
+        raise KeyboardInterrupt
+        yield
+
+    def ran(*subjects: str) -> list[tuple[str, str]]:
+        monkeypatch.setattr("sys.argv", ["benchmarks", *subjects])
+        with suppress(KeyboardInterrupt):
+            bench.main()
+        return [(it["subject"], it["name"]) for it in json.loads(bench.RECORDS.read_text())]
+
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # which it removes
+    monkeypatch.setattr(bench, "RECORDS", tmp_path / "build" / "bench.json")
+    monkeypatch.setattr(bench, "SUBJECTS", {"one": lambda: iter([comparison]), "fails": fails})
+    monkeypatch.setattr(bench, "LONG", {"long": lambda: iter([comparison])})
+    names = [record["name"] for record in comparison.records()]
+
+    assert ran("one", "fails") == [("one", name) for name in names]
+    assert ran("long") == [("one", name) for name in names] + [("long", name) for name in names]
+    assert ran("one") == [("long", name) for name in names] + [("one", name) for name in names]
+
+
+def test_too_few_that_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything starts: a trigger's memory is what it adds to a few."""
+    monkeypatch.setattr(triggerer, "WAITING", triggerer.FEW)
+    with pytest.raises(SystemExit, match="WAITING is more than 20, whose"):
+        next(triggerer.run_waiting())
 
 
 def test_table_shows_a_line_a_contender(comparison: Comparison) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import runpy
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from airflow_reportrun.hooks import StripeReportingAsyncHook
 from airflow_reportrun.reporting.models import ReportType
 from airflow_reportrun.sandbox import RateLimited, StripeSandbox
 from tests.versions import AIRFLOW_2
+from tests.wire import Wire, says
 
 if AIRFLOW_2:
 
@@ -427,6 +427,27 @@ def test_errors_that_pass_are_waited_over(
     assert fourth - third > 0.9 * 0.2
 
 
+def test_retry_after_is_waited_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In full, whatever chance makes of the pause, and also when somebody comes who would look at once."""
+    monkeypatch.setattr("random.uniform", lambda least, most: least)
+    later = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}"
+    with Wire(says(later)) as wire:
+        connection = {"conn_type": "stripe", "host": wire.url, "password": "sk_test_sandbox"}
+        monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+
+        async def test() -> None:
+            async with Triggerer(database) as triggerer:
+                triggerer.watch(watcher())
+                await until(lambda: wire.requests)
+                began = asyncio.get_running_loop().time()
+                await asyncio.sleep(0.1)
+                triggerer.watch(watcher(PAYOUTS))
+                await until(lambda: len(wire.requests) > 1)
+                assert asyncio.get_running_loop().time() - began > 0.99
+
+        run(test)
+
+
 def test_a_wrong_key_neither_ends_the_watch_nor_hurries_it(
     stripe_conn: StripeSandbox,
     database: Database,
@@ -564,6 +585,26 @@ def test_what_somebody_else_wrote_counts(
     assert list(database.store.values()) == ["yesterday"]
 
 
+def test_a_store_of_another_shape_is_said(
+    stripe_conn: StripeSandbox,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And nothing is told that could not be kept: what came while no triggerer runs would be lost."""
+    monkeypatch.setattr(AssetStateStoreAccessors, "__init__", lambda self, inlets: None)
+    stripe_conn.configure(data_available_end=MAY_2)
+
+    async def test() -> None:
+        async with Triggerer(database) as triggerer:
+            triggerer.watch(watcher(since=MAY_1))
+            await looks(stripe_conn)
+
+    run(test)
+    assert not database.events
+    assert "keeps the state of assets otherwise" in caplog.text
+
+
 def test_airflow_3_3_0_is_served(
     stripe_conn: StripeSandbox, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -611,7 +652,7 @@ def test_it_runs_by_itself(stripe_conn: StripeSandbox, database: Database) -> No
         *(("since", value) for value in (datetime(2024, 5, 1), "2024-05-01", -1, 1.5, True, 10**15)),
         *(
             ("poll_interval", value)
-            for value in (0, 0.5, -1, True, "300", float("nan"), 86_400, timedelta(minutes=5))
+            for value in (0, 0.5, -1, True, "300", float("nan"), 86_400, timedelta(days=1), timedelta(0))
         ),
         *(("stripe_conn_id", value) for value in (None, "", 1)),
         *((name, 1) for name in ("stripe_account", "stripe_context")),
@@ -623,48 +664,49 @@ def test_what_can_not_be_watched_with_is_refused(name: str, value: Any) -> None:
         StripeReportDataTrigger(**{"report_type": BALANCE, name: value})
 
 
-def test_arguments_of_another_version_are_passed_over(caplog: pytest.LogCaptureFixture) -> None:
-    """Watchers outlive an upgrade, and a way back."""
-    caplog.set_level(logging.INFO)
-    trigger = StripeReportDataTrigger(report_type=BALANCE, novelty=1)
-    assert "novelty" not in trigger.serialize()[1]
-    assert "novelty of another version" in caplog.text
+def test_an_argument_that_there_is_not_is_refused() -> None:
+    """When the DAG file is parsed, so that a misspelt one does not watch through another connection."""
+    with pytest.raises(TypeError, match="conn_id"):
+        StripeReportDataTrigger(report_type=BALANCE, conn_id="stripe_eu")  # type: ignore[call-arg]
+
+
+def test_poll_interval_may_be_a_timedelta() -> None:
+    """As the operators' may; Airflow stores seconds."""
+    _, kwargs = StripeReportDataTrigger(report_type=BALANCE, poll_interval=timedelta(minutes=1)).serialize()
+    assert kwargs["poll_interval"] == 60.0
 
 
 @dataclass
 class Event:
     """An event of the asset, as tasks see it."""
 
-    hour: int
+    hour: float
     extra: dict[str, Any]
 
     @property
     def timestamp(self) -> datetime:
         """When it was stored."""
-        return datetime(2024, 5, 5, self.hour, tzinfo=UTC)
+        return datetime(2024, 5, 5, tzinfo=UTC) + timedelta(hours=self.hour)
 
 
 class EarlierEvents(list[Event]):
     """All events of the asset, as tasks ask for them."""
 
+    def after(self, after: str) -> EarlierEvents:
+        """Return those from an instant on."""
+        return EarlierEvents(it for it in self if it.timestamp >= datetime.fromisoformat(after))
+
     def before(self, before: str) -> EarlierEvents:
         """Return those up to an instant."""
         return EarlierEvents(it for it in self if it.timestamp <= datetime.fromisoformat(before))
 
-    def ascending(self, ascending: bool) -> EarlierEvents:
-        """Return them in order."""
-        return EarlierEvents(sorted(self, key=lambda it: it.hour, reverse=not ascending))
 
-    def limit(self, limit: int) -> EarlierEvents:
-        """Return the first."""
-        return EarlierEvents(self[:limit])
-
-
-def tells(hour: int, previous: int, end: int) -> Event:
-    payload = {"previous_data_available_end": previous, "data_available_end": end}
+def tells(hour: float, previous: int, end: int, **of_what: object) -> Event:
+    payload = {"previous_data_available_end": previous, "data_available_end": end, **OURS, **of_what}
     return Event(hour, {"from_trigger": True, "payload": payload})
 
 
+OURS = {"report_type": BALANCE, "livemode": False, "stripe_account": None, "stripe_context": None}
 BY_HAND = Event(3, {})
 
 
@@ -677,9 +719,18 @@ BY_HAND = Event(3, {})
         ([tells(1, MAY_1, MAY_1 + HALF_DAY)], [tells(2, MAY_1 + HALF_DAY, MAY_3 + 1)], [MAY_1, MAY_2]),
         ([], [tells(2, MAY_1 + HALF_DAY, MAY_2), tells(1, MAY_1, MAY_1 + HALF_DAY)], [MAY_1]),
         # Told twice, in one run and in two.
-        ([], [tells(1, MAY_1, MAY_2), tells(2, MAY_1, MAY_2)], [MAY_1]),
-        ([tells(1, MAY_1, MAY_2)], [tells(2, MAY_1, MAY_2)], []),
-        ([tells(1, MAY_1, MAY_2)], [tells(2, MAY_1, MAY_3)], [MAY_2]),
+        ([], [tells(1, MAY_1, MAY_2), tells(1.1, MAY_1, MAY_2)], [MAY_1]),
+        ([tells(1, MAY_1, MAY_2)], [tells(1.1, MAY_1, MAY_2)], []),
+        ([tells(1, MAY_1, MAY_2)], [tells(1.1, MAY_1, MAY_3)], [MAY_2]),
+        # Asked for once more by hand: an earlier day, and the same.
+        ([tells(1, MAY_1, MAY_3)], [tells(1.1, MAY_2, MAY_3)], [MAY_2]),
+        ([tells(1, MAY_2, MAY_3)], [tells(20, MAY_2, MAY_3)], [MAY_2]),
+        ([], [tells(1, MAY_2, MAY_3), tells(2, MAY_1, MAY_2)], [MAY_1, MAY_2]),
+        # Of something else.
+        ([tells(1, MAY_1, MAY_2, report_type=PAYOUTS)], [tells(1.1, MAY_1, MAY_2)], [MAY_1]),
+        ([tells(1, MAY_1, MAY_2)], [tells(1.1, MAY_1, MAY_2, livemode=True)], [MAY_1]),
+        ([tells(1, MAY_1, MAY_2)], [tells(1.1, MAY_1, MAY_2, stripe_account="acct_1")], [MAY_1]),
+        ([tells(1, MAY_1, MAY_2)], [tells(1.1, MAY_1, MAY_2, stripe_context="acct_1/acct_2")], [MAY_1]),
         # By hand.
         ([], [], []),
         ([tells(1, MAY_1, MAY_2)], [BY_HAND], []),
@@ -689,7 +740,7 @@ BY_HAND = Event(3, {})
 def test_the_example_takes_each_complete_day_once(
     earlier: list[Event], events: list[Event], days: list[int]
 ) -> None:
-    """Whole days in UTC, from where the events begin and earlier ones ended."""
+    """Whole days in UTC, without those that were told of just before; where in doubt once more, never less."""
     path = Path(__file__).parent.parent / "example_dags" / "stripe_when_data_is_ready.py"
     example = runpy.run_path(str(path))
     data, complete_days = example["data"], example["complete_days"].function
