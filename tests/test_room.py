@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -286,7 +287,8 @@ def test_what_is_superseded_is_counted_once(
 ) -> None:
     """However often the task defers before the new one is created, and whether it knew the first one."""
     told: list[Any] = []
-    monkeypatch.setattr(metrics, "superseded", lambda report_type, reason: told.append(reason))
+    send = SimpleNamespace(send=lambda report_type, reason: told.append(reason))
+    monkeypatch.setattr(metrics, "SUPERSEDED", send)
     stripe_conn.inject(RunFails("No."))
     runner, task = dag_run(), run_operator(deferrable=True)
     assert complete(task, runner).state == "up_for_retry"

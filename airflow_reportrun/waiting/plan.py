@@ -172,9 +172,7 @@ class Plan:
     :ivar events_fail: why events are of no use for this account, empty where they are.
     """
 
-    def __init__(
-        self, *, use_events: bool = False, phase: float | None = None, room: Room | None = None
-    ) -> None:
+    def __init__(self, *, use_events: bool = False, phase: float | None = None, room: Room | None = None) -> None:
         self.runs: dict[str, _Run] = {}
         self.types: dict[str, _Awaited] = {}
         self.rooms: dict[str, _Awaited] = {}
