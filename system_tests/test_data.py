@@ -28,9 +28,8 @@ def test_each_advance_of_the_data_starts_the_dag_once(stage: Stage) -> None:
     stage.until(lambda: mark(stage) == ends[1], "an event of what came meanwhile", DAG_ID)
 
     stage.sandbox.configure(data_available_end=ends[2])
-    soon(stage, lambda: len(told(stage)) == 3, "an event")
-    stage.airflow.kill("triggerer")  # which has told, and not kept it yet
-    told_twice = mark(stage) != ends[2]
+    soon(stage, lambda: any(end == ends[2] for _, end in told(stage)), "an event")
+    stage.airflow.kill("triggerer")  # which has told, and as a rule not kept it yet
     time.sleep(TAKEN_FOR_DEAD_AFTER)
     stage.airflow.start("triggerer")
     stage.until(lambda: mark(stage) == ends[2], "a mark", DAG_ID)
@@ -41,7 +40,7 @@ def test_each_advance_of_the_data_starts_the_dag_once(stage: Stage) -> None:
     stage.until(lambda: len(stage.sandbox.requests_to("retrieve_type")) > looks + 3, "further looks", DAG_ID)
 
     spans = list(pairwise([begun, *ends]))
-    assert told(stage) == [*spans[:3], *([spans[2]] if told_twice else []), spans[3]]
+    assert list(dict.fromkeys(told(stage))) == spans  # one that a death comes after may be told again, alike
     stage.until(lambda: landed(stage) == days(begun, ends[-1]), "the days", DAG_ID)
     stage.until(lambda: {run["state"] for run in stage.dag_runs(DAG_ID)} == {"success"}, "success", DAG_ID)
     once = [(day, day + DAY) for day in range(midnight - DAY, ends[-1] - DAY, DAY)]
@@ -75,7 +74,7 @@ def days(begun: int, end: int) -> list[str]:
 
 def soon(stage: Stage, done: Callable[[], bool], what: str) -> None:
     """Wait for something, and be there when it comes."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not done():
         assert time.monotonic() < deadline, f"{what} did not come\n{stage.story(DAG_ID)}"
         time.sleep(0.05)
