@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -138,8 +138,7 @@ async def retrieve(state: State, call: Call, fault: RequestFault | None) -> Answ
     """Show a run, which may thereby come to its end."""
     _refuse_unknown(call.query)
     run = state.find_run(call)
-    with state.lock:
-        run.reads += 1
+    _count_look(state, [run])
     return Answer.of(await _as_it_is_now(state, call, run))
 
 
@@ -147,6 +146,7 @@ async def list_runs(state: State, call: Call, fault: RequestFault | None) -> Ans
     """Show a page of runs, newest first."""
     _refuse_unknown(call.query, _PAGING)
     page, has_more = _page(call.query, state.runs_of(call.scope), "report run")
+    _count_look(state, page)
     data = [await _as_it_is_now(state, call, run) for run in page]
     return _list_object(RUNS_PATH, data, has_more=has_more)
 
@@ -201,8 +201,10 @@ async def unrecognized(state: State, call: Call, fault: RequestFault | None) -> 
 
 
 async def _events(state: State, call: Call) -> list[Event]:
-    """List what happened; a run that is due by the clock has ended, though nobody looked at it."""
-    for run in state.runs_of(call.scope):
+    """List what happened; a run that is due by the clock has ended, though nobody looked at it by itself."""
+    runs = state.runs_of(call.scope)
+    _count_look(state, runs)
+    for run in runs:
         await _end_if_due(state, run)
     return state.events_of(call.scope)
 
@@ -221,6 +223,12 @@ def _event_types(query: Form) -> list[str]:
     if len(types) > MOST_TYPES:
         raise errors.too_many_types(MOST_TYPES)
     return types
+
+
+def _count_look(state: State, runs: Iterable[ReportRun]) -> None:
+    with state.lock:
+        for run in runs:
+            run.reads += 1
 
 
 async def _as_it_is_now(state: State, call: Call, run: ReportRun) -> Json:

@@ -34,12 +34,15 @@ class AtOnce:
 
 @dataclass(frozen=True, slots=True)
 class AfterReads:
-    """The first ``reads`` retrieves show a pending run, the next one its end. Lists do not count."""
+    """The first ``reads`` looks show a pending run, the next one its end.
+
+    A look is whatever would show it: a retrieve, a page of the list that has it, or events, which tell of its end.
+    """
 
     reads: int
 
     def is_due(self, *, reads: int, age: float) -> bool:
-        """Tell by the retrieves."""
+        """Tell by the looks."""
         return reads > self.reads
 
 
@@ -103,8 +106,8 @@ class RunRecord:
     """A run as it was last shown: what `StripeSandbox.report_runs` lists.
 
     Nobody looked, nothing happened: a run stays pending until a request finds it due.
-    ``created`` is in Unix seconds; ``reads`` counts retrieves; ``idempotency_key`` is that of the create;
-    ``unknown_columns`` are those that were let pass though the report type lacks them.
+    ``created`` is in Unix seconds; ``reads`` counts looks, see `AfterReads`; ``idempotency_key`` is that of the
+    create; ``unknown_columns`` are those that were let pass though the report type lacks them.
     """
 
     id: str
