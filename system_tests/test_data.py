@@ -57,7 +57,8 @@ def mark(stage: Stage) -> int:
 
 def told(stage: Stage) -> list[tuple[int, int]]:
     """Return from where to where the asset's events tell, oldest first."""
-    events = stage.airflow.get("assets/events", order_by="timestamp")["asset_events"]
+    # A page has 50 events unless more are asked for, and the other DAGs' assets have as many.
+    events = stage.airflow.get("assets/events", order_by="timestamp", limit=1000)["asset_events"]
     payloads: list[dict[str, Any]] = [it["extra"]["payload"] for it in events if it["extra"].get("from_trigger")]
     return [(it["previous_data_available_end"], it["data_available_end"]) for it in payloads]
 
@@ -74,7 +75,7 @@ def days(begun: int, end: int) -> list[str]:
 
 def soon(stage: Stage, done: Callable[[], bool], what: str) -> None:
     """Wait for something, and be there when it comes."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 120
     while not done():
         assert time.monotonic() < deadline, f"{what} did not come\n{stage.story(DAG_ID)}"
         time.sleep(0.05)
