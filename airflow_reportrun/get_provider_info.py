@@ -94,6 +94,14 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
+        "asset-uris": [
+            {
+                "schemes": ["stripe"],
+                "handler": "airflow_reportrun.assets.sanitize_uri",
+                "factory": "airflow_reportrun.assets.create_asset",
+                "to_openlineage_converter": "airflow_reportrun.assets.convert_asset_to_openlineage",
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "stripe",

@@ -104,7 +104,7 @@ def resolve_destination(
     }
     if odd := [f"{name} {value!r}" for name, value in values.items() if "/" in str(value)]:
         raise ConfigurationError(f"destination {template!r}: {odd[0]} has a /, which would make folders of it.")
-    text = _filled_in(template, values)
+    text = filled_in("destination", template, values)
     _refuse_credentials(text)
     ending, root = "zip" if compressed else format, text
     if root.endswith("/"):
@@ -151,20 +151,26 @@ def _refuse_anothers_suffix(text: str, ending: str) -> None:
     )
 
 
-def _filled_in(template: str, values: Mapping[str, Any]) -> str:
+def filled_in(option: str, template: str, values: Mapping[str, Any]) -> str:
+    """Return a text with its placeholders filled in.
+
+    :param option: what the user calls it.
+    :param values: the placeholders by name; see :func:`placeholders`.
+    :raises ConfigurationError: when it has another one, or a format that does not fit.
+    """
     known = ", ".join(f"{{{name}}}" for name in values)
     try:
         fields = [field for field in Formatter().parse(template) if field[1] is not None]
         unknown = sorted({str(name) for _, name, _, _ in fields} - set(values))
         text = "" if unknown else template.format_map(values)
     except (ValueError, LookupError) as error:
-        raise ConfigurationError(f"destination {template!r}: {error}; placeholders are {known}.") from None
+        raise ConfigurationError(f"{option} {template!r}: {error}; placeholders are {known}.") from None
     if unknown:
         raise ConfigurationError(
-            f"destination {template!r} has the placeholder {{{unknown[0]}}}; known here are {known}."
+            f"{option} {template!r} has the placeholder {{{unknown[0]}}}; known here are {known}."
         )
     if any(name == "report_run_id" and (spec or conversion) for _, name, spec, conversion in fields):
-        raise ConfigurationError(f"destination {template!r}: {{report_run_id}} takes no format.")
+        raise ConfigurationError(f"{option} {template!r}: {{report_run_id}} takes no format.")
     return text
 
 

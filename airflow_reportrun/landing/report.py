@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -44,11 +44,13 @@ class Landed:
     :param path: of the data: a local path or a URL; for a table its name.
     :param uri: the same as an asset is called.
     :param manifest: what was landed there.
+    :param dataset: what OpenLineage calls it, a namespace and a name; a database may have to be asked.
     """
 
     path: str
     uri: str
     manifest: Manifest
+    dataset: Callable[[], tuple[str, str]]
 
     def essentials(self) -> dict[str, Any]:
         """Return what goes with an asset event: small, JSON, without secrets."""
@@ -200,7 +202,7 @@ def land_report(
             stays = cast(Manifest, there.manifest)
             if stays.file_id == file.id:
                 require_columns(stays.columns or (), column_types)
-            return Landed(str(place), place.uri, stays)
+            return _landed(place, stays)
         require_unexpired(run, file)
         place.require_space(file.size)
         defaults = default_columns(hook, run)
@@ -220,7 +222,11 @@ def land_report(
         manifest = hook.read_file(file, publish)
     if manifest.file_id == file.id:
         metrics.landed(run.report_type, format, file.size, manifest.rows)
-    return Landed(str(place), place.uri, manifest)
+    return _landed(place, manifest)
+
+
+def _landed(place: Place, manifest: Manifest) -> Landed:
+    return Landed(str(place), place.uri, manifest, lambda: place.dataset)
 
 
 def default_columns(hook: StripeReportingHook, run: ReportRun) -> Sequence[str]:

@@ -39,6 +39,8 @@ class StripeReportDownloadOperator(LandingOperator):
         such as ``{"fee": "money(6)"}``. (templated)
     :param overwrite: True lets the report take the place of a file that is there without a manifest of ours, which
         is refused else. (templated)
+    :param partition_key: the partition of what lands, for the consumers of the assets in ``outlets`` (Airflow
+        ≥ 3.3): with the placeholders of a destination, such as ``{interval_start:%Y-%m-%d}``. (templated)
     :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
         through, where what the task was given says so, else ``stripe_default``. (templated)
     :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
@@ -48,6 +50,7 @@ class StripeReportDownloadOperator(LandingOperator):
 
     template_fields: Sequence[str] = (
         "report_run_id",
+        "partition_key",
         "destination",
         "format",
         "column_types",
@@ -88,7 +91,7 @@ class StripeReportDownloadOperator(LandingOperator):
 
         check_format(self.format, self.column_types)
         overwrite = truth("overwrite", self.overwrite)
-        run = self.report_run()
+        run = self.report_run(context)
         zone = timezone(context)
         bounds = {
             name: datetime.fromtimestamp(run.parameters[name], zone) for name in BOUNDS if name in run.parameters

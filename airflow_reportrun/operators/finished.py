@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_reportrun.lineage import LineageMixin
 from airflow_reportrun.links import StripeRequestLink, push_request
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import is_template, require_rendered
-from airflow_reportrun.tasks.results import GivenRun, record_landing, result
+from airflow_reportrun.tasks.outlets import key_of, record_landing, record_partition, require_partitions
+from airflow_reportrun.tasks.results import GivenRun, result
+from airflow_reportrun.waiting.events import describe
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -33,10 +36,11 @@ def require_kinds(column_types: object) -> None:
             check_column_types(column_types)
 
 
-class LandingOperator(BaseOperator):
+class LandingOperator(LineageMixin, BaseOperator):
     """Takes a report run that another task created; creates none, however often it is run again.
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``.
+    :param partition_key: the partition of what lands, for the consumers of ``outlets``.
     :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
         through, where what the task was given says so, else ``stripe_default``.
     :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
@@ -46,11 +50,13 @@ class LandingOperator(BaseOperator):
 
     operator_extra_links = (StripeRequestLink(),)
     _given: Given
+    _key: str | None = None
 
     def __init__(
         self,
         *,
         report_run_id: str | Mapping[str, Any],
+        partition_key: str | None = None,
         stripe_conn_id: str | None = None,
         stripe_account: str | None = None,
         stripe_context: str | None = None,
@@ -58,6 +64,8 @@ class LandingOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         set_retry_policy(self)
+        require_partitions(self, partition_key)
+        self.partition_key = partition_key
         self.report_run_id = report_run_id
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
@@ -73,7 +81,9 @@ class LandingOperator(BaseOperator):
             require_rendered(self, self._given)
             push_request(context, self.given_run.request_id, livemode=self.given_run.livemode)
             run, landed = self.land(context)
+        self.tell_landing(landed)
         record_landing(self, context, landed)
+        record_partition(self, context, self._key)
         return result(run, self.hook, request_id=self.given_run.request_id, landed=landed)
 
     @cached_property
@@ -89,6 +99,13 @@ class LandingOperator(BaseOperator):
         """The hook that sees the run that this task was given."""
         return self.given_run.hook(self.stripe_conn_id, self.stripe_account, self.stripe_context)
 
-    def report_run(self) -> ReportRun:
-        """Return the report run as it is now."""
-        return self.hook.retrieve_report_run(self.given_run.report_run_id)
+    def report_run(self, context: Context) -> ReportRun:
+        """Return the report run as it is now.
+
+        :raises ConfigurationError: when its partition can't have the key that it is to have.
+        """
+        run = self.hook.retrieve_report_run(self.given_run.report_run_id)
+        self.tell_run(describe(run), self.hook)
+        account = self.hook.settings.stripe_account
+        self._key = key_of(self.partition_key, run.report_type, run.parameters, context, account, run.id)
+        return run

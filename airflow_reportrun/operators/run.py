@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_reportrun.lineage import LineageMixin
 from airflow_reportrun.links import StripeRequestLink, push_request
 from airflow_reportrun.question.bounds import IntervalError
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
@@ -53,8 +54,9 @@ from airflow_reportrun.tasks.options import (
     truth,
     word,
 )
-from airflow_reportrun.tasks.results import GivenRun, record_landing, result
-from airflow_reportrun.waiting.events import PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent
+from airflow_reportrun.tasks.outlets import key_of, record_landing, record_partition, require_partitions
+from airflow_reportrun.tasks.results import GivenRun, result
+from airflow_reportrun.waiting.events import PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent, describe
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -102,7 +104,7 @@ QUESTION = (
 _TRUTHS = ("fresh", "overwrite")
 
 
-class StripeReportRunOperator(BaseOperator):
+class StripeReportRunOperator(LineageMixin, BaseOperator):
     """Create a report run for the interval of the DAG run, once, and wait for it.
 
     The interval is ``interval_start`` and ``interval_end`` where given, else the unit that ``interval`` names,
@@ -141,6 +143,9 @@ class StripeReportRunOperator(BaseOperator):
         other formats. (templated)
     :param overwrite: True lets the report take the place of a file that is there without a manifest of ours, which
         is refused else. (templated)
+    :param partition_key: the partition that the report is about, for the consumers of the assets in ``outlets``
+        (Airflow ≥ 3.3): with the placeholders of ``destination``, such as ``{interval_start:%Y-%m-%d}``. Without
+        it the events have the key of the DAG run, if it has one. (templated)
     :param report_run_id: ``frr_…`` of a run that exists already, to be used instead of creating one; it has to be
         what this task would have asked for. Empty for none. (templated)
     :param fresh: True asks for a report run of its own even where one is known under the same ids, as after a DAG
@@ -176,6 +181,7 @@ class StripeReportRunOperator(BaseOperator):
         *QUESTION,
         "destination",
         "overwrite",
+        "partition_key",
         "report_run_id",
         "fresh",
         "stripe_conn_id",
@@ -202,6 +208,7 @@ class StripeReportRunOperator(BaseOperator):
         parameter_shape: ParameterShape | str | None = None,
         destination: str | PathLike[str] | ObjectStoragePath | None = None,
         overwrite: bool | str = False,
+        partition_key: str | None = None,
         report_run_id: str | Mapping[str, Any] | None = None,
         fresh: bool | str = False,
         stripe_conn_id: str = "stripe_default",
@@ -226,6 +233,7 @@ class StripeReportRunOperator(BaseOperator):
                 "destination needs the finished report: leave wait_for_completion at True, "
                 "or download later with StripeReportDownloadOperator"
             )
+        require_partitions(self, partition_key)
         require_known("on_missing_data", on_missing_data, ("fail", "skip", "clip"))
         require_known("interval", interval, (*INTERVAL_UNITS, None))
         require_known("parameter_shape", parameter_shape, (*map(str, ParameterShape), None))
@@ -248,6 +256,7 @@ class StripeReportRunOperator(BaseOperator):
         self.parameter_shape = None if parameter_shape is None else ParameterShape(parameter_shape)
         self.destination = path_option(destination)
         self.overwrite = overwrite
+        self.partition_key = partition_key
         self.stripe_conn_id = stripe_conn_id
         self.stripe_account = stripe_account
         self.stripe_context = stripe_context
@@ -282,9 +291,11 @@ class StripeReportRunOperator(BaseOperator):
                 adopted = GivenRun.of(given).id_for(self.hook.settings)
             run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
         self._waits_for = run.id
+        self.tell_run(describe(run), self.hook)
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
         push_request(context, run.request_id, livemode=run.livemode)
         if not self.wait_for_completion and not run.status.is_terminal:
+            record_partition(self, context, self._key(context, run.report_type, run.parameters, run.id))
             return result(run, self.hook, request_id=run.request_id)
         resume: dict[str, Any] = {
             "destination": destination,
@@ -358,7 +369,15 @@ class StripeReportRunOperator(BaseOperator):
             if guessed and (self.payout or (self.interval_start is None) != (self.interval_end is None)):
                 raise IntervalError(f"{error} {OTHER_SHAPE}") from None
             raise
-        return self._about(report_type, shape, bounds)
+        question = self._about(report_type, shape, bounds)
+        self._key(context, report_type, question.parameters.as_dict())  # which can be wrong
+        return question
+
+    def _key(
+        self, context: Context, report_type: str, parameters: Mapping[str, Any], report_run_id: str | None = None
+    ) -> str | None:
+        account = self.hook.settings.stripe_account
+        return key_of(self.partition_key, report_type, parameters, context, account, report_run_id)
 
     def _about(self, report_type: str, shape: ParameterShape, bounds: Mapping[str, DateTime]) -> Question:
         """Return what the options ask for about a span of time, checked."""
@@ -623,6 +642,8 @@ class StripeReportRunOperator(BaseOperator):
     def _conclude(self, context: Context, event: ReportRunEvent, resume: Mapping[str, Any]) -> dict[str, Any]:
         """Return the task's result, or raise what the outcome means."""
         log.info("%s", event)
+        if event.report_run:
+            self.tell_run(event.report_run, self.hook)
         if event.outcome == "failed" and not resume.get("adopted"):
             raise AirflowException(f"{event.message} (a retry of this task creates another one)")
         self._try.require_time(event)
@@ -636,8 +657,11 @@ class StripeReportRunOperator(BaseOperator):
             if not destination and self.destination:  # damaged, or from before the task had one
                 destination = self._asked_before(context, run.report_type, run.parameters).destination
             landed = self._land(run, destination) if destination else None
+            key = self._key(context, run.report_type, run.parameters, run.id)
         if landed:
+            self.tell_landing(landed)
             record_landing(self, context, landed)
+        record_partition(self, context, key)
         return result(run, self.hook, request_id=resume.get("request_id"), landed=landed)
 
 

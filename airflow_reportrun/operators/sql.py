@@ -33,6 +33,8 @@ class StripeReportToSqlOperator(LandingOperator):
         ``{"fee": "text"}``. (templated)
     :param on_overlap: ``fail`` when landed rows are of other bounds and would count twice; ``replace`` the ones
         that the interval covers whole, such as days by their month. (templated)
+    :param partition_key: the partition of what lands, for the consumers of the assets in ``outlets`` (Airflow
+        ≥ 3.3): with the placeholders of a destination, such as ``{interval_start:%Y-%m-%d}``. (templated)
     :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
         through, where what the task was given says so, else ``stripe_default``. (templated)
     :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
@@ -42,6 +44,7 @@ class StripeReportToSqlOperator(LandingOperator):
 
     template_fields: Sequence[str] = (
         "report_run_id",
+        "partition_key",
         "table",
         "conn_id",
         "column_types",
@@ -80,7 +83,7 @@ class StripeReportToSqlOperator(LandingOperator):
         if self.on_overlap not in ("fail", "replace"):
             raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
         warehouse = warehouse_of(self.conn_id, self.hook_params)
-        run = self.report_run()
+        run = self.report_run(context)
         return run, land_in_table(
             self.hook,
             run,

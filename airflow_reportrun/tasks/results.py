@@ -1,9 +1,8 @@
-"""What a task returns of a report run, how the next task reads it, and what the consumers of assets are told."""
+"""What a task returns of a report run, and how the next task reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,29 +10,10 @@ from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.waiting.events import describe
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, Context
-
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
     from airflow_reportrun.wire.connection import ConnectionSettings
-
-
-def record_landing(task: BaseOperator, context: Context, landed: Landed) -> None:
-    """Tell the consumers of the task's outlets what landed: it goes with the event of each asset."""
-    from airflow.providers.common.compat.sdk import Asset, AssetAlias
-
-    assets: Any = Asset
-    with suppress(ImportError):  # Airflow 2 has no Asset.ref(…)
-        from airflow.sdk.definitions.asset import AssetRef
-
-        assets = (Asset, AssetRef)
-    essentials = landed.essentials()
-    for outlet in task.outlets:
-        if isinstance(outlet, assets):
-            context["outlet_events"][outlet].extra.update(essentials)
-        elif isinstance(outlet, AssetAlias):
-            context["outlet_events"][outlet].add(Asset(landed.uri), extra=essentials)
 
 
 def result(

@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -25,6 +26,7 @@ from airflow_reportrun.landing.report import (
     require_unexpired,
 )
 from airflow_reportrun.landing.sql.loading import landed, load
+from airflow_reportrun.landing.sql.warehouse import dataset_of
 from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
@@ -218,4 +220,4 @@ def _shown(said: BaseException) -> str:
 def _landed(warehouse: DbApiHook, manifest: Manifest) -> Landed:
     # By the connection: its host may be another one for each who knows the database.
     uri = f"sql://{quote(warehouse.get_conn_id())}/{quote(manifest.path)}"
-    return Landed(manifest.path, uri, manifest)
+    return Landed(manifest.path, uri, manifest, partial(dataset_of, warehouse, manifest.path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.reporting.errors import ConfigurationError
@@ -61,3 +62,26 @@ def warehouse_of(conn_id: str, hook_params: Mapping[str, Any] | None) -> DbApiHo
             f"conn_id {conn_id!r} is of type {connection.conn_type}, whose hook is no DbApiHook."
         )
     return hook
+
+
+def dataset_of(warehouse: DbApiHook, table: str) -> tuple[str, str]:
+    """Return the namespace and the name that OpenLineage's rules give a table.
+
+    The hook says where its database is, as it does for Airflow's own operators; of one that doesn't, such as
+    SQLite's, SQLAlchemy's URL does.
+
+    :param table: with its schema, where the database has schemas; MySQL's are its databases.
+    """
+    info = None
+    with suppress(ImportError):  # of Airflow's provider of OpenLineage
+        info = warehouse.get_openlineage_database_info(warehouse.get_connection(warehouse.get_conn_id()))
+    if info is not None:
+        scheme, authority, database = info.scheme, info.authority, info.database
+    else:
+        url = warehouse.get_sqlalchemy_engine().url
+        scheme, database = url.get_backend_name(), url.database
+        authority = ":".join(str(it) for it in (url.host, url.port) if it)
+    if scheme == "sqlite":
+        return f"sqlite://{database}", table.removeprefix("main.")
+    name = table if scheme == "mysql" or not database else f"{database}.{table}"
+    return f"{scheme}://{authority}", name

@@ -33,6 +33,11 @@ class LocalFile(Place):
         return self._path.as_uri()
 
     @property
+    def dataset(self) -> tuple[str, str]:
+        """Return ``file`` and the path."""
+        return "file", self.url
+
+    @property
     def folders(self) -> tuple[str, ...]:
         """The folders that it lies in, from the root of the file system."""
         return self._parent.parts[1:]

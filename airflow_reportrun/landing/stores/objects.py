@@ -41,6 +41,15 @@ class StoredObject(Place):
         self._conditions = conditions_of(fs)
 
     @property
+    def dataset(self) -> tuple[str, str]:
+        """Return the bucket and the key; Azure's containers are known by their storage account, too."""
+        bucket, _, key = self._path.lstrip("/").partition("/")
+        if "abfs" in self._fs.protocol:
+            return f"abfss://{bucket}@{self._fs.account_name}.dfs.core.windows.net", key
+        scheme = "gs" if "gs" in self._fs.protocol else self.url.partition("://")[0]
+        return f"{scheme}://{bucket}", key
+
+    @property
     def folders(self) -> tuple[str, ...]:
         """The bucket, and the parts of the key before the last one."""
         return tuple(self._path.lstrip("/").split("/")[:-1])

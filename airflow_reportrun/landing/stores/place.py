@@ -73,6 +73,12 @@ class Place(ABC):
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     @property
+    def dataset(self) -> tuple[str, str]:
+        """The namespace and the name that OpenLineage's rules give it: for a store, the bucket and the key."""
+        parts = urlsplit(self.uri)
+        return f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
+
+    @property
     @abstractmethod
     def folders(self) -> tuple[str, ...]:
         """The folders that it lies in, from the top; a store's first one is the bucket."""
