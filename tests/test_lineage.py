@@ -67,7 +67,7 @@ def events(tmp_path: Path) -> Iterator[Events]:
     transport = FileTransport(FileConfig(log_file_path=str(file), append=True))
     listener.adapter = OpenLineageAdapter(OpenLineageClient(transport=transport))
     # In a process of its own what the test patched or counted would be lost.
-    listener._execute = lambda callable, name, use_fork=False: callable()  # type: ignore[method-assign]
+    listener._execute = lambda tell, name, use_fork=False: tell()  # type: ignore[method-assign]
     manager = get_listener_manager()
     manager.add_listener(listener)
     yield Events(file)
