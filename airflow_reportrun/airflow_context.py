@@ -138,6 +138,12 @@ class TaskInstance:
         return bool(getattr(self.context["dag_run"], "clear_number", 0))
 
     @property
+    def team_name(self) -> str | None:
+        """The team of the DAG, None where Airflow has no teams."""
+        found: str | None = getattr(self.context["ti"], "stats_tags", {}).get("team_name")
+        return found
+
+    @property
     def store(self) -> Any:
         """What outlives a try, None before Airflow 3.3."""
         return self.context.get("task_state_store")

@@ -11,7 +11,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
@@ -43,14 +43,17 @@ class Metric:
     unit: str
     tags: tuple[str, ...]
     meaning: str
+    prefix: str = PREFIX
 
     def send(self, value: float = 1, **tags: str) -> None:
         """Hand a value to Airflow; an error is logged, once a process for each kind, and goes no further.
 
         :param value: seconds where it is a timer.
-        :param tags: what it has no tag for is left out.
+        :param tags: what it has no tag for is left out, but for ``team_name``.
         """
-        name, tagged = PREFIX + self.name, {tag: _tag(tag, tags[tag]) for tag in self.tags}
+        name, tagged = self.prefix + self.name, {tag: _tag(tag, tags[tag]) for tag in self.tags}
+        if team_name := tags.get("team_name"):
+            tagged["team_name"] = team_name
         try:
             from airflow.providers.common.compat.sdk import Stats
 
@@ -136,6 +139,22 @@ ALL = (
     *(LANDED, BYTES, ROWS),
 )
 
+Resume = Literal[
+    "fresh_submit", "reconnect_attempt", "reconnect_success", "already_succeeded", "terminal_resubmit"
+]
+_RESUMES: Mapping[Resume, str] = {
+    "fresh_submit": "Nothing was submitted before; a report run was.",
+    "reconnect_attempt": "What an earlier try had submitted was known, and looked at.",
+    "reconnect_success": "Its report run was pending, and the try goes on with it.",
+    "already_succeeded": "Its report run had succeeded, and the try takes it.",
+    "terminal_resubmit": "Its report run was of no use, and another one was submitted.",
+}
+DURABLE: Mapping[Resume, Metric] = {
+    name: Metric(name, "counter", "tries", ("operator",), meaning, prefix="resumable_job.")
+    for name, meaning in _RESUMES.items()
+}
+"""Airflow's own names for what a try decides, as its ``ResumableJobMixin`` (≥ 3.3) has them."""
+
 Goal = Literal["report_run", "report_type", "room"]
 GOALS: tuple[Goal, ...] = ("report_run", "report_type", "room")
 
@@ -190,6 +209,16 @@ def landed(report_type: str, format: str, size: int, rows: int | None) -> None:
     BYTES.send(size, **tags)
     if rows is not None:
         ROWS.send(rows, **tags)
+
+
+def resumed(operator: str, decisions: Iterable[Resume], team_name: str | None) -> None:
+    """Count what a try decided over what earlier tries had submitted.
+
+    :param operator: the name of its class.
+    :param team_name: the team of its DAG, where Airflow has teams.
+    """
+    for decision in decisions:
+        DURABLE[decision].send(operator=operator, **({"team_name": team_name} if team_name else {}))
 
 
 def waiting(watcher: object, goal: Goal, count: int, oldest: float) -> None:

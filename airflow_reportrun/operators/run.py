@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_reportrun.airflow_context import TaskInstance
 from airflow_reportrun.lineage import LineageMixin
 from airflow_reportrun.links import StripeRequestLink, push_request
 from airflow_reportrun.question.bounds import IntervalError
@@ -531,9 +532,10 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
 
     def _submit(self, context: Context) -> tuple[ReportRun, str | None]:
         """Return the report run and where its file goes; whatever can be wrong is found before it is created."""
+        from airflow_reportrun.metrics import resumed
         from airflow_reportrun.submission.idempotency import Identity
         from airflow_reportrun.submission.memory import Memory
-        from airflow_reportrun.submission.submit import submit_or_attach
+        from airflow_reportrun.submission.submit import resume_decisions, submit_or_attach
 
         fresh, memory = truth("fresh", self.fresh), Memory.recall(context)
         settings = self.hook.settings
@@ -554,6 +556,7 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
             require_livemode(self.hook, question.report_type, self.expect_livemode)
             if memory.submission is None:
                 question, seen = self._when_available(question, memory, refused_at, refusal)
+            kept = memory.submission
             identity = Identity.of(context, self.hook.settings, question, memory.began if fresh else None)
             try:
                 run = submit_or_attach(
@@ -576,6 +579,8 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
                     raise AirflowSkipException(str(error)) from error
                 raise
             else:
+                if memory.store is not None:
+                    resumed(type(self).__name__, resume_decisions(kept, run), TaskInstance(context).team_name)
                 return run, question.destination
 
     def _adopt(self, context: Context, report_run_id: str) -> tuple[ReportRun, str | None]:

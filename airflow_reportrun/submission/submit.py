@@ -161,7 +161,20 @@ def _kept(client: ReportingClient, report_run_id: str, request_id: str | None) -
 
 
 def _now(client: ReportingClient, report_run_id: str, request_id: str | None) -> ReportRun:
-    return replace(client.retrieve_report_run(report_run_id), request_id=request_id)
+    return replace(client.retrieve_report_run(report_run_id), request_id=request_id, replayed=True)
+
+
+def resume_decisions(kept: Submission | None, run: ReportRun) -> tuple[metrics.Resume, ...]:
+    """Return what a try decided, in the words of Airflow's durable execution.
+
+    :param kept: what the task instance remembered before.
+    :param run: what it attached to, or created.
+    """
+    if not run.replayed and kept and kept.report_run_id:
+        return "reconnect_attempt", "terminal_resubmit"
+    if not run.replayed or not kept:
+        return ("fresh_submit",)
+    return "reconnect_attempt", "already_succeeded" if run.status == run.status.SUCCEEDED else "reconnect_success"
 
 
 @dataclass(frozen=True)
