@@ -87,6 +87,14 @@ def readers(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/test_readers.py"]))
 
 
+@nox.session(python="3.11", reuse_venv=True)
+def recipes(session: nox.Session) -> None:
+    """Make a DAG of YAML with dag-factory, whose plugin all processes of Airflow beside it load."""
+    pins = "constraints/recipes.txt"
+    _make(session, "3.3", lambda: session.install("--constraint", pins, "dag-factory"), "noxfile.py", pins)
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/test_recipes.py"]))
+
+
 def _make(
     session: nox.Session, airflow: str, install_more: Callable[[], None] = lambda: None, *sources: str
 ) -> None:

@@ -141,6 +141,13 @@ class Airflow:
         response.raise_for_status()
         return response.json()
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Change something through Airflow's REST API."""
+        self.check()
+        response = self._session.patch(f"{self.url}/api/v2/{path}", json=body, timeout=30)
+        response.raise_for_status()
+        return response.json()
+
     def check(self) -> None:
         """Raise when a component has died, with the end of its log."""
         for name, process in self._processes.items():

@@ -34,7 +34,8 @@ END = datetime(2024, 5, 2, tzinfo=UTC)
 class Try:
     """How one try of a task instance ended.
 
-    ``retry_delay`` is that of a retry policy, ``asset_extras`` what goes with the events of its outlets.
+    ``retry_delay`` is that of a retry policy, ``asset_extras`` what goes with the events of its outlets, and
+    ``partition_keys`` those that the task gave them.
     """
 
     state: str
@@ -43,6 +44,7 @@ class Try:
     deferral: Any = None
     retry_delay: timedelta | None = None
     asset_extras: list[Mapping[str, Any]] = field(default_factory=list)
+    partition_keys: list[str | None] = field(default_factory=list)
 
     @property
     def returned(self) -> Any:
@@ -104,8 +106,12 @@ class TaskRunner:
             self.first_reschedule = self.first_reschedule or datetime.now(UTC)
         deferral = message if state == "deferred" else None
         delay = getattr(message, "retry_delay_seconds", None)
-        extras = [event["extra"] for event in getattr(message, "outlet_events", None) or ()]
-        return Try(state, error, mine, deferral, None if delay is None else timedelta(seconds=delay), extras)
+        events = getattr(message, "outlet_events", None) or ()
+        return Try(
+            *(state, error, mine, deferral, None if delay is None else timedelta(seconds=delay)),
+            asset_extras=[event["extra"] for event in events],
+            partition_keys=[event.get("partition_key") for event in events],
+        )
 
     def _execute(
         self, task: Any, instance: TaskInstance, answer: Callable[[httpx.Request], httpx.Response]

@@ -59,13 +59,20 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 Airflow = Callable[..., str]
 
+NEEDS_3_3 = (
+    *("stripe_when_data_is_ready", "stripe_month_close"),
+    *("stripe_month_deadline", "stripe_restate_with_approval"),
+)
+"""The examples that say so."""
+
 
 @pytest.fixture
 def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airflow:
     """Runs an ``airflow`` command in the environment of the wheel, in a fresh Airflow."""
     dags = shutil.copytree(ROOT / "example_dags", tmp_path / "dags")
     if AIRFLOW_2:  # what the README says to change
-        (dags / "stripe_when_data_is_ready.py").unlink()
+        for name in NEEDS_3_3:
+            (dags / f"{name}.py").unlink()
         for path in dags.glob("*.py"):
             path.write_text(path.read_text().replace("airflow.sdk", "airflow.providers.common.compat.sdk"))
     environment = {
@@ -97,15 +104,22 @@ def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airf
 
 ELSEWHERE = {
     "airflow_reportrun": set(),
+    "attrs": {"lineage.py"},  # which OpenLineage's own facets are made with
     "azure": {"landing/stores/conditions.py"},  # of the store that is there already
     "flask_appbuilder": {"hooks.py"},  # where Airflow 2 draws forms, and nowhere else
     "wtforms": {"hooks.py"},
+    "openlineage": {"lineage.py"},  # the client, which the provider brings
     "psycopg": {"landing/sql/databases/postgresql.py"},  # of the connection that is there already
     "pytest": {"sandbox/pytest_plugin.py"},  # who loads it has it
 }
 """What is imported and not declared, and where."""
 
-EXTRAS = {"parquet": ("landing/formats/",), "sql": ("landing/sql/", "operators/sql.py"), "sandbox": ("sandbox/",)}
+EXTRAS = {
+    "openlineage": ("lineage.py",),
+    "parquet": ("landing/formats/",),
+    "sql": ("landing/sql/", "operators/sql.py"),
+    "sandbox": ("sandbox/",),
+}
 """The extras, and the code that needs them."""
 
 

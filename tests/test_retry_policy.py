@@ -8,7 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowOptionalProviderFeatureException, task
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowOptionalProviderFeatureException,
+    AirflowTaskTimeout,
+    task,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +22,7 @@ from airflow_reportrun.operators import StripeReportDownloadOperator, StripeRepo
 from airflow_reportrun.reporting.errors import DownloadError, RateLimitError
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.resending import ResendPolicy
-from airflow_reportrun.sandbox import KeyExpired, RateLimited, StripeSandbox
+from airflow_reportrun.sandbox import AfterReads, KeyExpired, RateLimited, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.task_runner import START, TaskRunner, in_dag
 from tests.versions import AIRFLOW_2, needs_airflow_3
@@ -113,6 +118,25 @@ def test_without_the_policy_a_task_of_ones_own_spends_its_retries(stripe_conn: S
     """Which is what the policy is for."""
     stripe_conn.inject(KeyExpired())
     assert TaskRunner().run(in_own_task()).state == "up_for_retry"
+
+
+@of_3_3
+def test_a_chain_keeps_the_policy_behind_rules_of_ones_own(stripe_conn: StripeSandbox) -> None:
+    """What the rules say nothing about is decided as without them."""
+    from airflow.providers.common.compat.sdk import ChainRetryPolicy, ExceptionRetryPolicy, RetryRule
+
+    rule = RetryRule(exception=AirflowTaskTimeout, action=RetryAction.FAIL)
+    chain = ChainRetryPolicy([ExceptionRetryPolicy(rules=[rule]), StripeRetryPolicy()])
+    stripe_conn.inject(KeyExpired())
+    assert TaskRunner().run(ours(retry_policy=chain)).state == "failed"
+    stripe_conn.configure(data_available_end=1714607999)
+    tried = TaskRunner().run(ours(retry_policy=chain))
+    assert (tried.state, tried.retry_delay) == ("up_for_retry", timedelta(minutes=30))
+    stripe_conn.configure(data_available_end=int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()))
+    stripe_conn.configure(transition=AfterReads(10_000))
+    out_of_time = {"execution_timeout": timedelta(seconds=1), "poll_interval": 0.1}
+    assert TaskRunner().run(ours(retry_policy=chain, **out_of_time)).state == "failed"
+    assert TaskRunner().run(ours(**out_of_time)).state == "up_for_retry"
 
 
 @of_3_3

@@ -8,14 +8,11 @@ from typing import Any
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 
+LAST = "datetime(2026, 4, 1, tzinfo=UTC)"
+
 for name in ("stripe_month_close", "stripe_month_deadline", "stripe_restate_with_approval"):
     source = (EXAMPLES / f"{name}.py").read_text()
-    for catchup in ('"catchup": False', "catchup=False"):
-        end = (
-            '"end_date": datetime(2026, 4, 1, tzinfo=UTC)'
-            if ":" in catchup
-            else "end_date=datetime(2026, 4, 1, tzinfo=UTC)"
-        )
-        source = source.replace(catchup, f"{catchup}, {end}")
+    source = source.replace('"catchup": False', f'"catchup": False, "end_date": {LAST}')
+    source = source.replace("catchup=False", f"catchup=False, end_date={LAST}")
     names: dict[str, Any] = {"__name__": __name__}
     exec(compile(source, __file__, "exec"), names)  # noqa: S102 - our own

@@ -12,6 +12,7 @@ with DAG(
     "lineage",
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
     start_date=pendulum.datetime(2026, 1, 1),
+    end_date=pendulum.datetime(2026, 3, 1),
     catchup=False,
     default_args=DEFAULT_ARGS,
 ):

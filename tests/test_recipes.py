@@ -1,0 +1,56 @@
+"""The recipe that takes a package of its own, dag-factory: ``make recipes``; the others are in system_tests."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_reportrun.operators import StripeReportRunOperator
+from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+from tests.task_runner import TaskRunner
+
+dagfactory = pytest.importorskip("dagfactory", reason="dag-factory comes with make recipes")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def dag(tmp_path: Path) -> Any:
+    """The DAG of the page's YAML."""
+    (yaml,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
+    file = tmp_path / "stripe.yml"
+    file.write_text(yaml)
+    dags: dict[str, Any] = {}
+    dagfactory.load_yaml_dags(globals_dict=dags, config_filepath=str(file))
+    return dags["stripe_daily_activity"]
+
+
+def test_yaml_makes_the_dag_of_the_example(dag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same schedule, and a task with the same options."""
+    entered: list[DAG] = []
+    enter = DAG.__enter__
+    monkeypatch.setattr(DAG, "__enter__", lambda self: entered.append(self) or enter(self))
+    runpy.run_path(str(ROOT / "example_dags" / "stripe_daily_activity.py"))
+    (example,) = entered
+    for name in ("schedule", "start_date", "catchup"):
+        assert getattr(dag, name) == getattr(example, name)
+    ours, theirs = (it.get_task("activity") for it in (dag, example))
+    assert type(ours) is StripeReportRunOperator
+    for name in (*ours.template_fields, "interval", "deferrable", "retries", "retry_delay"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+
+
+def test_its_task_lands_a_report(
+    dag: Any, stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a DAG in Python."""
+    stripe_conn.configure(transition=AtOnce())
+    monkeypatch.setenv("AIRFLOW_VAR_STRIPE_REPORTS", str(tmp_path))
+    tried = TaskRunner().run(dag.get_task("activity"))
+    assert tried.state == "success", tried.error
+    assert (tmp_path / "activity" / "2024-05-01.csv").exists()
