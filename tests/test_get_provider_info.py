@@ -38,8 +38,14 @@ def test_the_connection_form_is_valid_against_the_strict_schema() -> None:
     jsonschema.validate(get_provider_info()["connection-types"], strict)
 
 
+def test_the_uris_of_assets_are_valid_against_the_strict_schema() -> None:
+    """Airflow 2 knows them, too."""
+    strict = schema("provider.yaml.schema.json")["properties"]["asset-uris"]
+    jsonschema.validate(get_provider_info()["asset-uris"], strict)
+
+
 def test_everything_that_it_names_exists() -> None:
-    """Hooks, operators, sensors, triggers and links by their paths."""
+    """Hooks, operators, sensors, triggers, links and what makes assets by their paths."""
     info = get_provider_info()
     for kind in ("hooks", "operators", "sensors", "triggers"):
         for module in info[kind][0]["python-modules"]:
@@ -47,6 +53,9 @@ def test_everything_that_it_names_exists() -> None:
                 __import__(module)
     for path in info["extra-links"]:
         import_string(path)
+    (uris,) = info["asset-uris"]
+    for role in ("handler", "factory", "to_openlineage_converter"):
+        assert callable(import_string(uris[role]))
     (connection,) = info["connection-types"]
     assert import_string(connection["hook-class-name"]) is StripeReportingHook
     assert connection["connection-type"] == StripeReportingHook.conn_type
