@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_reportrun.landing.stores.local import LocalFile
+from airflow_reportrun.landing.stores.objects import StoredObject
+from airflow_reportrun.landing.stores.place import Place
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
@@ -25,6 +29,8 @@ if AIRFLOW_2:
     pytest.skip("Airflow 2 calls its listeners elsewhere", allow_module_level=True)
 
 pytest.importorskip("airflow.providers.openlineage", exc_type=ImportError)
+
+from openlineage.client.naming.dataset import ABFSS, GCS, S3, DatasetNaming, LocalFileSystem
 
 REPORT = "balance_change_from_activity.itemized.3"
 DAY = {"nominalStartTime": "2024-05-01T00:00:00Z", "nominalEndTime": "2024-05-02T00:00:00Z"}
@@ -234,6 +240,24 @@ def test_a_table_is_named_by_its_database(events: Events, warehouse: Warehouse) 
     }[warehouse.name]
     assert output["outputFacets"]["outputStatistics"]["rowCount"] == tried.returned["rows"]
     assert {it["name"]: it["type"] for it in output["facets"]["schema"]["fields"]}["net"].startswith("money(")
+
+
+def stored(url: str, path: str, *protocol: str) -> Place:
+    return StoredObject(url, SimpleNamespace(protocol=protocol, account_name="books"), path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("place", "rule"),
+    [
+        (LocalFile(Path("/data/x.csv")), LocalFileSystem("/data/x.csv")),
+        (stored("s3://aws@bucket/a/x.csv", "bucket/a/x.csv", "s3", "s3a"), S3("bucket", "a/x.csv")),
+        (stored("gcs://bucket/a/x.csv", "bucket/a/x.csv", "gs", "gcs"), GCS("bucket", "a/x.csv")),
+        (stored("abfs://azure@box/a/x.csv", "box/a/x.csv", "abfs", "az"), ABFSS("box", "books", "a/x.csv")),
+    ],
+)
+def test_a_file_is_named_by_openlineages_rules(place: Place, rule: DatasetNaming) -> None:
+    """In each store, as whoever reads it names it, and without the connection."""
+    assert place.dataset == (rule.get_namespace(), rule.get_name())
 
 
 def test_no_event_has_a_secret(events: Events, sandbox: StripeSandbox, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class StoredObject(Place):
         bucket, _, key = self._path.lstrip("/").partition("/")
         if "abfs" in self._fs.protocol:
             return f"abfss://{bucket}@{self._fs.account_name}.dfs.core.windows.net", key
-        scheme = "gs" if "gs" in self._fs.protocol else self.url.partition("://")[0]
+        scheme = next((it for it in ("s3", "gs") if it in self._fs.protocol), self.url.partition("://")[0])
         return f"{scheme}://{bucket}", key
 
     @property
