@@ -7,9 +7,10 @@ behind the command line for what somebody triggers, and the task runner makes th
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -149,9 +150,8 @@ def _of_info(info: Any, schedule: Any, **how: Any) -> dict[str, Any]:
 
 def stored(schedule: Any, *, zone: str = "UTC") -> Any:
     """Return a DAG as the server reads it from its database."""
-    from airflow.serialization import serialized_objects as it
-
-    serialization: Any = it.DagSerialization if AIRFLOW >= (3, 2) else it.SerializedDAG
+    name = "DagSerialization" if AIRFLOW >= (3, 2) else "SerializedDAG"
+    serialization: Any = getattr(importlib.import_module("airflow.serialization.serialized_objects"), name)
     return serialization.from_dict(serialization.to_dict(dag_of(schedule, zone)))
 
 
@@ -180,17 +180,19 @@ def backfill_infos(schedule: Any, *, zone: str = "UTC", earliest: Any, latest: A
     return _get_info_list(dag=stored(schedule, zone=zone), from_date=begin, to_date=end, reverse=False)
 
 
-RUN_FIELDS = "run_after", "logical_date", "data_interval", "partition_key", "partition_date"
+def _fields(run: Mapping[str, Any]) -> dict[str, Any]:
+    names = "run_after", "logical_date", "data_interval", "partition_key", "partition_date"
+    return {name: run.get(name) for name in names}
 
 
 def triggered(schedule: Any, *, zone: str = "UTC", **body: Any) -> dict[str, Any]:
     """Return the context of a run that somebody triggered in the UI or through the REST API."""
     from airflow.api_fastapi.core_api.datamodels.dag_run import TriggerDAGRunPostBody
 
-    run = TriggerDAGRunPostBody(**{"logical_date": None, **body}).validate_context(stored(schedule, zone=zone))
-    return make_context(
-        schedule, zone=zone, run_type=DagRunType.MANUAL, **{name: run.get(name) for name in RUN_FIELDS}
+    run: dict[str, Any] = TriggerDAGRunPostBody(**{"logical_date": None, **body}).validate_context(
+        stored(schedule, zone=zone)
     )
+    return make_context(schedule, zone=zone, run_type=DagRunType.MANUAL, **_fields(run))
 
 
 def materialized(schedule: Any, *, zone: str = "UTC", **body: Any) -> dict[str, Any]:
@@ -199,7 +201,7 @@ def materialized(schedule: Any, *, zone: str = "UTC", **body: Any) -> dict[str, 
 
     run = MaterializeAssetBody(**body).validate_context(stored(schedule, zone=zone))
     run_type = DagRunType.ASSET_MATERIALIZATION
-    return make_context(schedule, zone=zone, run_type=run_type, **{name: run.get(name) for name in RUN_FIELDS})
+    return make_context(schedule, zone=zone, run_type=run_type, **_fields(run))
 
 
 def on_the_command_line(
@@ -221,20 +223,24 @@ def on_the_command_line(
     ):
         _trigger_dag(
             DAG_ID,
-            mock.Mock(**{f"{name}.return_value": dag for name in ("get_latest_version_of_dag", "get_dag")}),
+            mock.Mock(
+                dags={DAG_ID: dag},  # of 3.0
+                **{f"{name}.return_value": dag for name in ("get_latest_version_of_dag", "get_dag")},
+            ),
             triggered_by=DagRunTriggeredByType.CLI,
             run_after=now,
             session=mock.Mock(),
             **options,
         )
     run = create.call_args.kwargs
-    told = {name: run.get(name) for name in RUN_FIELDS}
-    return make_context(schedule, zone=zone, run_type=run["run_type"], **told)
+    return make_context(schedule, zone=zone, run_type=run["run_type"], **_fields(run))
 
 
 def by_the_operator(schedule: Any, **options: Any) -> dict[str, Any]:
     """Return the context of a run of ``TriggerDagRunOperator``."""
-    run_type = {} if BEFORE_3_3 else {"run_type": DagRunType.OPERATOR_TRIGGERED}  # before, a manual one
+    run_type: dict[str, Any] = (
+        {} if BEFORE_3_3 else {"run_type": DagRunType.OPERATOR_TRIGGERED}
+    )  # before, a manual one
     return on_the_command_line(schedule, **run_type, **options)
 
 

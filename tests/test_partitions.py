@@ -519,5 +519,5 @@ def test_an_airflow_that_dates_no_partition_has_no_interval_of_one(
         IntervalError, match=r"derives no date from partition '2026-03-08' \(before 3\.3 from none\)"
     ):
         resolve(context, interval=unit)
-    bounds = {"interval_start": "2026-03-08T00:00Z", "interval_end": "2026-03-09T00:00Z"}
-    assert hours(resolve(context, **bounds)) == 24
+    found = resolve(context, interval_start="2026-03-08T00:00Z", interval_end="2026-03-09T00:00Z")
+    assert hours(found) == 24

@@ -30,7 +30,7 @@ from airflow_reportrun.waiting import (
     loop,  # noqa: F401
     pace,
 )
-from tests.task_runner import TaskRunner, deserialize, execute
+from tests.task_runner import TaskRunner, execute, stored_arguments
 
 # A server of its own forks the workers; who preloads a module there has it in each worker at once.
 WORKERS = multiprocessing.get_context("forkserver")
@@ -186,7 +186,7 @@ def _work(pipe: Connection, environ: dict[str, str], build: Any, instance: Any, 
 
 
 def _pull(pipe: Connection, environ: dict[str, str], classpath: str, kwargs: Any) -> None:
-    stored: Any = deserialize(kwargs)
+    stored = stored_arguments(kwargs)
 
     async def first_event() -> Any:
         async for event in import_string(classpath)(**stored).run():
