@@ -13,6 +13,15 @@ nox.needs_version = ">=2024.4.15"
 nox.options.error_on_missing_interpreters = True  # a session that was passed over is not one that went well
 
 
+PYTHONS = {
+    "2.11": ("3.11", "3.12"),
+    "3.0": ("3.11", "3.12"),
+    "3.1": ("3.11", "3.12", "3.13"),
+    "3.2": ("3.11", "3.12", "3.13"),
+    "3.3": ("3.11", "3.12", "3.13"),
+}
+"""The versions of Airflow that ``constraints/`` pins, and the Pythons that each allows and that were tried."""
+
 GOOGLE_AND_AZURE = (
     "adlfs",
     "gcloud-aio-auth",
@@ -44,11 +53,20 @@ OVER_STORES = (
 )
 
 
-@nox.session(python="3.11", reuse_venv=True)
-@nox.parametrize("airflow", ["2.11", "3.3"], ids=["2.11", "3.3"])
+@nox.session(reuse_venv=True)
+@nox.parametrize(
+    ("python", "airflow"),
+    [(python, airflow) for airflow, pythons in PYTHONS.items() for python in pythons],
+    ids=[
+        airflow if python == "3.11" else f"{airflow}-py{python}"
+        for airflow, pythons in PYTHONS.items()
+        for python in pythons
+    ],
+)
 def tests(session: nox.Session, airflow: str) -> None:
-    """Run pytest in an environment with a version of Airflow."""
+    """Run pytest in an environment with a version of Airflow and of Python, and say what came of it."""
     _make(session, airflow)
+    report = f"build/matrix/{airflow}-py{session.python}.xml"
     session.run(
         "python",
         "-m",
@@ -56,8 +74,10 @@ def tests(session: nox.Session, airflow: str) -> None:
         "--numprocesses=logical",
         "--dist=loadfile",
         "--no-loadscope-reorder",
+        f"--junit-xml={report}",
         *session.posargs,
     )
+    session.run("python", "-m", "tests.matrix", report, *session.posargs)
 
 
 @nox.session(python="3.11", reuse_venv=True)

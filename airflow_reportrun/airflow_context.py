@@ -75,7 +75,7 @@ def dag_run(context: Mapping[str, Any]) -> Run:
         run_after=moment(getattr(run, "run_after", None)),
         logical_date=moment(context.get("logical_date")),
         data_interval=(start, end) if start is not None and end is not None else None,
-        partition_key=context.get("partition_key"),
+        partition_key=context.get("partition_key", getattr(run, "partition_key", None)),  # Airflow 3.2: the run
         partition_date=moment(context.get("partition_date")),
     )
 
@@ -239,7 +239,9 @@ def mapped_dates(timetable: Any, key: str) -> list[datetime]:
     assets = [{"name": asset.name, "uri": asset.uri} for asset, _ in consumer.asset_condition.iter_assets()]
     for ref in consumer.asset_condition.iter_asset_refs():
         assets.append({name: getattr(ref, name) for name in ("name", "uri") if hasattr(ref, name)})
-    dates = (consumer.get_partition_mapper(**asset).to_partition_date(key) for asset in assets)
+    mappers = [consumer.get_partition_mapper(**asset) for asset in assets]
+    # Those of Airflow 3.2 can't.
+    dates = (mapper.to_partition_date(key) for mapper in mappers if hasattr(mapper, "to_partition_date"))
     return [date for date in dates if date is not None]
 
 

@@ -7,9 +7,10 @@ behind the command line for what somebody triggers, and the task runner makes th
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -20,7 +21,7 @@ from airflow.providers.common.compat.sdk import DAG, BaseOperator
 from airflow.timetables.base import TimeRestriction
 
 from airflow_reportrun.question.intervals import Interval
-from tests.versions import AIRFLOW_2, DagRunType, coerce_to_core_timetable, present
+from tests.versions import AIRFLOW, AIRFLOW_2, BEFORE_3_3, DagRunType, coerce_to_core_timetable, present
 
 DAG_ID = "close"
 
@@ -80,6 +81,7 @@ def _as_the_task_runner(dag: DAG, run_type: Any, fields: dict[str, Any]) -> dict
     from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+    told = {key: it for key, it in fields.items() if key in DagRun.model_fields}
     dag_run = DagRun.model_validate(
         {
             "dag_id": dag.dag_id,
@@ -89,7 +91,7 @@ def _as_the_task_runner(dag: DAG, run_type: Any, fields: dict[str, Any]) -> dict
             "start_date": fields["run_after"],
             "end_date": None,
             "consumed_asset_events": [],
-            **fields,
+            **told,
         }
     )
     instance = RuntimeTaskInstance.model_construct(
@@ -121,7 +123,7 @@ def scheduled(
     restriction = TimeRestriction(earliest=earliest, latest=until, catchup=True)
 
     def after(info: Any) -> Any:
-        if AIRFLOW_2:
+        if AIRFLOW < (3, 2):
             interval = info and info.data_interval
             return timetable.next_dagrun_info(last_automated_data_interval=interval, restriction=restriction)
         return timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
@@ -148,9 +150,9 @@ def _of_info(info: Any, schedule: Any, **how: Any) -> dict[str, Any]:
 
 def stored(schedule: Any, *, zone: str = "UTC") -> Any:
     """Return a DAG as the server reads it from its database."""
-    from airflow.serialization.serialized_objects import DagSerialization  # Airflow 2 has another
-
-    return DagSerialization.from_dict(DagSerialization.to_dict(dag_of(schedule, zone)))
+    name = "DagSerialization" if AIRFLOW >= (3, 2) else "SerializedDAG"
+    serialization: Any = getattr(importlib.import_module("airflow.serialization.serialized_objects"), name)
+    return serialization.from_dict(serialization.to_dict(dag_of(schedule, zone)))
 
 
 def backfilled(
@@ -178,17 +180,19 @@ def backfill_infos(schedule: Any, *, zone: str = "UTC", earliest: Any, latest: A
     return _get_info_list(dag=stored(schedule, zone=zone), from_date=begin, to_date=end, reverse=False)
 
 
-RUN_FIELDS = "run_after", "logical_date", "data_interval", "partition_key", "partition_date"
+def _fields(run: Mapping[str, Any]) -> dict[str, Any]:
+    names = "run_after", "logical_date", "data_interval", "partition_key", "partition_date"
+    return {name: run.get(name) for name in names}
 
 
 def triggered(schedule: Any, *, zone: str = "UTC", **body: Any) -> dict[str, Any]:
     """Return the context of a run that somebody triggered in the UI or through the REST API."""
     from airflow.api_fastapi.core_api.datamodels.dag_run import TriggerDAGRunPostBody
 
-    run = TriggerDAGRunPostBody(**{"logical_date": None, **body}).validate_context(stored(schedule, zone=zone))
-    return make_context(
-        schedule, zone=zone, run_type=DagRunType.MANUAL, **{name: run[name] for name in RUN_FIELDS}
+    run: dict[str, Any] = TriggerDAGRunPostBody(**{"logical_date": None, **body}).validate_context(
+        stored(schedule, zone=zone)
     )
+    return make_context(schedule, zone=zone, run_type=DagRunType.MANUAL, **_fields(run))
 
 
 def materialized(schedule: Any, *, zone: str = "UTC", **body: Any) -> dict[str, Any]:
@@ -197,7 +201,7 @@ def materialized(schedule: Any, *, zone: str = "UTC", **body: Any) -> dict[str, 
 
     run = MaterializeAssetBody(**body).validate_context(stored(schedule, zone=zone))
     run_type = DagRunType.ASSET_MATERIALIZATION
-    return make_context(schedule, zone=zone, run_type=run_type, **{name: run[name] for name in RUN_FIELDS})
+    return make_context(schedule, zone=zone, run_type=run_type, **_fields(run))
 
 
 def on_the_command_line(
@@ -205,7 +209,6 @@ def on_the_command_line(
     *,
     zone: str = "UTC",
     now: pendulum.DateTime,
-    run_type: DagRunType = DagRunType.MANUAL,
     **options: Any,
 ) -> dict[str, Any]:
     """Return the context of a run of ``airflow dags trigger``, ``airflow assets materialize``, or the operator."""
@@ -220,20 +223,25 @@ def on_the_command_line(
     ):
         _trigger_dag(
             DAG_ID,
-            mock.Mock(get_latest_version_of_dag=mock.Mock(return_value=dag)),
+            mock.Mock(
+                dags={DAG_ID: dag},  # of 3.0
+                **{f"{name}.return_value": dag for name in ("get_latest_version_of_dag", "get_dag")},
+            ),
             triggered_by=DagRunTriggeredByType.CLI,
-            run_type=run_type,
             run_after=now,
             session=mock.Mock(),
             **options,
         )
     run = create.call_args.kwargs
-    return make_context(schedule, zone=zone, run_type=run["run_type"], **{name: run[name] for name in RUN_FIELDS})
+    return make_context(schedule, zone=zone, run_type=run["run_type"], **_fields(run))
 
 
 def by_the_operator(schedule: Any, **options: Any) -> dict[str, Any]:
     """Return the context of a run of ``TriggerDagRunOperator``."""
-    return on_the_command_line(schedule, run_type=DagRunType.OPERATOR_TRIGGERED, **options)
+    run_type: dict[str, Any] = (
+        {} if BEFORE_3_3 else {"run_type": DagRunType.OPERATOR_TRIGGERED}
+    )  # before, a manual one
+    return on_the_command_line(schedule, **run_type, **options)
 
 
 BY_HAND: dict[str, Callable[..., dict[str, Any]]] = {

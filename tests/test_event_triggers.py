@@ -18,19 +18,19 @@ from airflow_reportrun import hooks
 from airflow_reportrun.hooks import StripeReportingAsyncHook
 from airflow_reportrun.reporting.models import ReportType
 from airflow_reportrun.sandbox import RateLimited, StripeSandbox
-from tests.versions import AIRFLOW_2
+from tests.versions import BEFORE_3_3
 from tests.wire import Wire, says
 
-if AIRFLOW_2:
+if BEFORE_3_3:
 
     def test_before_airflow_3_3_it_says_what_to_do() -> None:
         """In the way in which Airflow's provider manager passes it over."""
         with pytest.raises(AirflowOptionalProviderFeatureException, match=r"needs Airflow 3\.3.*by the clock"):
             __import__("airflow_reportrun.event_triggers")
 
-    pytest.skip("Airflow 2 has no event triggers", allow_module_level=True)
+    pytest.skip("They came with Airflow 3.3", allow_module_level=True)
 
-if TYPE_CHECKING or not AIRFLOW_2:
+if TYPE_CHECKING or not BEFORE_3_3:
     from airflow.sdk import Asset
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time import task_runner

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.module_loading import import_string
 from airflow_reportrun.get_provider_info import CONN_FIELDS, get_provider_info
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.wire.connection import EXTRA_FIELDS
-from tests.versions import AIRFLOW_2
+from tests.versions import BEFORE_3_3
 
 
 def schema(name: str) -> Any:
@@ -49,7 +49,7 @@ def test_everything_that_it_names_exists() -> None:
     info = get_provider_info()
     for kind in ("hooks", "operators", "sensors", "triggers"):
         for module in info[kind][0]["python-modules"]:
-            if not (AIRFLOW_2 and module == "airflow_reportrun.event_triggers"):
+            if not (BEFORE_3_3 and module == "airflow_reportrun.event_triggers"):
                 __import__(module)
     for path in info["extra-links"]:
         import_string(path)

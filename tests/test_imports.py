@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.versions import needs_airflow_3
+from tests.versions import needs_airflow
 
 PROGRAM = """
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator
@@ -45,7 +45,7 @@ def test_importing_operators_loads_few_modules(loaded: set[str]) -> None:
     assert len(loaded - folders) <= 29
 
 
-@needs_airflow_3("event triggers")
+@needs_airflow(3, 3, "event triggers")
 def test_importing_event_triggers_loads_one_more_module_of_airflow() -> None:
     """A DAG file with a watcher is parsed as often as any other."""
     program = PROGRAM.replace("before = set", "import airflow_reportrun.triggers; before = set").replace(

@@ -37,7 +37,9 @@ from tests.dag_runs import (
     utc,
 )
 from tests.versions import (
+    AIRFLOW,
     AIRFLOW_2,
+    BEFORE_3_3,
     AssetOrTimeSchedule,
     CronDataIntervalTimetable,
     CronTriggerTimetable,
@@ -201,6 +203,8 @@ def test_units_tile_time(unit: IntervalUnit, moment: tuple[str, str], offset: in
     assert epochs(found)[1] <= anchor.int_timestamp
     assert epochs(just_before)[1] == epochs(found)[0]
     assert epochs(at_its_end) == epochs(found)
+    if BEFORE_3_3:  # no date of a partition leads to the one that follows
+        return
     following = resolve(make_context(None, zone=zone, partition_key="x", partition_date=found.end), interval=unit)
     assert epochs(following)[0] == epochs(found)[1]
     assert epochs(following)[1] > anchor.int_timestamp
@@ -819,7 +823,7 @@ def test_a_run_triggered_for_one_date_with_the_interval_of_another_is_refused(
 @pytest.mark.parametrize(("schedule", "asked"), [*DATED_IN_NOVEMBER, DATED_ITSELF])
 def test_the_same_date_through_the_rest_api_is_taken(schedule: Any, asked: str) -> None:
     """Airflow infers the interval from the date there."""
-    for ask in (triggered, materialized):
+    for ask in (triggered, materialized)[: 1 + (AIRFLOW >= (3, 2))]:
         found = resolve(ask(schedule, logical_date=asked, run_after=NOVEMBER), interval="day")
         assert found.end <= utc(asked)
     if schedule is MONTHS and asked.startswith("2026-10"):

@@ -18,10 +18,10 @@ from airflow_reportrun.sandbox import AtOnce, Dropped, RunFails, StripeSandbox
 from airflow_reportrun.submission.memory import CLOCK_SKEW, STORE_KEY, Memory, Submission
 from airflow_reportrun.waiting import pace
 from tests.task_runner import START, TaskRunner, Try, in_dag
-from tests.versions import needs_airflow_3
+from tests.versions import needs_airflow
 
 DAY = 86_400
-needs_store = needs_airflow_3("state store")
+needs_store = needs_airflow(3, 3, "state store")
 STORES = [pytest.param(True, id="store", marks=needs_store), pytest.param(False, id="no store")]
 
 

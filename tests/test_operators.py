@@ -28,6 +28,7 @@ from airflow_reportrun.sandbox import (
     WrongSize,
 )
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
+from tests.until import until
 from tests.versions import needs_airflow_3
 
 MAY_FIRST = {"interval_start": int(START.timestamp()), "interval_end": int(END.timestamp())}
@@ -220,16 +221,17 @@ def test_a_key_that_is_rotated_while_waiting_costs_nothing(
     stripe_conn.configure(transition=AfterReads(9))
 
     def rotate() -> None:
+        until(lambda: stripe_conn.requests_to("retrieve"))
         connection = {"conn_type": "stripe", "host": stripe_conn.url, "password": "sk_test_rotated"}
         monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
         stripe_conn.api_key = "sk_test_rotated"
 
-    timer = threading.Timer(0.5, rotate)
-    timer.start()
+    thread = threading.Thread(target=rotate)
+    thread.start()
     try:
         tried = complete(run_operator(deferrable=deferrable, poll_interval=0.1))
     finally:
-        timer.join()
+        thread.join()
         stripe_conn.api_key = "sk_test_sandbox"
     assert tried.state == "success", tried.error
     assert 401 in [request.status for request in stripe_conn.requests_to("retrieve")]

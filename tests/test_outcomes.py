@@ -36,7 +36,7 @@ from airflow_reportrun.sandbox import (
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.docs_tables import hold, table
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
-from tests.versions import AIRFLOW_2
+from tests.versions import BEFORE_3_3
 
 PAGE = Path(__file__).parent.parent / "docs" / "outcomes.md"
 FROM, UNTIL = int(START.timestamp()), int(END.timestamp())
@@ -105,7 +105,7 @@ SENSOR_MODES: dict[str, dict[str, Any]] = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
-if not AIRFLOW_2:
+if not BEFORE_3_3:
     SENSOR_MODES["triggerer"] = {"start_from_trigger": True, "end_from_trigger": True}
 OPERATOR_MODES: dict[str, dict[str, Any]] = {"sync": {"deferrable": False}, "deferrable": {"deferrable": True}}
 

@@ -26,19 +26,20 @@ from tests.dag_runs import (
     warnings_in,
 )
 from tests.versions import (
-    AIRFLOW_2,
+    AIRFLOW,
+    BEFORE_3_3,
     CronPartitionTimetable,
     DagRunType,
     PartitionedAssetTimetable,
     StartOfDayMapper,
     coerce_to_core_timetable,
-    needs_airflow_3,
+    needs_airflow,
 )
 
 # --- Partitions --------------------------------------------------------------------------------------------
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("offset", [0, -1, 2])
 def test_scheduled_partitions_tile_time(offset: int) -> None:
     """A partition lasts from its date to the next tick, however long after it the run comes."""
@@ -64,7 +65,7 @@ def test_scheduled_partitions_tile_time(offset: int) -> None:
     assert hours(dict(found)["2024-03-31"]) == 23
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_a_backfilled_partition_is_the_same_as_the_scheduled_one() -> None:
     """A backfill sets run_after to the partition's date, which is not looked at."""
     schedule = CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1)
@@ -78,7 +79,7 @@ def test_a_backfilled_partition_is_the_same_as_the_scheduled_one() -> None:
     assert {span(found) for found in results} == {("2024-05-01T00:00:00+00:00", "2024-05-02T00:00:00+00:00")}
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("offset", [-2, -1, 0, 1])
 @pytest.mark.parametrize(
     ("cron", "key_format"),
@@ -129,7 +130,7 @@ def test_a_partition_is_the_same_scheduled_backfilled_and_triggered_by_its_key(
             assert [resolve(ask(schedule, partition_key=key)) for ask in BY_HAND.values()] == [interval] * 3
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("run_type", BY_HAND)
 @pytest.mark.parametrize(
     ("cron", "key_format", "key", "unit"),
@@ -153,7 +154,7 @@ def test_a_key_of_several_partitions_that_somebody_triggers_is_refused(
     assert resolve(context, interval=unit).start.format("YYYY-MM-DDTHH").startswith(key)
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("options", [{}, {"interval": "day"}])
 @pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB, DagRunType.ASSET_TRIGGERED])
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_run_whose_partition_was_cleared_is_refused(
         resolve(make_context(schedule, run_type=run_type), **options)
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_a_run_from_before_its_schedule_had_partitions_keeps_its_interval() -> None:
     """It has a logical date, which runs of partitions have not; clearing it does not move it."""
     context = make_context(
@@ -183,7 +184,7 @@ def test_a_run_from_before_its_schedule_had_partitions_keeps_its_interval() -> N
     assert span(resolve(context)) == ("2024-05-01T00:00:00+00:00", "2024-05-02T00:00:00+00:00")
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_a_run_triggered_without_a_key_reports_on_the_last_complete_period() -> None:
     """Nobody named a partition, so it is a run like any other."""
     schedule = CronPartitionTimetable("@daily", timezone="Europe/Berlin", run_offset=-1)
@@ -194,7 +195,7 @@ def test_a_run_triggered_without_a_key_reports_on_the_last_complete_period() -> 
         assert span(resolve(ask(schedule, logical_date=now, run_after=now))) == expected
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_a_unit_of_a_partition_is_the_one_that_holds_its_date() -> None:
     """The partition of an hour may ask for its day, and one whose timetable has no period for its month."""
     hour, zone = utc("2024-03-31T01:00Z"), "Europe/Berlin"
@@ -206,7 +207,7 @@ def test_a_unit_of_a_partition_is_the_one_that_holds_its_date() -> None:
     assert span(by_month) == ("2024-03-01T00:00:00+01:00", "2024-04-01T00:00:00+02:00")
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize(
     ("schedule", "partition_date", "words"),
     [
@@ -225,7 +226,7 @@ def test_a_partition_without_a_period_is_refused_with_the_ways_out(
         resolve(context)
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_each_type_of_run_is_tried_with_and_without_a_partition() -> None:
     """Should Airflow make runs in another way, this says so."""
     by_airflow = {"scheduled", "backfill", "asset_triggered"}
@@ -245,7 +246,7 @@ SKIPPED = {
 COMMAND = re.compile(r"airflow backfill create --dag-id close --from-date (\S+) --to-date (\S+)$")
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("offset", [-1, -2, -3])
 @pytest.mark.parametrize("zone", SKIPPED)
 def test_a_partition_that_airflow_leaves_out_is_named_with_a_backfill_that_finds_it(
@@ -289,7 +290,7 @@ def partitioned(ones_own: bool, *args: Any, **options: Any) -> Any:
     return type("OnesOwn", (trigger.CronPartitionTimetable,), {})(*args, **options)
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("offset", [-1, -2])
 @pytest.mark.parametrize("ones_own", [False, True], ids=["airflow's", "one's own"])
 @pytest.mark.parametrize("zone", ["Africa/Cairo", "America/Santiago", "America/Asuncion"])
@@ -310,7 +311,7 @@ def test_a_partition_that_airflow_leaves_out_is_named_where_a_unit_is_asked_for(
     assert len([1 for before, after in pairwise(spans) if before[1] != after[0]]) == 1
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("offset", [0, -1, -2])
 @pytest.mark.parametrize("ones_own", [False, True], ids=["airflow's", "one's own"])
 def test_days_that_the_ticks_of_partitions_pass_over_are_warned_about(
@@ -330,7 +331,7 @@ def test_days_that_the_ticks_of_partitions_pass_over_are_warned_about(
     assert warnings_in(caplog) == []
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("offset", [-1, -2, 0, 1])
 @pytest.mark.parametrize("zone", ["UTC", "Africa/Cairo", "America/New_York", "Australia/Lord_Howe"])
 def test_nothing_is_said_where_no_partition_is_left_out(
@@ -379,11 +380,11 @@ def mappers(**options: Any) -> dict[str, tuple[Any, str, IntervalUnit]]:
     }
 
 
-MAPPERS = [] if AIRFLOW_2 else list(mappers())
+MAPPERS = [] if BEFORE_3_3 else list(mappers())
 ASKS = {"assets": by_assets, "key": lambda schedule, key, **how: triggered(schedule, partition_key=key, **how)}
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
 @pytest.mark.parametrize("zone", [NEW_YORK, "Europe/Berlin", "Europe/London"])
 @pytest.mark.parametrize("name", MAPPERS)
@@ -394,7 +395,7 @@ def test_a_mapper_that_counts_in_another_zone_than_the_dag_is_refused(name: str,
         resolve(ask(consumer(given), key=key, zone=zone), interval=unit)
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
 @pytest.mark.parametrize("zone", [NEW_YORK, "Europe/Berlin", "UTC", "Etc/UTC"])
 @pytest.mark.parametrize("name", MAPPERS)
@@ -411,7 +412,7 @@ def test_a_mapper_that_counts_in_the_zone_of_the_dag_names_the_unit(
     assert warnings_in(caplog) == []
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize(
     ("of_producer", "key_format", "key", "zone", "words"),
     [
@@ -436,7 +437,7 @@ def test_a_date_that_another_zone_gave_is_told_by_its_key(
     assert found.start == date
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_a_day_that_begins_at_another_time_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     """New York's days have the same dates in UTC; or the producer's days begin at five."""
     date = pendulum.datetime(2026, 3, 8, tz=NEW_YORK)
@@ -444,7 +445,7 @@ def test_a_day_that_begins_at_another_time_is_warned_about(caplog: pytest.LogCap
     assert "begins at 2026-03-08 05:00:00+00:00 by the clocks of this DAG" in caplog.text
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize(
     "key", ["eu", "order 2019-01-01", "2026-13-45", "2026-03-08T00:00:00+09:00", "20260308", ""]
 )
@@ -458,7 +459,7 @@ def test_a_key_that_names_no_time_by_the_clocks_contradicts_nothing(
     assert warnings_in(caplog) == []
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_a_run_that_was_dated_by_a_mapper_that_has_changed_since_is_refused() -> None:
     """The date is stored with the run: mending the mapper and clearing the run does not move it."""
     context = by_assets(consumer(mappers()["day"][0]), key="2026-03-08", zone="Asia/Tokyo")
@@ -472,7 +473,7 @@ def test_a_run_that_was_dated_by_a_mapper_that_has_changed_since_is_refused() ->
         resolve(context, interval="day")
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_mappers_that_disagree_are_named_with_their_dates() -> None:
     """Airflow leaves such a run of assets without a date; interval= is given already, so it is no way out."""
     orders, refunds = Asset("orders"), Asset("refunds")
@@ -492,7 +493,7 @@ def test_mappers_that_disagree_are_named_with_their_dates() -> None:
     assert "or interval=" not in str(caught.value)
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_a_run_that_has_no_date_is_not_told_to_give_the_interval_that_it_has() -> None:
     """Neither for a key that is no time nor after its mappers were mended."""
     mended = make_context(consumer(StartOfDayMapper(timezone=NEW_YORK)), zone=NEW_YORK, partition_key="2026-03-08")
@@ -503,3 +504,20 @@ def test_a_run_that_has_no_date_is_not_told_to_give_the_interval_that_it_has() -
             resolve(context, interval="day")
         assert words in str(caught.value)
         assert "or interval=" not in str(caught.value)
+
+
+@pytest.mark.skipif(AIRFLOW != (3, 2), reason="Airflow 3.2 alone has partitions and tells tasks no dates of them")
+@pytest.mark.parametrize("unit", [None, "day"])
+@pytest.mark.parametrize("run_type", ["scheduled", "backfill", "manual", "asset_triggered"])
+@pytest.mark.parametrize("schedule", [CronPartitionTimetable("@daily", timezone="UTC"), consumer()])
+def test_an_airflow_that_dates_no_partition_has_no_interval_of_one(
+    schedule: Any, run_type: Any, unit: IntervalUnit | None
+) -> None:
+    """When the run was made says nothing of its partition; with bounds it reports on these."""
+    context = make_context(schedule, run_type=run_type, partition_key="2026-03-08")
+    with pytest.raises(
+        IntervalError, match=r"derives no date from partition '2026-03-08' \(before 3\.3 from none\)"
+    ):
+        resolve(context, interval=unit)
+    found = resolve(context, interval_start="2026-03-08T00:00Z", interval_end="2026-03-09T00:00Z")
+    assert hours(found) == 24

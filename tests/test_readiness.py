@@ -24,7 +24,7 @@ from airflow_reportrun.sandbox import DataLate, StripeSandbox, errors
 from airflow_reportrun.sandbox.errors import ApiError
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.until import until
-from tests.versions import needs_airflow_3
+from tests.versions import needs_airflow
 
 FROM, UNTIL = int(START.timestamp()), int(END.timestamp())
 DAY = 86_400
@@ -219,7 +219,7 @@ def test_data_that_does_not_come_fails_the_task_for_good(stripe_conn: StripeSand
     assert stripe_conn.report_runs == []
 
 
-@needs_airflow_3("state store")
+@needs_airflow(3, 3, "state store")
 def test_the_data_timeout_counts_from_the_first_try(stripe_conn: StripeSandbox) -> None:
     """As an instant: a retry does not begin it anew, and settling comes on top."""
     stripe_conn.configure(data_available_end=FROM)

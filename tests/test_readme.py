@@ -10,7 +10,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_reportrun import hooks, operators, sensors
-from tests.versions import AIRFLOW_2
+from tests.versions import BEFORE_3_3
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,14 +31,14 @@ def test_the_answers_are_programs() -> None:
     names: dict[str, Any] = {"task": task, "timedelta": timedelta}
     for module in (operators, sensors, hooks):
         names |= {name: value for name, value in vars(module).items() if name.startswith("Stripe")}
-    if not AIRFLOW_2:
+    if not BEFORE_3_3:
         names["StripeRetryPolicy"] = importlib.import_module("airflow_reportrun.retry_policy").StripeRetryPolicy
     pages = (ROOT / "docs" / name for name in ("data-driven.md", "landing.md", "questions.md"))
     programs = [re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in pages]
     assert all(programs)
     for program in chain.from_iterable(programs):
         if (
-            AIRFLOW_2 and re.search("StripeRetryPolicy|AssetWatcher", program)
+            BEFORE_3_3 and re.search("StripeRetryPolicy|AssetWatcher", program)
         ) or "gather_manifests" in program:  # which test_lake runs
             continue
         with DAG("questions", schedule=None, start_date=datetime(2024, 1, 1, tzinfo=UTC)):

@@ -25,9 +25,9 @@ from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import AfterReads, KeyExpired, RateLimited, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.task_runner import START, TaskRunner, in_dag
-from tests.versions import AIRFLOW_2, needs_airflow_3
+from tests.versions import BEFORE_3_3, needs_airflow
 
-if not AIRFLOW_2:
+if not BEFORE_3_3:
     from airflow.models.taskinstance import TaskInstance
     from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
     from airflow.serialization.serialized_objects import DagSerialization
@@ -48,7 +48,7 @@ MAKE = [
     (StripeReportRunSensor, {"report_run_id": "frr_1"}),
     (StripeReportTypeSensor, {"report_type": "balance.summary.1"}),
 ]
-of_3_3 = needs_airflow_3("retry policies")
+of_3_3 = needs_airflow(3, 3, "retry policies")
 
 
 @pytest.fixture(autouse=True)
@@ -295,14 +295,14 @@ def test_it_can_be_stored_itself() -> None:
     assert isinstance(StripeRetryPolicy.deserialize(stored), StripeRetryPolicy)
 
 
-@pytest.mark.skipif(not AIRFLOW_2, reason="Airflow 3 has retry policies")
+@pytest.mark.skipif(not BEFORE_3_3, reason="Airflow has retry policies")
 def test_before_airflow_3_3_it_says_what_it_needs() -> None:
     """In the way in which Airflow's provider manager passes it over."""
     with pytest.raises(AirflowOptionalProviderFeatureException, match=r"need Airflow 3\.3 or newer"):
         __import__("airflow_reportrun.retry_policy")
 
 
-@pytest.mark.skipif(not AIRFLOW_2, reason="Airflow 3 has retry policies")
+@pytest.mark.skipif(not BEFORE_3_3, reason="Airflow has retry policies")
 def test_before_airflow_3_3_tasks_do_without(stripe_conn: StripeSandbox) -> None:
     """What can't get better is not tried again there either."""
     for fault, state in ((KeyExpired(), "failed"), (RateLimited(), "up_for_retry")):

@@ -49,7 +49,7 @@ from airflow_reportrun.waiting.room import BELIEF, PROMISE, Count, Room
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.test_models import RUN
 from tests.until import until
-from tests.versions import needs_airflow_3
+from tests.versions import needs_airflow
 
 HOUR = 3600.0
 ALL = 1e6
@@ -245,7 +245,7 @@ def test_a_look_that_fails_is_not_taken_for_no_room(
     assert "no room" not in caplog.text
 
 
-@pytest.mark.parametrize("remembers", [pytest.param(True, marks=needs_airflow_3("state store")), False])
+@pytest.mark.parametrize("remembers", [pytest.param(True, marks=needs_airflow(3, 3, "state store")), False])
 def test_a_retry_attaches_without_room(stripe_conn: StripeSandbox, deferrable: bool, remembers: bool) -> None:
     """Its own report run may be what is pending."""
     stripe_conn.inject(RunNeverEnds())
@@ -270,7 +270,7 @@ def test_a_retry_sends_what_was_not_answered_without_room(stripe_conn: StripeSan
     assert len(stripe_conn.report_runs) == 1
 
 
-@needs_airflow_3("state store")
+@needs_airflow(3, 3, "state store")
 @pytest.mark.parametrize("kept", ["damaged", {"max_tries": 3, "first_try": 1.0, "submission": "damaged"}])
 def test_a_retry_that_lost_its_memory_does_not_look(stripe_conn: StripeSandbox, kept: Any) -> None:
     """It can't tell whether its report run is among those that are pending."""
@@ -280,7 +280,7 @@ def test_a_retry_that_lost_its_memory_does_not_look(stripe_conn: StripeSandbox, 
     assert not stripe_conn.requests_to("list")
 
 
-@needs_airflow_3("state store")
+@needs_airflow(3, 3, "state store")
 @pytest.mark.parametrize("lost", [False, True])
 def test_what_is_superseded_is_counted_once(
     stripe_conn: StripeSandbox, lost: bool, monkeypatch: pytest.MonkeyPatch
@@ -300,7 +300,7 @@ def test_what_is_superseded_is_counted_once(
     assert told == ["failed"]
 
 
-@needs_airflow_3("state store")
+@needs_airflow(3, 3, "state store")
 def test_a_new_run_after_a_failed_one_needs_room(stripe_conn: StripeSandbox, deferrable: bool) -> None:
     """Where the task remembers what was sent, it knows that this one is new."""
     stripe_conn.inject(RunFails("No."))
@@ -313,7 +313,7 @@ def test_a_new_run_after_a_failed_one_needs_room(stripe_conn: StripeSandbox, def
     assert len([it for it in stripe_conn.requests_to("list") if others.at <= it.at <= own.at]) > 5
 
 
-@pytest.mark.parametrize("remembers", [pytest.param(True, marks=needs_airflow_3("state store")), False])
+@pytest.mark.parametrize("remembers", [pytest.param(True, marks=needs_airflow(3, 3, "state store")), False])
 def test_a_clear_needs_room(stripe_conn: StripeSandbox, remembers: bool) -> None:
     """It asks for another report run."""
     stripe_conn.configure(transition=AfterReads(0))
@@ -326,7 +326,7 @@ def test_a_clear_needs_room(stripe_conn: StripeSandbox, remembers: bool) -> None
     assert len(stripe_conn.report_runs) == 2
 
 
-@pytest.mark.parametrize("remembers", [pytest.param(True, marks=needs_airflow_3("state store")), False])
+@pytest.mark.parametrize("remembers", [pytest.param(True, marks=needs_airflow(3, 3, "state store")), False])
 def test_a_stored_error_is_followed_without_another_wait(
     stripe_conn: StripeSandbox, deferrable: bool, remembers: bool
 ) -> None:

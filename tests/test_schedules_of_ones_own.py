@@ -24,6 +24,7 @@ from tests.versions import (
     CronPartitionTimetable,
     DagRunType,
     coerce_to_core_timetable,
+    needs_airflow,
     needs_airflow_3,
 )
 
@@ -443,7 +444,7 @@ def test_deltas_of_ones_own_with_data_intervals_are_taken_as_they_are() -> None:
     assert [hours(resolve(context)) for context in runs] == [168, 168, 168]
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 def test_partitions_of_ones_own_are_refused() -> None:
     """How long they are nobody but the timetable knows, and it has no word for it."""
 

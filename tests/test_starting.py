@@ -30,12 +30,12 @@ from airflow_reportrun.tasks.starting import KNOWN_NAMES
 from airflow_reportrun.triggers import StripeTrigger
 from tests.docs_tables import hold
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
-from tests.versions import AIRFLOW_2
+from tests.versions import BEFORE_3_3
 
-if not AIRFLOW_2:
+if not BEFORE_3_3:
     from tests import triggerer
 
-triggerers_render = pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2's triggerer renders no templates")
+triggerers_render = pytest.mark.skipif(BEFORE_3_3, reason="the triggerer renders no templates before Airflow 3.3")
 PAGE = Path(__file__).parent.parent / "docs" / "sensors-without-a-worker.md"
 THERE: dict[str, Any] = {"start_from_trigger": True, "end_from_trigger": True}
 UNTIL = int(END.timestamp())
@@ -499,7 +499,7 @@ def test_in_a_worker_it_defers(stripe_conn: StripeSandbox) -> None:
 def test_an_airflow_that_can_not_is_told_from_one_that_can() -> None:
     """Airflow 2, and 3 before 3.3, would run the task in a worker, or with its templates as they are."""
     with pytest.MonkeyPatch.context() as patch:
-        if not AIRFLOW_2:
+        if not BEFORE_3_3:
             patch.delattr(BaseTrigger, "render_template_fields")
         with pytest.raises(ConfigurationError, match=r"needs Airflow 3\.3 or newer; deferrable=True waits"):
             run_sensor(end_from_trigger=False)

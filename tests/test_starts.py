@@ -16,7 +16,7 @@ from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from airflow_reportrun.sensors import StripeReportTypeSensor
 from tests.task_runner import END, START, TaskRunner, in_dag
-from tests.versions import CronPartitionTimetable, needs_airflow_3
+from tests.versions import CronPartitionTimetable, needs_airflow, needs_airflow_3
 
 DATELESS: dict[str, Any] = dict.fromkeys(("logical_date", "data_interval_start", "data_interval_end"))
 ACCOUNTS = ["acct_1", "acct_2"]
@@ -127,7 +127,7 @@ def test_a_run_without_a_logical_date_that_does_not_say_what_for(stripe_conn: St
     assert stripe_conn.requests == []
 
 
-@needs_airflow_3("partitions")
+@needs_airflow(3, 3, "dates of partitions")
 @pytest.mark.parametrize("made", ["scheduled", "backfilled"])
 def test_a_run_for_a_partition(stripe_conn: StripeSandbox, tmp_path: Path, made: str) -> None:
     """Made at the tick after it, or for its date: the day of its key, which names the file, and has 23 hours."""

@@ -20,7 +20,7 @@ from airflow_reportrun.reporting.answers import Response
 from airflow_reportrun.reporting.endpoints import Request
 from airflow_reportrun.sandbox import AtOnce, RunFails, ServerError, StripeSandbox
 from tests.task_runner import TaskRunner, in_dag
-from tests.versions import AIRFLOW_2
+from tests.versions import BEFORE_3_3
 
 DAY = 86_400
 
@@ -42,7 +42,7 @@ class TaskInstanceLife(RuleBasedStateMachine):
 
     sandbox: StripeSandbox
 
-    @initialize(deferrable=st.booleans(), remembers=st.just(False) if AIRFLOW_2 else st.booleans())
+    @initialize(deferrable=st.booleans(), remembers=st.just(False) if BEFORE_3_3 else st.booleans())
     def begin(self, deferrable: bool, remembers: bool) -> None:
         """Start with a new DAG run."""
         self.sandbox.reset()

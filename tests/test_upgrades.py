@@ -22,7 +22,7 @@ from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSen
 from airflow_reportrun.submission.idempotency import Identity
 from airflow_reportrun.waiting.events import ReportRunEvent
 from tests.task_runner import TaskRunner, in_dag
-from tests.versions import needs_airflow_3
+from tests.versions import needs_airflow
 
 TRIGGER = "airflow_reportrun.triggers.StripeReportRunTrigger"
 
@@ -239,7 +239,7 @@ def stored(report_run_id: str | None) -> dict[str, Any]:
     }
 
 
-@needs_airflow_3("state store")
+@needs_airflow(3, 3, "state store")
 @pytest.mark.parametrize("answered", [True, False])
 def test_what_a_later_version_kept_is_understood(stripe_conn: StripeSandbox, answered: bool) -> None:
     """Somebody goes back to this version: the report run is found by its id, or by the key that was sent."""
@@ -250,7 +250,7 @@ def test_what_a_later_version_kept_is_understood(stripe_conn: StripeSandbox, ans
     assert len(stripe_conn.report_runs) == 1
 
 
-@needs_airflow_3("state store")
+@needs_airflow(3, 3, "state store")
 def test_what_is_kept_is_what_another_version_reads(stripe_conn: StripeSandbox) -> None:
     """The names in the store are for good; to change one is to forget what was asked for."""
     created(stripe_conn)
@@ -415,7 +415,7 @@ def test_a_sensor_that_was_deferred_goes_on(stripe_conn: StripeSandbox) -> None:
     assert tried.returned["report_type"] == "balance.summary.1"
 
 
-@needs_airflow_3("state store")
+@needs_airflow(3, 3, "state store")
 @pytest.mark.parametrize("answered", [True, False])
 @pytest.mark.parametrize(
     "key", [KEY, "airflow-reportrun-7516a830bc3ca597bf5ef270c07deaa7dec663ce146f5d5b574d6cedd45deca0"]
@@ -433,7 +433,7 @@ def test_a_retry_goes_on_from_what_was_kept(
     assert len(stripe_conn.report_runs) == 1
 
 
-@needs_airflow_3("state store")
+@needs_airflow(3, 3, "state store")
 def test_a_retry_goes_on_from_a_try_that_asked_for_nothing(stripe_conn: StripeSandbox) -> None:
     """As one that waited for its data: the time counts from its first try."""
     stripe_conn.configure(data_available_end=1714521600)
@@ -446,7 +446,7 @@ def test_a_retry_goes_on_from_a_try_that_asked_for_nothing(stripe_conn: StripeSa
     assert runner.trigger(tried).deadline == kept["first_try"] + 259200.0
 
 
-@needs_airflow_3("retry policy")
+@needs_airflow(3, 3, "retry policy")
 def test_the_retry_policy_is_found_where_it_was() -> None:
     """A DAG that was stored names it by its path."""
     policy = import_string(POLICY["__type"])

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-from airflow.sdk._shared.module_loading import import_string
+from airflow.providers.common.compat.module_loading import import_string
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import TaskInstance
 
@@ -30,7 +30,7 @@ from airflow_reportrun.waiting import (
     loop,  # noqa: F401
     pace,
 )
-from tests.task_runner import TaskRunner, execute
+from tests.task_runner import TaskRunner, execute, stored_arguments
 
 # A server of its own forks the workers; who preloads a module there has it in each worker at once.
 WORKERS = multiprocessing.get_context("forkserver")
@@ -180,15 +180,13 @@ def _work(pipe: Connection, environ: dict[str, str], build: Any, instance: Any, 
     triggers.FIRST_LOOK_AFTER, pace.LONGEST_PAUSE = 0.0, 0.05
     client = Client(base_url=url, token="")
     state, error, message = execute(build(), TaskInstance(**instance), client, remembers=remembers)
-    names = ("classpath", "trigger_kwargs", "next_method")
-    stored = {name: getattr(message, name) for name in names} if state == "deferred" else None
+    names = {"classpath", "trigger_kwargs", "next_method"}
+    stored = message.model_dump(mode="json", include=names) if state == "deferred" else None
     pipe.send((state, error and repr(error), stored))
 
 
 def _pull(pipe: Connection, environ: dict[str, str], classpath: str, kwargs: Any) -> None:
-    from airflow.sdk.serde import deserialize
-
-    stored: Any = deserialize(kwargs)
+    stored = stored_arguments(kwargs)
 
     async def first_event() -> Any:
         async for event in import_string(classpath)(**stored).run():

@@ -102,7 +102,9 @@ def _named(run: Run) -> str:
 
 def _date(run: Run, ways_out: str) -> pendulum.DateTime:
     if run.partition_date is None:
-        raise IntervalError(f"Airflow derives no date from {_named(run)}, so it has no interval. {ways_out}")
+        raise IntervalError(
+            f"Airflow derives no date from {_named(run)} (before 3.3 from none), so it has no interval. {ways_out}"
+        )
     return run.partition_date
 
 
