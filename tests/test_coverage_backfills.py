@@ -14,7 +14,6 @@ from airflow_reportrun.coverage.backfills import Backfill, backfills_for
 from airflow_reportrun.question.intervals import resolve
 from tests.dag_runs import backfilled, dag_of
 from tests.versions import (
-    AIRFLOW_2,
     CronDataIntervalTimetable,
     CronPartitionTimetable,
     CronTriggerTimetable,
@@ -27,12 +26,12 @@ DAY = 86400
 
 def edges(unit: str, zone: str) -> list[int]:
     """Return the beginnings of the units from March 2026 on."""
-    dates = {
+    dates: dict[str, list[tuple[int, int, int, int]]] = {
         "hour": [(2026, 3, 28 + n // 24, n % 24) for n in range(96)],
-        "day": [(2026, 3, 1 + n) for n in range(31)],
-        "month": [(2025 + n // 12, n % 12 + 1, 1) for n in range(24)],
-    }[unit]
-    return sorted({int(datetime(*it, tzinfo=ZoneInfo(zone)).timestamp()) for it in dates})  # type: ignore[misc]
+        "day": [(2026, 3, 1 + n, 0) for n in range(31)],
+        "month": [(2025 + n // 12, n % 12 + 1, 1, 0) for n in range(24)],
+    }
+    return sorted({int(datetime(*it, tzinfo=ZoneInfo(zone)).timestamp()) for it in dates[unit]})
 
 
 SCHEDULES = [
@@ -104,7 +103,7 @@ def test_what_no_run_reports_on_is_left() -> None:
     monday = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp())
     week = [(monday + n * DAY, monday + (n + 1) * DAY) for n in range(7)]
     found, left = backfills_for(dag_of("0 13 * * 1-5"), week, interval="day")
-    assert left == [] if AIRFLOW_2 else left == week[4:6]
+    assert left == week[4:6]
     assert sum(it.runs for it in found) == 5
     assert backfills_for(dag_of("0 13 * * 1-5"), []) == ([], [])
 

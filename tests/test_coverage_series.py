@@ -25,7 +25,13 @@ def at(text: str, zone: str = "UTC") -> int:
 
 
 def landing(start: int | None, end: int | None, report_type: str = "balance.summary.1", **about: Any) -> Landing:
-    plain = {"stripe_account": None, "filters": {}, "format": "csv", "path": "/data/it.csv", "told_at": "it"}
+    plain: dict[str, Any] = {
+        "stripe_account": None,
+        "filters": {},
+        "format": "csv",
+        "path": "/data/it.csv",
+        "told_at": "it",
+    }
     return Landing(report_type, interval_start=start, interval_end=end, **{**plain, **about})
 
 
@@ -75,7 +81,7 @@ def test_intervals_tile_time_and_gaps_are_what_is_not_landed(
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_days_have_as_many_hours_as_the_clocks_give_them(zone: str) -> None:
-    """Nobody names the zone; two years of days tell enough of it for the missing ones to be as long as they are."""
+    """Nobody names the zone; two years of days tell enough of it for the missing ones."""
     every = days(zone, date(2024, 1, 1), 800)
     landed = [it for n, it in enumerate(every) if n % 3 != 1]
     found = only([landing(*it) for it in landed], now=every[-1][0])
@@ -199,7 +205,9 @@ def test_reports_of_an_instant_are_told_by_it() -> None:
 
 def test_reports_of_payouts_have_no_calendar() -> None:
     """A thousand payouts are one line."""
-    landed = [landing(None, None, "payout_reconciliation.by_id.summary.1", filters={"payout": f"po_{n}"}) for n in "ab"]
+    landed = [
+        landing(None, None, "payout_reconciliation.by_id.summary.1", filters={"payout": f"po_{n}"}) for n in "ab"
+    ]
     found = only(landed)
     assert (len(found.without_interval), found.intervals, dict(found.filters)) == (2, (), {})
 
@@ -242,7 +250,10 @@ def test_landings_that_overlap_are_shown_once() -> None:
     """The last seven days, landed anew each day, tile time by what each one adds."""
     starts = [at("2026-01-01T00:00") + n * DAY for n in range(5)]
     found = only([landing(it, it + 7 * DAY) for it in starts], now=starts[0])
-    assert spans(found)[:5] == [(starts[0], starts[0] + 7 * DAY), *((it + 6 * DAY, it + 7 * DAY) for it in starts[1:])]
+    assert spans(found)[:5] == [
+        (starts[0], starts[0] + 7 * DAY),
+        *((it + 6 * DAY, it + 7 * DAY) for it in starts[1:]),
+    ]
 
 
 @given(st.sampled_from(ZONES), st.integers(0, 4000), st.integers(0, 100))

@@ -126,7 +126,7 @@ def test_a_file_that_was_cut_or_removed_counts_as_missing(root: str, caplog: pyt
     found = only(root)
     assert days(found, State.LANDED) == [3]
     assert "is not what its manifest tells of" in caplog.text
-    assert [it.start for it in found.intervals][0] == FIRST + 2 * DAY
+    assert next(it.start for it in found.intervals) == FIRST + 2 * DAY
 
 
 def test_a_landing_that_was_interrupted_is_one(root: str) -> None:

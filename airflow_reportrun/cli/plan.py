@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.cli.dags import dag_of, report_tasks
 from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, say
 from airflow_reportrun.cli.planned import Existing, PlannedTask
-from airflow_reportrun.coverage.table import Table
+from airflow_reportrun.coverage.looking import source_of
 from airflow_reportrun.landing.decision import refusal
 from airflow_reportrun.landing.destination import LATER, is_compressed, placeholders, resolve_destination
 from airflow_reportrun.landing.lake import former_manifests_of, manifest_of, require_apart
@@ -32,8 +31,13 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from datetime import datetime
 
+    from airflow_reportrun.coverage.landings import Source
     from airflow_reportrun.question.question import Question
     from airflow_reportrun.wire.connection import ConnectionSettings
+
+
+_Tables = dict[tuple[str, str], dict[str, Manifest]]
+"""The manifests of tables, each read once: by connection and table, and by subject."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,13 @@ def plan(args: Namespace) -> Outcome:
 
     dag = dag_of(args.dag_id, args.dag_file)
     tasks, existing = report_tasks(dag, args.task_id), _existing(args.dag_id)
+    tables: _Tables = {}
     earliest, latest = _date(args.from_date), _date(args.to_date)
     rows = [
         row
         for run in backfill_runs(dag, earliest, latest)
         for task in tasks
-        for row in _rows(PlannedTask(task, run, existing))
+        for row in _rows(PlannedTask(task, run, existing), tables)
     ]
     if not rows:
         say(f"The schedule of {args.dag_id} has no run from {args.from_date} to {args.to_date}.")
@@ -96,7 +101,7 @@ def _short(key: str) -> str:
     return f"{key[:26]}…" if key else key
 
 
-def _rows(planned: PlannedTask) -> Iterator[dict[str, Any]]:
+def _rows(planned: PlannedTask, tables: _Tables) -> Iterator[dict[str, Any]]:
     """Yield a row for the report run, and one for each place that it lands in."""
     asked = _asked(planned)
     question = asked.question
@@ -117,7 +122,7 @@ def _rows(planned: PlannedTask) -> Iterator[dict[str, Any]]:
         row |= _in_place(question.destination, asked.subject, row)
     yield row
     for task in _landing_tasks(planned):
-        yield {**row, "task_id": task.task_id, "idempotency_key": "", **_landing(task, planned, asked)}
+        yield {**row, "task_id": task.task_id, "idempotency_key": "", **_landing(task, planned, asked, tables)}
 
 
 def _asked(planned: PlannedTask) -> _Asked:
@@ -175,7 +180,7 @@ def _above(dag: Any, task: Any) -> set[str]:
     return found
 
 
-def _landing(task: Any, planned: PlannedTask, asked: _Asked) -> dict[str, Any]:
+def _landing(task: Any, planned: PlannedTask, asked: _Asked, tables: _Tables) -> dict[str, Any]:
     """Return where a task lands what was created upstream."""
     task, _, unknown = replace(planned, task=task).rendered()
     notes = [f"{name}: {why}" for name, why in unknown.items() if name != "report_run_id"]
@@ -186,8 +191,10 @@ def _landing(task: Any, planned: PlannedTask, asked: _Asked) -> dict[str, Any]:
     try:
         if isinstance(task, StripeReportToSqlOperator):
             row["destination"] = f"{task.table} of {task.conn_id}"
-            told = _of_table(task.conn_id, task.table)
-            return {**row, **_of_manifest(told.get(_unmoded(subject)))}
+            key = task.conn_id, task.table
+            if key not in tables:
+                tables[key] = _told(source_of(conn_id=task.conn_id, table=task.table))
+            return {**row, **_of_manifest(tables[key].get(_unmoded(subject)))}
         asked_for = question.parameters.as_dict()
         values = placeholders(
             question.report_type, asked_for, question.bounds, stripe_account=subject.stripe_account
@@ -199,10 +206,9 @@ def _landing(task: Any, planned: PlannedTask, asked: _Asked) -> dict[str, Any]:
         return {**row, "note": f"fails: {error}"}
 
 
-@cache
-def _of_table(conn_id: str, table: str) -> dict[str, Manifest]:
-    """Return the manifests of a table by their subjects, read once."""
-    found = (it.manifest for it in Table(conn_id, table).landings())
+def _told(source: Source) -> dict[str, Manifest]:
+    """Return the manifests of a table by their subjects."""
+    found = (it.manifest for it in source.landings())
     return {_unmoded(it.subject): it for it in found if it}
 
 
