@@ -30,6 +30,13 @@ def utc(moment: datetime) -> pendulum.DateTime:
     return pendulum.instance(moment.astimezone(pendulum.UTC))
 
 
+def is_airflow_2() -> bool:
+    """Tell whether it is Airflow 2, whose command line has other words."""
+    from airflow import __version__
+
+    return __version__.startswith("2.")
+
+
 # --- The run -----------------------------------------------------------------------------------------------
 
 

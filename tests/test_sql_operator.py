@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import Asset
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.sql import report
 from airflow_reportrun.landing.sql.loading import load
-from airflow_reportrun.landing.sql.report import _database_errors
+from airflow_reportrun.landing.sql.report import database_errors
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -402,7 +402,7 @@ def test_faults_land_all_rows_or_none(
 def test_a_value_that_a_database_quotes_is_left_out() -> None:
     """As MySQL does, whatever is in it."""
     said = "(1062, \"Duplicate entry 'Jane\n' for O'Neill' for key 'who'\")"
-    with pytest.raises(ContentsError) as raised, _database_errors("activity"):
+    with pytest.raises(ContentsError) as raised, database_errors("activity"):
         raise sqlite3.IntegrityError(said)
     assert str(raised.value) == ("table activity: IntegrityError: (1062, \"Duplicate entry '…' for key 'who'\")")
 
@@ -468,19 +468,19 @@ def test_what_stays_in_sqlite_is_not_tried_again(
     tmp_path: Path, statements: list[str], kind: type[ReportingError]
 ) -> None:
     """It has one class for a table that is not there and for a full disk."""
-    with pytest.raises(kind, match=r"^table activity: \w+Error: .") as raised, _database_errors("activity"):
+    with pytest.raises(kind, match=r"^table activity: \w+Error: .") as raised, database_errors("activity"):
         raise in_sqlite(tmp_path, *statements)
     assert type(raised.value) is kind
 
 
 def test_what_is_no_database_stays_so_and_a_lock_passes(tmp_path: Path) -> None:
     """A file of something else, a folder that is not there, and somebody who writes."""
-    with pytest.raises(StoreError), _database_errors("activity"):
+    with pytest.raises(StoreError), database_errors("activity"):
         raise in_sqlite(tmp_path, "BEGIN IMMEDIATE", busy="BEGIN EXCLUSIVE")
     (tmp_path / "text").write_text("no database " * 100)
-    with pytest.raises(ConfigurationError), _database_errors("activity"):
+    with pytest.raises(ConfigurationError), database_errors("activity"):
         raise in_sqlite(tmp_path, "SELECT * FROM t", uri="file:{}/text")
-    with pytest.raises(ConfigurationError), _database_errors("activity"):
+    with pytest.raises(ConfigurationError), database_errors("activity"):
         sqlite3.connect(tmp_path / "nowhere" / "w.db")
 
 
@@ -523,7 +523,7 @@ MAY_OPEN = [
 )
 def test_what_stays_on_a_server_is_not_tried_again(error: Exception, kind: type[ReportingError]) -> None:
     """By the code, where the driver's class says too little, and by the words where there is none yet."""
-    with pytest.raises(kind), _database_errors("activity"):
+    with pytest.raises(kind), database_errors("activity"):
         raise error
 
 

@@ -16,7 +16,7 @@ from airflow.providers.postgres.hooks import postgres as provider
 from airflow_reportrun.landing.sql.databases import Database, general
 from airflow_reportrun.landing.sql.databases.postgresql import PostgreSQL
 from airflow_reportrun.landing.sql.loading import landed
-from airflow_reportrun.landing.sql.report import _database_errors
+from airflow_reportrun.landing.sql.report import database_errors
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
@@ -552,7 +552,7 @@ def test_a_door_that_stays_shut_is_not_knocked_at_again(
     monkeypatch.setattr(provider, "USE_PSYCOPG3", three and has_three, raising=False)
     Warehouse(server.name, {**server.connection, what: "nobody"}).known(monkeypatch)
     kind, words = (ConfigurationError, DOORS[server.name, what]) if what != "host" else (StoreError, "host|server")
-    with pytest.raises(kind, match=words) as raised, _database_errors("activity"):
+    with pytest.raises(kind, match=words) as raised, database_errors("activity"):
         landed(server.hook, "activity", manifest_of("frr_1", 1))
     assert raised.value.is_transient is (what == "host")
 

@@ -96,7 +96,7 @@ def resolve_destination(
         raise ConfigurationError(
             f"destination is a path or a URL, not {type(template).__name__} {template!r:.100}."
         )
-    _refuse_credentials(template)
+    refuse_credentials(template)
     # Plain ones: pendulum's have formats of their own.
     values = {
         name: datetime.fromtimestamp(value.timestamp(), value.tzinfo) if isinstance(value, datetime) else value
@@ -105,7 +105,7 @@ def resolve_destination(
     if odd := [f"{name} {value!r}" for name, value in values.items() if "/" in str(value)]:
         raise ConfigurationError(f"destination {template!r}: {odd[0]} has a /, which would make folders of it.")
     text = filled_in("destination", template, values)
-    _refuse_credentials(text)
+    refuse_credentials(text)
     ending, root = "zip" if compressed else format, text
     if root.endswith("/"):
         text = _in_layout(root, values, ending)
@@ -124,7 +124,7 @@ def checked(text: str) -> str:
     return _checked_url(text) if "://" in text else str(_checked_path(text))
 
 
-def _refuse_credentials(url: str) -> None:
+def refuse_credentials(url: str) -> None:
     """Before another error shows them."""
     scheme, given, rest = url.partition("://")
     # A secret may have a slash, and a key an @: what looks like both is refused.

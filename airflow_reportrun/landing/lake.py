@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
@@ -47,6 +48,29 @@ def layout(values: Mapping[str, Any], *, former: bool = False) -> tuple[str, ...
     form = _FORMER_INSTANT if former else _INSTANT
     folders += [f"{name}={values[name].astimezone(UTC).strftime(form)}" for name in BOUNDS if name in values]
     return tuple(folders)
+
+
+def told_by(folders: Sequence[str], name: str) -> tuple[str, Subject] | None:
+    """Return the report type and the subject of a file of the default layout, None for any other file.
+
+    :param folders: in which it lies; ``livemode`` is not told by them.
+    """
+    depth = next((n for n, it in enumerate(folders) if it.startswith("report_type=")), None)
+    if depth is None or not _is_report(name):
+        return None
+    values: dict[str, str] = {}
+    for folder in folders[depth:]:
+        key, equals, value = folder.partition("=")
+        key = key.removeprefix(_FILTER)
+        if not equals or key in values:
+            return None
+        values[key] = value
+    report_type, account = values.pop("report_type"), values.pop("stripe_account", None)
+    bounds = {key: _instant(values.pop(key)) for key in BOUNDS if key in values}
+    if None in bounds.values() or not values.keys() <= set(FILTERS):
+        return None
+    start, end = (bounds.get(key) for key in BOUNDS)
+    return report_type, Subject(family_of(report_type), False, account, values, start, end)
 
 
 def is_former(place: Place) -> bool:
@@ -127,6 +151,25 @@ def _is_of(text: bytes, place: Place) -> bool:
     return False
 
 
+def folders_of_manifests(place: Place) -> list[tuple[str, ...]]:
+    """Return the folders outside of a place's own in which the manifests of what lies there and below may be."""
+    own = place.folders
+    found = [it.folders for it in (_beside(place), _below(place)) if it]
+    return [it for it in found if it[: len(own)] != own]
+
+
+def data_of(folders: Sequence[str], name: str) -> tuple[tuple[str, ...], str] | None:
+    """Return the folders of the data that a file is the manifest of, and the manifest's name now.
+
+    None for a file that is not called as a manifest.
+    """
+    own = tuple(it.removesuffix("_manifests") for it in folders if it != "_manifests")
+    if name.startswith("_") and name.endswith(".manifest.json"):  # of an earlier version
+        return own, note_of(name.removeprefix("_").removesuffix(".manifest.json"))
+    told = name.endswith(".json") and any(it.endswith("_manifests") for it in folders)
+    return (own, name) if told else None
+
+
 def former_manifests_of(place: Place) -> list[Place]:
     """Return where the manifest may be besides: beside the data, or where it would be for another worker."""
     from airflow_reportrun.landing.stores.local import LocalFile
@@ -170,8 +213,12 @@ def _within(place: Place) -> Place:
 
 
 def _note(place: Place) -> str:
-    """Return a name that no pattern for data such as ``*.csv*`` fits."""
-    return f"{place.name.replace('.', '-')}.json"
+    return note_of(place.name)
+
+
+def note_of(name: str) -> str:
+    """Return the name of the manifest of a file, which no pattern for data such as ``*.csv*`` fits."""
+    return f"{name.replace('.', '-')}.json"
 
 
 def require_apart(place: Place, subject: Subject) -> None:
@@ -304,6 +351,7 @@ def _is_report(name: str) -> bool:
     return name.startswith(f"{_FILE}.")
 
 
+@lru_cache(maxsize=1024)
 def _instant(value: str, *forms: str) -> int | None:
     """Return the epoch seconds that a folder's value stands for, None where it stands for none."""
     for form in forms or (_INSTANT, _FORMER_INSTANT):

@@ -80,7 +80,7 @@ def landed(
     """
     database = open_database(hook)
     with database.connected() as connection, connection.begin():
-        place = _place(table, connection, database)
+        place = place_of_table(table, connection, database)
         landings = landings_table(database, place.schema)
         look = partial(layout_of, connection, database, place)
         exists = look(()).exists
@@ -141,7 +141,7 @@ def load(
     database = open_database(hook)
     with database.connected() as connection:
         with connection.begin():
-            place = _place(table, connection, database)
+            place = place_of_table(table, connection, database)
             landings = landings_table(database, place.schema)
             is_new = not sa.inspect(connection).has_table(landings.name, schema=place.schema)
         if is_new:
@@ -427,7 +427,11 @@ def _blocks(file: BinaryIO) -> Iterator[memoryview]:
     return typed.blocks_of(iter(lambda: file.read(_CHUNK_SIZE), b""))
 
 
-def _place(table: str, connection: sa.engine.Connection, database: Database) -> TableName:
+def place_of_table(table: str, connection: sa.engine.Connection, database: Database) -> TableName:
+    """Return where rows of a table go.
+
+    :raises ConfigurationError: when no table can be called so.
+    """
     schema = connection.dialect.default_schema_name
     place = TableName.of(table, schema, distinguishes_case=database.distinguishes_tables(connection))
     for part in (place.schema or "", place.name):

@@ -80,7 +80,7 @@ def land_in_table(
         raise ConfigurationError(f"Report run {run.id} has a compressed file, which no table can take.")
     account = hook.settings.stripe_account
     known: dict[str, Any] = {"file_sha256": "", "rows": None, "columns": None, "format": "sql", "path": table}
-    with _database_errors(table):
+    with database_errors(table):
         before = landed(
             *(warehouse, table, Manifest.of(run, file, account, **known)),
             columns=run.parameters.get("columns") or (),
@@ -114,7 +114,7 @@ def land_in_table(
 
         with folder.errors():
             facts = hook.read_file(file, save)
-        with _database_errors(table):
+        with database_errors(table):
             manifest = load(
                 warehouse,
                 table,
@@ -133,7 +133,7 @@ def land_in_table(
 
 
 @contextmanager
-def _database_errors(table: str) -> Iterator[None]:
+def database_errors(table: str) -> Iterator[None]:
     """Say what the database said in its first line, without values: what follows, of any driver, may be a row."""
     try:
         yield

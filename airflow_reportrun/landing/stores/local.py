@@ -7,11 +7,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from airflow_reportrun.landing.stores.place import ANY, MovedError, Place, Replacement
+from airflow_reportrun.landing.stores.place import ANY, Listed, MovedError, Place, Replacement
 from airflow_reportrun.reporting.errors import DownloadError, StoreError
 
 
@@ -68,10 +68,11 @@ class LocalFile(Place):
             return os.listdir(_folder(folders))
         return []
 
-    def files_below(self, folders: Sequence[str]) -> list[tuple[str, ...]]:
+    def files_below(self, folders: Sequence[str]) -> Mapping[tuple[str, ...], Listed]:
         """Return the files in a folder and those below it."""
-        folder = _folder(folders)
-        return [it.relative_to(folder).parts for it in folder.rglob("*") if it.is_file()]
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return dict(_files(str(_folder(folders)), ()))
+        return {}
 
     def require_space(self, size: int) -> None:
         """Refuse what the file system has no room for; a file that is replaced takes its own until then."""
@@ -159,6 +160,17 @@ class LocalFile(Place):
 
 def _folder(folders: Sequence[str]) -> Path:
     return Path(os.sep, *folders)
+
+
+def _files(folder: str, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Listed]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # removed meanwhile
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _files(entry.path, (*names, entry.name))
+                elif entry.is_file():
+                    it = entry.stat()
+                    yield (*names, entry.name), Listed(it.st_size, f"{it.st_mtime_ns:020}")
 
 
 def _is_mounted(folder: Path) -> bool:

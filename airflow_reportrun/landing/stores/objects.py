@@ -8,12 +8,12 @@ import logging
 import re
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.landing.stores.conditions import Mark, conditions_of
-from airflow_reportrun.landing.stores.place import ANY, MovedError, Place, Replacement
+from airflow_reportrun.landing.stores.place import ANY, Listed, MovedError, Place, Replacement
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ class StoredObject(Place):
             return [str(it).rstrip("/").rpartition("/")[2] for it in self._fs.ls(path, detail=False)]
         return []
 
-    def files_below(self, folders: Sequence[str]) -> list[tuple[str, ...]]:
-        """Return the keys under a prefix, as the parts that follow it."""
+    def files_below(self, folders: Sequence[str]) -> Mapping[tuple[str, ...], Listed]:
+        """Return the keys under a prefix, as the parts that follow it; a thousand of them are one request."""
         path = self._path_of(folders)
         self._fs.invalidate_cache(path)
-        found = (str(it).lstrip("/") for it in self._fs.find(path))
-        return [tuple(it.split("/")[len(folders) :]) for it in found]
+        found = self._fs.find(path, detail=True)
+        return {tuple(str(it).lstrip("/").split("/")[len(folders) :]): _listed(found[it]) for it in found}
 
     def _path_of(self, parts: Sequence[str]) -> str:
         return "/" * self._path.startswith("/") + "/".join(parts)
@@ -219,6 +219,11 @@ class MemoryObject(StoredObject):
     def locked(self, folders: Sequence[str]) -> AbstractContextManager[bool]:
         """Keep the other threads out."""
         return _MEMORY
+
+
+def _listed(it: Mapping[str, Any]) -> Listed:
+    modified = next((it[name] for name in ("LastModified", "updated", "last_modified") if it.get(name)), "")
+    return Listed(it.get("size") or 0, str(modified), str(it.get("ETag") or it.get("etag") or ""))
 
 
 def _give_up(file: Any) -> None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 ANY = object()
 """The mark that is expected by who writes over whatever is there."""
+
+
+class Listed(NamedTuple):
+    """What a list says of a file.
+
+    :param size: bytes.
+    :param modified: what grows when it is written again, empty where the list does not say it.
+    :param etag: what the store calls the contents, empty where the list does not say it.
+    """
+
+    size: int
+    modified: str = ""
+    etag: str = ""
 
 
 class MovedError(Exception):
@@ -105,8 +118,8 @@ class Place(ABC):
         """Return the names of what lies in a folder, none where there is no such folder."""
 
     @abstractmethod
-    def files_below(self, folders: Sequence[str]) -> list[tuple[str, ...]]:
-        """Return the files in a folder and those below it, each as the names that lead there from that folder."""
+    def files_below(self, folders: Sequence[str]) -> Mapping[tuple[str, ...], Listed]:
+        """Return the files in a folder and those below it, by the names that lead there from that folder."""
 
     @abstractmethod
     def require_space(self, size: int) -> None:

@@ -1,0 +1,75 @@
+"""What is landed in a table: told by the table of manifests beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from airflow_reportrun.coverage.landings import Landing
+from airflow_reportrun.landing.manifest import Manifest
+from airflow_reportrun.landing.sql.databases import open_database
+from airflow_reportrun.landing.sql.layout import TableName, landings_table
+from airflow_reportrun.landing.sql.loading import place_of_table
+from airflow_reportrun.landing.sql.report import database_errors
+from airflow_reportrun.landing.sql.warehouse import warehouse_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_reportrun.landing.sql.databases import Database
+
+
+class Table:
+    """What is landed in a table, as all of its manifests tell; its rows are not counted.
+
+    :param conn_id: Airflow connection of a database.
+    :param table: ``table`` or ``schema.table``.
+    :param hook_params: what the connection's hook is made with.
+    :raises ConfigurationError: when the connection is no database's, or a package is missing.
+    :raises ConnectionLookUpError: when Airflow does not give the connection.
+    """
+
+    def __init__(self, conn_id: str, table: str, hook_params: Mapping[str, Any] | None = None) -> None:
+        self.conn_id, self.table = conn_id, table
+        self._hook = warehouse_of(conn_id, hook_params)
+
+    def __str__(self) -> str:
+        return f"{self.table} of {self.conn_id}"
+
+    def landings(self) -> list[Landing]:
+        """Return what is landed there, nothing where the table is not there."""
+
+        def read(connection: sa.engine.Connection, place: TableName, landings: sa.Table) -> list[Landing]:
+            c = landings.c
+            query = sa.select(c.landing, c.manifest).where(c.table_name == place.key, c.landing != "")
+            return [
+                Landing.of(Manifest.from_json(text), path=str(place), told_at=key)
+                for key, text in connection.execute(query)
+            ]
+
+        return self._asked(read) or []
+
+    def manifest(self, told_at: str) -> Manifest | None:
+        """Return the manifest of a landing, None where it is there no longer."""
+
+        def read(connection: sa.engine.Connection, place: TableName, landings: sa.Table) -> Manifest | None:
+            c = landings.c
+            query = sa.select(c.manifest).where(c.table_name == place.key, c.landing == told_at)
+            text = connection.execute(query).scalar()
+            return Manifest.from_json(text) if text else None
+
+        found: Manifest | None = self._asked(read)
+        return found
+
+    def _asked(self, read: Callable[[sa.engine.Connection, TableName, sa.Table], Any]) -> Any:
+        """Return what is read of the table of manifests, None where there is none."""
+        with database_errors(self.table):
+            database: Database = open_database(self._hook)
+            with database.connected() as connection, connection.begin():
+                place = place_of_table(self.table, connection, database)
+                landings = landings_table(database, place.schema)
+                if not sa.inspect(connection).has_table(landings.name, schema=place.schema):
+                    return None
+                return read(connection, place, landings)
