@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import griffe
-from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent
-MERMAID = ROOT / ".mermaid" / "package" / "dist" / "mermaid.min.js"
+PACKAGE = ROOT / ".mermaid" / "package"
+MERMAID = {"mermaid.min.js": PACKAGE / "dist" / "mermaid.min.js", "mermaid.license.txt": PACKAGE / "LICENSE"}
 
 AT_THE_ROOT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 EXAMPLES = {
@@ -32,7 +35,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if source in EXAMPLES:
             text = f"# {PurePosixPath(source).name}\n\n```python\n{text}```\n"
         files.append(File.generated(config, page, content=text))
-    files.append(File.generated(config, "mermaid.min.js", abs_src_path=str(MERMAID)))
+    for name, path in MERMAID.items():
+        files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
 
 
@@ -58,7 +62,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 class PlainDocstrings(griffe.Extension):
-    """Reads the few roles of Sphinx that our docstrings have as Markdown, and a base class's options as our own."""
+    """Reads the few roles of Sphinx that our docstrings have, and a base class's options as a class's own."""
 
     def on_instance(self, *, obj: griffe.Object | griffe.Alias, **kwargs: Any) -> None:
         """Rewrite an object's docstring before it is parsed."""
@@ -77,7 +81,7 @@ def _adopt(scope: griffe.Module | griffe.Class) -> None:
             continue
         if isinstance(it, griffe.Class):
             for base in it.resolved_bases:
-                _inherit(it, base)
+                _inherit(it, base)  # of one base of ours, as all have
         if isinstance(it, griffe.Module | griffe.Class):
             _adopt(it)
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def unknown(words: list[str]) -> list[str]:
-    """Return what of a command can't be installed: an extra that is not ours, a package that no constraint pins."""
+    """Return what of a command can't be installed: an extra that is not ours, a package that is not pinned."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     extras = set(setup["options.extras_require"])

@@ -365,7 +365,7 @@ DRAWN = ('"@daily"', "timedelta(days=1)", 'CronTriggerTimetable("@daily", interv
 
 
 def around(season: str, schedule: str) -> list[Interval]:
-    """Return what the three runs report on whose intervals begin on the day before the change, or follow that one."""
+    """Return three intervals that follow each other, from the day before the change on."""
     begin = DAYS[season].subtract(days=1, hours=2)
     found = [resolve(run) for run in near_ticks(SCHEDULES[schedule], DAYS[season])]
     return list(dict.fromkeys(it for it in found if it.start >= begin))[:3]

@@ -1,4 +1,4 @@
-"""Each block of code in the docs runs: Python in a DAG, shell in a shell with a real ``airflow``, before the sandbox."""
+"""Each block of code in the docs runs: Python in a DAG before the sandbox, shell with a real ``airflow``."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_python_runs(block: Block, stripe_conn: StripeSandbox) -> None:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Runs a script with an ``airflow`` that has a database and the example DAGs, and a ``pip`` that only looks."""
+    """Runs a script with an ``airflow`` that has a database and the examples, and a ``pip`` that only looks."""
     home = tmp_path_factory.mktemp("airflow")
     python = sys.executable
     head = (

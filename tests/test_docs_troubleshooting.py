@@ -86,6 +86,11 @@ def a_failed_run(it: Scene, **options: Any) -> None:
     it.report(**options)
 
 
+def a_failed_file(it: Scene) -> None:
+    it.stripe.inject(faults.RunFails("The report could not be made."))
+    it.land(it.asked())
+
+
 def an_expired_file(it: Scene) -> None:
     it.stripe.configure(clock=faults.ManualClock(FIRST + 9 * DAY), transition=AtOnce())
     it.land(it.asked())
@@ -136,7 +141,7 @@ def used_key(it: Scene) -> None:
 
 
 def restricted(it: Scene) -> None:
-    it.stripe.configure(keys={"rk_test_reader": ["file_read"]})
+    it.stripe.add_key("rk_test_reader", ["file_read"])
     it.connected(password="rk_test_reader")
 
 
@@ -207,9 +212,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.spoiled(faults.Redirected("https://elsewhere.example/"), it.asked),
         lambda it: it.spoiled(faults.Gzipped(), it.asked),
     ),
-    "ReportRunFailedError": (
-        lambda it: (it.stripe.inject(faults.RunFails("The report could not be made.")), it.land(it.asked())),
-    ),
+    "ReportRunFailedError": (a_failed_file,),
     "ReportNotReadyError": (a_pending_run,),
     "ReportExpiredError": (an_expired_file,),
     "NoReportTypesError": (lambda it: preferred(NoTypes(), [TYPE, "balance.summary.2"]),),
