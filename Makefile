@@ -10,7 +10,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix kills stores readers recipes mariadb system check bench live clean
+.PHONY: help demo test matrix kills stores readers recipes docs mariadb system check bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ readers: .venv/ready  ## read lakes with DuckDB, pandas, polars, pyarrow, and Sp
 
 recipes: .venv/ready  ## make a DAG of YAML with dag-factory
 	.venv/bin/nox --sessions recipes -- $(ARGS)
+
+docs: .venv/ready  ## make a site of the docs in build/site, a warning is an error; takes npm
+	.venv/bin/nox --sessions docs
 
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py --numprocesses=logical --dist=loadfile
@@ -66,7 +69,7 @@ live: .venv/ready  ## measure a live triggerer and a backfill; takes PostgreSQL 
 	.venv/bin/python -m benchmarks live-waiting live-restart live-backfill
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .nox .azurite .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .nox .azurite .mermaid .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv

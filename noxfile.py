@@ -1,9 +1,11 @@
-"""The tests on each version of Airflow, over other object stores, and with what reads lakes: see ``make help``."""
+"""The tests on each version of Airflow, over other stores, with what reads lakes; the site: see ``make help``."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,12 @@ PROVIDERS = ("apache-airflow-providers-google", "apache-airflow-providers-micros
 """Installed without what they require: 160 packages, some of which want others than Airflow 3.3 is pinned with."""
 
 AZURITE = "azurite@3.35.0"
+
+SITE = ("mkdocs-material", "mkdocstrings[python]", "ruff")
+"""What makes a site of the docs, and breaks the lines of its signatures; our own code is read and not imported."""
+
+MERMAID = "mermaid@11.12.2"
+"""Draws the diagrams in the browser of whoever reads. The theme would fetch it there from a host of others."""
 
 READERS = ("duckdb", "pandas", "polars")
 """What reads lakes, besides pyarrow, and Spark where there is a java."""
@@ -113,6 +121,19 @@ def recipes(session: nox.Session) -> None:
     pins = "constraints/recipes.txt"
     _make(session, "3.3", lambda: session.install("--constraint", pins, "dag-factory"), "noxfile.py", pins)
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/test_recipes.py"]))
+
+
+@nox.session(python="3.11", reuse_venv=True)
+def docs(session: nox.Session) -> None:
+    """Make a site of the docs in build/site; a warning is an error. It takes npm, for Mermaid."""
+    session.install("--constraint", "constraints/docs.txt", *SITE)
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("npm", "pack", "--silent", "--pack-destination", folder, MERMAID, external=True, silent=True)
+        (packed,) = Path(folder).glob("*.tgz")
+        with tarfile.open(packed) as tar:
+            for name in ("package/LICENSE", "package/dist/mermaid.min.js"):
+                tar.extract(name, ".mermaid", filter="data")
+    session.run("mkdocs", "build", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 def _make(

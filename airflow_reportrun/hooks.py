@@ -23,7 +23,7 @@ from airflow_reportrun import metrics
 from airflow_reportrun.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_reportrun.reporting.answers import Response, refusal_of, require_short
 from airflow_reportrun.reporting.client import AsyncReportingClient, ReportingClient
-from airflow_reportrun.reporting.endpoints import READ_FILE
+from airflow_reportrun.reporting.endpoints import FILES, READ_FILE
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.reporting.resending import ResendPolicy, Tries
 from airflow_reportrun.reporting.secrets import without_secrets
@@ -167,7 +167,7 @@ class StripeReportingHook(ReportingClient, HttpHook):
                 f"File {file.id} is on a host that the key is not for. If it is yours, "
                 f"set files_base_url in connection {self.stripe_conn_id!r}."
             )
-        what = f"GET /v1/files/{file.id}/contents"
+        what = f"GET {FILES}/{file.id}/contents"
 
         def ask(headers: Mapping[str, str]) -> requests.Response:
             turn = self._turn(READ_FILE)

@@ -1,4 +1,4 @@
-"""Tables in the docs that the tests compute: held against the page, or written into it with ``WRITE_DOCS=1``."""
+"""Tables and pictures in the docs that the tests compute: held, or written with ``WRITE_DOCS=1``."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def hold(path: Path, name: str, markdown: str) -> None:
         path.write_text(page.replace(opening + found[0] + closing, opening + wanted + closing), encoding="utf-8")
     else:
         assert found[0] == wanted, f"{path.name} is not what the tests compute: WRITE_DOCS=1 writes it"
+
+
+def hold_file(path: Path, contents: str) -> None:
+    """Assert that a file has these contents; with ``WRITE_DOCS=1`` in the environment it is written instead."""
+    if os.environ.get("WRITE_DOCS") == "1":
+        path.write_text(contents, encoding="utf-8")
+    else:
+        assert path.read_text(encoding="utf-8") == contents, (
+            f"{path.name} is not what the tests compute: WRITE_DOCS=1 writes it"
+        )

@@ -174,11 +174,13 @@ class TaskRunner:
                 if request.url.params.get("name") == asset.name or request.url.params.get("uri") == asset.uri:
                     return httpx.Response(200, json={"name": asset.name, "uri": asset.uri, "group": asset.group})
         if path.startswith("xcoms/"):
-            _, _, _, task_id, name = path.split("/", 4)
+            _, _, _, task_id, name = path.removesuffix("/slice").split("/", 4)
             key = f"{task_id}/{request.url.params.get('map_index', -1)}/{name}"
             if request.method == "POST":
                 self.xcoms[key] = json.loads(request.content)
                 return httpx.Response(201, json={})
+            if path.endswith("/slice"):  # of a task that is not mapped, it has one
+                return httpx.Response(200, json=[self.xcoms[key]] if key in self.xcoms else [])
             if key in self.xcoms:
                 return httpx.Response(200, json={"key": name, "value": self.xcoms[key]})
         if path.startswith("store/ti/") and self.store is not None:

@@ -46,10 +46,11 @@ from tests.dag_runs import (
     scheduled,
     triggered,
 )
-from tests.docs_tables import hold, table
+from tests.docs_blocks import pages, programs
+from tests.docs_pictures import Line, timeline
+from tests.docs_tables import hold, hold_file, table
 from tests.task_runner import TaskRunner, in_dag
 
-PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 PAGE = Path(__file__).parent.parent / "docs" / "intervals.md"
 ZONE = "America/New_York"
 START = pendulum.datetime(2026, 1, 1, tz=ZONE)
@@ -357,10 +358,73 @@ def test_the_table_of_the_page_is_this_one() -> None:
     hold(PAGE, "intervals", table(header, [row.cells() for row in ROWS]))
 
 
+# --- The pictures ------------------------------------------------------------------------------------------
+
+IMAGES = PAGE.parent / "img"
+DRAWN = ('"@daily"', "timedelta(days=1)", 'CronTriggerTimetable("@daily", interval=timedelta(days=1))')
+
+
+def around(season: str, schedule: str) -> list[Interval]:
+    """Return three intervals that follow each other, from the day before the change on."""
+    begin = DAYS[season].subtract(days=1, hours=2)
+    found = [resolve(run) for run in near_ticks(SCHEDULES[schedule], DAYS[season])]
+    return list(dict.fromkeys(it for it in found if it.start >= begin))[:3]
+
+
+@pytest.mark.parametrize("season", DAYS)
+def test_the_picture_of_a_change_is_drawn_from_what_is_resolved(season: str) -> None:
+    """The bars of the calendar's days are 24, 23 or 25, and 24 hours; ``WRITE_DOCS=1`` draws it."""
+    lines = []
+    for schedule in DRAWN:
+        found = around(season, schedule)
+        hours = [(it.end - it.start).total_seconds() / 3600 for it in found]
+        assert hours == ([24, {"spring": 23, "autumn": 25}[season], 24] if schedule == DRAWN[0] else [24] * 3)
+        bars = [(it.start, it.end, f"{size:g} h") for it, size in zip(found, hours, strict=True)]
+        lines.append(Line(f"schedule={schedule}", bars))
+    midnights = [DAYS[season].add(days=n) for n in range(-1, 3)]
+    ends = midnights[0].subtract(hours=3), midnights[-1].add(hours=3)
+    ticks = [(it, f"{it.format('D MMM')} 00:00") for it in midnights]
+    picture = timeline(
+        f"What the runs of three schedules report on around {DAYS[season].format('D MMMM YYYY')} in New York",
+        ends,
+        ticks,
+        lines,
+    )
+    hold_file(IMAGES / f"clocks-{season}.svg", picture)
+
+
+def test_the_picture_of_the_empty_interval_is_drawn_from_what_is_resolved() -> None:
+    """Airflow's data interval of the run of midnight, and what is reported on; ``WRITE_DOCS=1`` draws it."""
+    tick = pendulum.datetime(2026, 6, 10, tz=ZONE)
+    lines = []
+    for schedule, when, interval in (
+        ('"@daily"', tick, None),
+        ('"0 6 * * *"', tick.add(hours=6), None),
+        ('"0 6 * * *"', tick.add(hours=6), "day"),
+        ('CronDataIntervalTimetable("@daily")', tick, None),
+    ):
+        run = at_its_tick(SCHEDULES[schedule], when)
+        start, end = run["data_interval_start"], run["data_interval_end"]
+        found = resolve(run, interval=interval)  # type: ignore[arg-type]
+        assert (start == end) == ("Interval" not in schedule)
+        option = f', interval="{interval}"' if interval else ""
+        airflow = {"points": [(end, "Airflow: empty")]} if start == end else {}
+        lines.append(Line(f"schedule={schedule}{option}", [(found.start, found.end, "reported on")], **airflow))
+    days = [tick.add(days=n) for n in range(-1, 1)]
+    ends = days[0].subtract(hours=2), days[-1].add(hours=9)
+    picture = timeline(
+        "Data intervals of Airflow 3, which are empty at their tick, and what the task reports on",
+        ends,
+        [(it, it.format("D MMM HH:mm")) for it in days],
+        lines,
+    )
+    hold_file(IMAGES / "empty-interval.svg", picture)
+
+
 # --- The dates of backfills --------------------------------------------------------------------------------
 
 COMMAND = re.compile(r"--from-date (\S+?)`? (?:`)?--to-date ([^\s`]+)")
-README = PAGE.parent.parent / "README.md"
+BACKFILLS = PAGE.parent / "backfills.md"
 BERLIN = "Europe/Berlin"
 
 
@@ -446,14 +510,14 @@ def test_the_table_of_backfills_is_this_one() -> None:
     hold(PAGE, "backfills", table(header, [year.cells() for year in YEARS]))
 
 
-def test_the_backfill_of_the_readme_is_one_of_them() -> None:
-    """Of the DAG that the README begins with."""
-    text = README.read_text()
+def test_the_backfill_of_the_first_dag_is_one_of_them() -> None:
+    """Of the DAG that the README begins with, on the page about backfills."""
+    text, first = BACKFILLS.read_text(), programs("README.md")[0]
     (command,) = re.findall(r"^airflow backfill create --dag-id stripe_daily_activity (.*)$", text, re.MULTILINE)
     assert COMMAND.search(command)
     assert f"--from-date {YEARS[0].begin} --to-date {YEARS[0].end}" == command
-    assert f"schedule={YEARS[0].schedule}" in text
-    assert f'interval="{YEARS[0].interval}"' in text
+    assert f"schedule={YEARS[0].schedule}" in first
+    assert f'interval="{YEARS[0].interval}"' in first
     (naive,) = re.findall(r"With `(--from-date .*?)` it would be", text)
     dates = COMMAND.search(naive)
     assert dates
@@ -473,7 +537,7 @@ def test_each_command_of_the_docs_is_tried() -> None:
     week = "2026-03-02", "2026-03-09"
     tried.add(week)
     days = [resolve(context).start for context in backfilled("0 13 * * *", earliest=week[0], latest=week[1])]
-    for page in (README, *PAGE.parent.glob("*.md")):
+    for page in pages():
         for command in COMMAND.findall(" ".join(page.read_text().split())):
             assert command in tried, page.name
     assert [day.date().isoformat() for day in days] == [f"2026-03-0{day}" for day in range(1, 8)]
@@ -539,7 +603,7 @@ class Untold(Timetable):
 
 def from_the_page(containing: str, **options: Any) -> Any:
     """Return the task that a program of the page makes."""
-    (program,) = (code for code in PYTHON.findall(PAGE.read_text()) if containing in code)
+    (program,) = (code for code in programs("docs/intervals.md") if containing in code)
     call: Any = ast.parse(program, mode="eval").body
     kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     assert call.func.id == StripeReportRunOperator.__name__
@@ -588,7 +652,6 @@ def test_an_interval_in_the_conf_of_a_run_is_taken_as_the_page_says(
 @pytest.mark.parametrize("schedule", ['"@daily"', "None", 'CronDataIntervalTimetable("@daily")'])
 def test_an_interval_given_to_the_rest_api_is_taken(schedule: str) -> None:
     """It is the data interval of the run, whatever the schedule says."""
-    body = re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert body
-    found = resolve(triggered(SCHEDULES[schedule], zone=ZONE, **ast.literal_eval(body[1])))
+    (body,) = programs("docs/intervals.md", "json")
+    found = resolve(triggered(SCHEDULES[schedule], zone=ZONE, **ast.literal_eval(body)))
     assert (epochs(found), found.rule) == (OF_OCTOBER, "data interval")

@@ -7,6 +7,8 @@ import dataclasses
 import inspect
 import os
 import re
+import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +18,15 @@ import pytest
 from airflow_reportrun import sandbox
 from airflow_reportrun.sandbox import Fault, RequestFault, RunFault, WireFault, errors
 from airflow_reportrun.sandbox.reports.forms import FORMS
+from tests import docs_pip
+from tests.docs_blocks import programs
 from tests.docs_tables import hold, table
+from tests.until import until
 from tests.versions import needs_airflow_3
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "sandbox.md"
-PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+PROGRAMS = programs("docs/sandbox.md")
 FILES = {program.split("\n")[0].removeprefix("# "): program for program in PROGRAMS if program.startswith("# ")}
 
 
@@ -58,6 +63,29 @@ def test_the_test_of_a_dag_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout
+
+
+def test_the_commands_beside_a_running_airflow_work(tmp_path: Path) -> None:
+    """What starts the sandbox goes on until it is killed; the others ask it."""
+    installs, starts, asks = programs("docs/sandbox.md", "bash")
+    assert docs_pip.unknown(shlex.split(installs)[1:]) == []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    assert starts.count("8181") == 1
+    assert asks.count("localhost:8181") == asks.count("curl") == 5
+    command = shlex.split(starts.replace("8181", port))
+    assert command[0] == "python"
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen([sys.executable, *command[1:]], cwd=ROOT, stdout=log, stderr=log) as sandbox,
+    ):
+        try:
+            until(lambda: f":{port}" in (tmp_path / "log").read_text())
+            script = 'set -e\ncurl() { command curl --fail --silent --show-error "$@"; }\n' + asks
+            script = script.replace("localhost:8181", f"127.0.0.1:{port}")
+            subprocess.run(["/bin/bash", "-c", script], check=True, capture_output=True)
+        finally:
+            sandbox.kill()
 
 
 def first_sentence(what: object) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -22,15 +21,16 @@ from airflow_reportrun.landing.sql.warehouse import what_to_install
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
 from airflow_reportrun.reporting.errors import ConfigurationError, LandingConflictError
 from tests.databases import WAREHOUSES, Warehouse
+from tests.docs_blocks import ROOT, programs
 from tests.landings import day, land
 
-PAGE = (Path(__file__).parent.parent / "docs" / "sql.md").read_text()
-QUERY, TABLE, *NARROW = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+PAGE = (ROOT / "docs" / "sql.md").read_text()
+QUERY, TABLE, *NARROW = programs("docs/sql.md", "sql")
 
 
 def test_the_tasks_can_be_declared() -> None:
     """As they stand there."""
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (program,) = programs("docs/sql.md")
     names: dict[str, Any] = {
         "StripeReportRunOperator": StripeReportRunOperator,
         "StripeReportToSqlOperator": StripeReportToSqlOperator,

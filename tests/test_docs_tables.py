@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs_tables import hold, table
+from tests.docs_tables import hold, hold_file, table
 
 PAGE = "Before.\n\n<!-- cities -->\n\nOslo\n\n<!-- /cities -->\n\nAfter. <!-- rivers -->\n"
 
@@ -67,3 +67,14 @@ def test_writing_replaces_what_is_between_the_markers_and_nothing_else(
 def test_a_table_has_a_line_for_each_row() -> None:
     """A bar in a cell does not end it."""
     assert table(["run", "hours"], [["a|b", "23"]]) == "| run | hours |\n| --- | --- |\n| a\\|b | 23 |"
+
+
+def test_a_picture_is_held_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one fails, unless it is to be written."""
+    path = tmp_path / "picture.svg"
+    monkeypatch.setenv("WRITE_DOCS", "1")
+    hold_file(path, "<svg/>")
+    monkeypatch.delenv("WRITE_DOCS")
+    hold_file(path, "<svg/>")
+    with pytest.raises(AssertionError, match=r"picture\.svg is not what the tests compute"):
+        hold_file(path, "<svg></svg>")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
-import re
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -39,6 +38,7 @@ from airflow_reportrun.reporting.errors import ConfigurationError, LandingConfli
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+from tests.docs_blocks import programs
 from tests.s3 import S3
 from tests.shelves import STORES, Buckets, shelf
 from tests.task_runner import TaskRunner, in_dag
@@ -46,7 +46,6 @@ from tests.task_runner import TaskRunner, in_dag
 TYPE = "balance_change_from_activity.itemized.3"
 COLUMNS = ("balance_transaction_id", "created", "currency", "fee", "net")
 OLD_LAKE = Path(__file__).parent / "old_lake"
-PAGE = Path(__file__).parent.parent / "docs" / "landing.md"
 HOUR, TEN = 3600, 1714557600  # of 1 May 2024, UTC
 DAY = 24 * HOUR
 MIDNIGHT = TEN - 10 * HOUR
@@ -359,7 +358,7 @@ def test_a_manifest_that_an_earlier_version_wrote_later_counts(root: str) -> Non
 @pytest.mark.parametrize("format", [*FORMATS, "zip"])
 def test_the_manifests_of_a_lake_are_gathered_at_once(old_lake: str, format: str) -> None:
     """By the snippet in the docs: no task has to visit each interval for a reader of the whole root."""
-    (snippet,) = re.findall(r"```python\n([^`]*gather_manifests[^`]*)```", PAGE.read_text())
+    (snippet,) = (it for it in programs("docs/landing.md") if "gather_manifests" in it)
     assert snippet.count("s3://aws_default@lake/stripe/") == 1
     program = snippet.replace("s3://aws_default@lake/stripe/", f"{old_lake}/{format}/")
     manifests = told(old_lake, format)

@@ -25,6 +25,7 @@ import pytest
 from airflow_reportrun import __version__
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, StripeSandbox
 from demo.proof import Landings
+from tests.docs_blocks import programs
 from tests.versions import AIRFLOW_2, BEFORE_3_3, needs_airflow_3
 
 ROOT = Path(__file__).parent.parent
@@ -231,15 +232,19 @@ def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbo
 def test_the_first_report_is_to_be_pasted(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> None:
     """CSV, Parquet, table and backfill, line by line: what the page shows is what is run here."""
     stripe_conn.configure(transition=AtOnce())
+
+    def here(code: str) -> str:
+        return code.replace("/tmp/", f"{tmp_path}/").replace("~/reportrun", str(tmp_path))  # noqa: S108
+
     page = (ROOT / "docs" / "first-report.md").read_text()
-    page = page.replace("/tmp/", f"{tmp_path}/").replace("~/reportrun", str(tmp_path))  # noqa: S108
     names = re.findall(r"[Ss]ave this as `(\w+\.py)`", page)
-    for name, program in zip(names, re.findall(r"```python\n(.*?)```", page, re.DOTALL), strict=True):
+    for name, program in zip(names, map(here, programs("docs/first-report.md")), strict=True):
         path = tmp_path / "airflow" / "dags" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(program)
-    *steps, backfill = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    *steps, backfill = map(here, programs("docs/first-report.md", "bash"))
     commands = f'airflow() {{ {installed} -m airflow "$@"; }}\npython() {{ {installed} "$@"; }}\nset -e\n'
+    commands += f'pip() {{ {sys.executable} {ROOT}/tests/docs_pip.py "$@"; }}\n'
     # The last ones are about a running Airflow, which has read the files.
     script = "\n".join([commands, *steps, "airflow dags reserialize", backfill])
     mine = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+from tests.docs_blocks import programs
 from tests.docs_tables import hold, table
 from tests.landings import as_stripe_writes
 from tests.s3 import S3
@@ -137,7 +137,7 @@ def python(expression: str) -> Reader:
         names: dict[str, Any] = {"glob": glob, "newest": newest(root)}
         for name in ("pandas", "polars"):
             names[name] = importlib.import_module(name)
-        (program,) = re.findall(r"```python\n(import pyarrow\n.*?)```", PAGE.read_text(), re.DOTALL)
+        (program,) = (it for it in programs("docs/landing.md") if it.startswith("import pyarrow\n"))
         exec(program, names)  # noqa: S102 - our own page
         text = expression.replace("{root}", root)
         if s3:

@@ -17,7 +17,7 @@ from airflow_reportrun.reporting.errors import (
     InvalidParametersError,
     InvalidRequestError,
 )
-from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportType
+from airflow_reportrun.reporting.models import REPORT_RUN_IDS, File, ListPage, ReportRun, ReportType
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.reporting.report_type_ids import ParameterShape, like_named, shape_of
 
@@ -118,7 +118,7 @@ def retrieve_report_run(report_run_id: str) -> Request[ReportRun]:
     """Ask for a report run as it is now."""
     return Request(
         "GET",
-        _path(REPORT_RUNS, report_run_id, "frr_"),
+        _path(REPORT_RUNS, report_run_id, REPORT_RUN_IDS),
         lambda body, response: ReportRun.from_api(body, seen_at=date_of(response.headers)),
     )
 

@@ -20,6 +20,9 @@ from airflow_reportrun.reporting.errors import UnexpectedResponseError
 
 T = TypeVar("T")
 
+REPORT_RUN_IDS = "frr_"
+"""What the id of a report run begins with."""
+
 LARGEST_NUMBER = 2**53
 """What JSON can carry safely, and Stripe's sizes are far below."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.reporting.models import REPORT_RUN_IDS
 from airflow_reportrun.waiting.events import describe
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class GivenRun:
         """
         it: Mapping[str, Any] = given if isinstance(given, Mapping) else {"report_run_id": given}
         run_id, conn_id, account, context = (it.get(name) for name in _OF_A_RUN)
-        if not isinstance(run_id, str) or not run_id.startswith("frr_"):
+        if not isinstance(run_id, str) or not run_id.startswith(REPORT_RUN_IDS):
             raise ConfigurationError(
                 "report_run_id is the id of a report run, or what StripeReportRunOperator returned, not "
                 f"{given!r:.100}. In a template: {{{{ ti.xcom_pull('the_task', key='report_run_id') }}}}"
