@@ -5,7 +5,7 @@ AIRFLOW ?= 3.3
 AIRFLOW_VERSIONS ?= 2.11 3.3
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 SYSTEM := --verbose --log-cli-level=INFO --durations=5 --durations-min=1
-PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,7 +38,7 @@ mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server 
 	.venv/bin/python -m pytest tests/test_sql*.py tests/test_docs_sql.py --numprocesses=logical --dist=loadfile -k mariadb
 
 .venv/mariadb: .venv/ready
-	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[mariadb]'
+	$(INSTALL) --no-build-isolation --editable '.[mariadb]'
 	touch $@
 
 system: .venv/ready  ## run the slow tests, on a real Airflow, and those of the wheel
@@ -56,7 +56,7 @@ bench: .venv/bench  ## measure what is claimed, side by side: tables, and build/
 	.venv/bin/python -m benchmarks
 
 .venv/bench: .venv/ready
-	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[bench]'
+	$(INSTALL) --no-build-isolation --editable '.[bench]'
 	touch $@
 
 live: .venv/ready  ## measure a live triggerer and a backfill; takes PostgreSQL (WAITING=2000 MINUTES=5 PENDING=1000 INTERVALS=365)
@@ -67,6 +67,6 @@ clean:  ## remove what the other targets made
 
 .venv/ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
-	$(PIP) install --constraint $(CONSTRAINTS) setuptools
-	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[dev]'
+	$(INSTALL) setuptools
+	$(INSTALL) --no-build-isolation --editable '.[dev]'
 	touch $@

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import requests
 
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")  # in the order in which they start
+COMPONENTS = ("api-server", "dag-processor", "triggerer", "scheduler")
 START_TIMEOUT = 120.0
 
 
@@ -89,22 +89,27 @@ class Airflow:
         self.stop()
 
     def start(self, *components: str) -> None:
-        """Start components by name, once the API answers: a task that finds none fails.
+        """Start components by name, a scheduler once the API answers: a task that finds none fails.
 
         A second triggerer has a number behind its name, ``triggerer:2``; it leaves serving logs to the first.
         """
-        for name in sorted(components, key=lambda name: COMPONENTS.index(name.partition(":")[0])):
-            component, _, number = name.partition(":")
-            with self.log(name).open("ab") as log:
-                self._processes[name] = subprocess.Popen(
-                    _airflow(component, *(["--skip-serve-logs"] if number else [])),
-                    env=self.environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            if name == "api-server":
-                self._wait_for_api()
+        for name in (name for name in components if name != "scheduler"):
+            self._start(name)
+        if "api-server" in components:
+            self._wait_for_api()
+        if "scheduler" in components:
+            self._start("scheduler")
+
+    def _start(self, name: str) -> None:
+        component, _, number = name.partition(":")
+        with self.log(name).open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                _airflow(component, *(["--skip-serve-logs"] if number else [])),
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def pid(self, component: str) -> int:
         """Return the process id of a component that runs."""
@@ -116,16 +121,18 @@ class Airflow:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def stop(self) -> None:
-        """Stop what was started, gently first; each component leads a process group of its own."""
+    def stop(self, *components: str) -> None:
+        """Stop components, all by default, gently first; each leads a process group of its own."""
+        names = components or tuple(self._processes)
         for last in (signal.SIGTERM, signal.SIGKILL):
-            for process in self._processes.values():
+            for name in names:
                 with suppress(ProcessLookupError):
-                    os.killpg(process.pid, last)
-            for process in self._processes.values():
+                    os.killpg(self._processes[name].pid, last)
+            for name in names:
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=20)
-        self._processes.clear()
+                    self._processes[name].wait(timeout=20)
+        for name in names:
+            del self._processes[name]
 
     def get(self, path: str, **query: Any) -> Any:
         """Ask Airflow's REST API."""
@@ -136,10 +143,21 @@ class Airflow:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Tell Airflow's REST API."""
-        self.check()
-        response = self._session.post(f"{self.url}/api/v2/{path}", json=body, timeout=30)
-        response.raise_for_status()
-        return response.json()
+        return self._tell("POST", path, body)
+
+    def put(self, path: str) -> Any:
+        """Tell Airflow's REST API about what is there."""
+        return self._tell("PUT", path, None)
+
+    def _tell(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        deadline = time.monotonic() + 30
+        while True:
+            self.check()
+            response = self._session.request(method, f"{self.url}/api/v2/{path}", json=body, timeout=30)
+            if response.status_code != 503 or time.monotonic() > deadline:
+                response.raise_for_status()
+                return response.json()
+            time.sleep(0.5)  # somebody else was writing to the database, and nothing has been done
 
     def check(self) -> None:
         """Raise when a component has died, with the end of its log."""
@@ -154,6 +172,8 @@ class Airflow:
             with suppress(requests.ConnectionError):
                 token = self._session.get(f"{self.url}/auth/token", timeout=30)
                 if token.ok:
+                    # What tasks talk to is made at the first request, which takes seconds.
+                    self._session.get(f"{self.url}/execution/health", timeout=START_TIMEOUT)
                     self._session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
                     return
             time.sleep(0.3)
