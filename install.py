@@ -25,6 +25,9 @@ UNDERSTOOD = {
 }
 """Settings of pip's, and what tells uv the same: it reads none of pip's files or variables."""
 
+EVERY = 5.0
+"""Seconds from one line of progress to the next."""
+
 OF_NO_MATTER = {"cache-dir", "disable-pip-version-check", "no-cache-dir", "no-color", "no-input", "progress-bar"}
 OF_NO_MATTER |= {"no-python-version-warning", "quiet", "root-user-action", "verbose"}
 
@@ -100,7 +103,7 @@ def run(command: list[str], environment: Mapping[str, str] | None = None) -> int
 
 def _status(process: subprocess.Popen[bytes]) -> int | None:
     try:
-        return process.wait(5)
+        return process.wait(EVERY)
     except subprocess.TimeoutExpired:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ def tests(session: nox.Session, airflow: str) -> None:
         "python",
         "-m",
         "pytest",
-        "--numprocesses=logical",
+        "--numprocesses=auto",
         "--dist=loadfile",
         "--no-loadscope-reorder",
         *session.posargs,
@@ -72,7 +73,7 @@ def stores(session: nox.Session) -> None:
 
     _make(session, "3.3", install_stores, "noxfile.py", pins)
     what = session.posargs or OVER_STORES
-    session.run("python", "-m", "pytest", "--numprocesses=logical", *what, env={"STORES": "gs abfs"})
+    session.run("python", "-m", "pytest", f"--numprocesses={os.cpu_count()}", *what, env={"STORES": "gs abfs"})
 
 
 @nox.session(python="3.11", reuse_venv=True)

@@ -64,28 +64,23 @@ def main() -> int:
                 "PYTHONPATH": f"{ROOT}:{ROOT / 'demo' / 'settings'}",
             },
         )
-        stack.callback(airflow.stop)
         patience = 4 * 3600 if "STRIPE_API_KEY" in os.environ else 300 + 60 * days
         _say(f"Airflow in {home.relative_to(ROOT)}: its database")
         airflow.run("db", "migrate")
-        _say("its API server and DAG processor")
-        airflow.start("api-server", "dag-processor")
+        _say("API server, DAG processor, triggerer, scheduler")
+        stack.enter_context(airflow)
         _wait_for_dags(airflow, len(list(dags.glob("*.py"))))
 
         _backfill(airflow, first, last)
-        airflow.start("scheduler", "triggerer")
         in_one = create_whole(hook, REPORT_TYPE, first, days)
         _watch(airflow, days, timeout=patience)
-        airflow.stop("scheduler")
         land_whole(hook, in_one, whole)
         problems = proven(created=days)
         if not problems:
             _say("Each interval exactly once, and the days add up to the whole, to the row and to the cent.")
             before = [landings.state(start) for start in starts]
             _say("\nThe same days once more:")
-            _end_backfill(airflow)
             _backfill(airflow, first, last, reprocess_behavior="completed")
-            airflow.start("scheduler")
             _watch(airflow, days, timeout=patience)
             problems = proven(created=2 * days)
             if [landings.state(start) for start in starts] != before:
@@ -138,7 +133,7 @@ def _window(hook: StripeReportingHook, days: int) -> tuple[datetime, datetime]:
 
 
 def _wait_for_dags(airflow: Airflow, count: int) -> None:
-    """Wait until the DAG processor has stored all DAGs: on SQLite it would write while others do."""
+    """Wait until the DAG processor has stored all DAGs."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if airflow.get("dags/~/dagVersions")["total_entries"] >= count:
@@ -148,18 +143,16 @@ def _wait_for_dags(airflow: Airflow, count: int) -> None:
 
 
 def _backfill(airflow: Airflow, first: datetime, last: datetime, **options: str) -> None:
-    """Create a backfill while no scheduler runs: on SQLite both would write at once."""
+    """Create a backfill, after the one before it: a DAG has one at a time."""
     ticks = [(day + timedelta(days=1) + TICK).isoformat() for day in (first, last)]
     asked = {"dag_id": DAG_ID, "from_date": ticks[0], "to_date": ticks[1], "max_active_runs": 16, **options}
     _say(f"POST /api/v2/backfills {json.dumps(asked)}")
-    airflow.post("backfills", asked)
-
-
-def _end_backfill(airflow: Airflow) -> None:
-    """End a backfill whose runs have ended, so that another can follow: Airflow would see it within 30 seconds."""
-    for backfill in airflow.get("backfills", dag_id=DAG_ID)["backfills"]:
-        if not backfill["completed_at"]:
-            airflow.put(f"backfills/{backfill['id']}/cancel")
+    with airflow.held():
+        for backfill in airflow.get("backfills", dag_id=DAG_ID)["backfills"]:
+            # Its runs have ended, which Airflow looks for every 30 seconds.
+            if not backfill["completed_at"]:
+                airflow.put(f"backfills/{backfill['id']}/cancel")
+        airflow.post("backfills", asked)
 
 
 def _watch(airflow: Airflow, days: int, *, timeout: float) -> None:
