@@ -49,10 +49,8 @@ def main(arguments: list[str]) -> int:
     if run([*pip, "install", *options(told.constraint), "--only-binary=uv", "uv"]):
         print("There is no uv to be had here; pip does it, which takes minutes.")
         return run(by_pip)
-    constraints = [
-        *told.constraint,
-        *settings.get("constraint", "").split(),
-    ]  # uv's variable would not add to ours
+    # As options, since uv's variable would not add to ours.
+    constraints = [*told.constraint, *settings.get("constraint", "").split()]
     uv = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable]
     if run([*uv, *options(constraints), *rest], {**environment, **os.environ}):
         print("uv did not manage; pip does it, which takes minutes.")
@@ -74,8 +72,11 @@ def uv_environment(settings: Mapping[str, str]) -> dict[str, str] | None:
     """Return the variables that tell uv what pip was told; None where there are none for it."""
     if not settings.keys() <= {*UNDERSTOOD, *OF_NO_MATTER, "constraint"}:
         return None
-    # As pip does: the best version of all indexes. uv by itself stays with the first that has the package.
-    environment = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+    # As pip does: else the processes that start first would each compile the same.
+    environment = {"UV_COMPILE_BYTECODE": "1"}
+    if "extra-index-url" in settings:
+        # As pip does: the best version of all. uv by itself stays with the first that has the package.
+        environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     for name, value in settings.items():
         if name in UNDERSTOOD:
             environment[UNDERSTOOD[name]] = ("," if name == "find-links" else " ").join(value.split())

@@ -11,8 +11,10 @@ import os
 import secrets
 import signal
 import sys
+import threading
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -38,6 +40,8 @@ def main() -> int:
     # As Ctrl-C does: what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     days, keep = int(os.environ.get("DAYS", "7")), os.environ.get("KEEP") == "1"
+    if days < 2:
+        raise SystemExit("DAYS is 2 at least: they are held against one report over all of them.")
     home = ROOT / ".demo" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     landings = Landings(home / "lake", home / "warehouse.db")
     dags, whole = ROOT / "example_dags", home / "whole.parquet"
@@ -65,11 +69,11 @@ def main() -> int:
             },
         )
         patience = 4 * 3600 if "STRIPE_API_KEY" in os.environ else 300 + 60 * days
-        _say(f"Airflow in {home.relative_to(ROOT)}: its database")
-        airflow.run("db", "migrate")
-        _say("API server, DAG processor, triggerer, scheduler")
-        stack.enter_context(airflow)
-        _wait_for_dags(airflow, len(list(dags.glob("*.py"))))
+        with _saying(f"Airflow in {home.relative_to(ROOT)}: its database"):
+            airflow.run("db", "migrate")
+        with _saying("API server, DAG processor, triggerer, scheduler"):
+            stack.enter_context(airflow)
+            _wait_for_dags(airflow, len(list(dags.glob("*.py"))))
 
         _backfill(airflow, first, last)
         in_one = create_whole(hook, REPORT_TYPE, first, days)
@@ -183,6 +187,25 @@ def _clear(airflow: Airflow, day: datetime) -> None:
         f"dags/{DAG_ID}/clearTaskInstances",
         {"dry_run": False, "dag_run_id": run_id, "only_failed": False, "reset_dag_runs": True},
     )
+
+
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Say what a block does, and every five seconds that it still does."""
+    over, begun = threading.Event(), time.monotonic()
+
+    def go_on() -> None:
+        while not over.wait(5):
+            _say(f"{time.monotonic() - begun:5.1f} s")
+
+    _say(what)
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _say(text: str) -> None:

@@ -152,10 +152,10 @@ class Airflow:
             self._signal(signal.SIGCONT, *names)
 
     def _is_free(self) -> bool:
-        """Tell whether nobody reads or writes SQLite."""
+        """Tell whether nobody is writing to SQLite."""
         with closing(sqlite3.connect(self._home / "airflow.db", timeout=0)) as database:
             try:
-                database.execute("BEGIN EXCLUSIVE")
+                database.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
                 return False
         return True

@@ -22,7 +22,11 @@ import install
                 r"global.extra-index-url='\nhttps://one.example\nhttps://two.example'",
                 "global.find-links='/a /b'",
             ],
-            {"UV_INDEX": "https://one.example https://two.example", "UV_FIND_LINKS": "/a,/b"},
+            {
+                "UV_INDEX": "https://one.example https://two.example",
+                "UV_INDEX_STRATEGY": "unsafe-best-match",
+                "UV_FIND_LINKS": "/a,/b",
+            },
         ),
         (
             [":env:.default-timeout='60'", ":env:.disable-pip-version-check='1'", "global.default-timeout='15'"],
@@ -38,7 +42,7 @@ import install
 def test_uv_is_told_what_pip_was_or_not_taken(listed: list[str], told: dict[str, str] | None) -> None:
     """The environment's word comes last, and what uv could not be told leaves the work to pip."""
     environment = install.uv_environment(install.pip_settings(listed))
-    assert environment == (told if told is None else {"UV_INDEX_STRATEGY": "unsafe-best-match", **told})
+    assert environment == (told if told is None else {"UV_COMPILE_BYTECODE": "1", **told})
 
 
 @pytest.mark.parametrize(
