@@ -4,22 +4,26 @@ PYTHON ?= python3
 AIRFLOW ?= 3.3
 AIRFLOW_VERSIONS ?= 2.11 3.3
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+TEST := .venv/bin/python -m pytest --ignore=tests/test_packaging.py --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 SYSTEM := --verbose --log-cli-level=INFO --durations=5 --durations-min=1
-PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix kills stores readers recipes docs mariadb system check bench live clean
+.PHONY: help demo test coverage matrix kills stores readers recipes docs mariadb system check bench live clean
 
 help:  ## show this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEEP=1, STRIPE_API_KEY=…)
 	.venv/bin/python -m demo
 
-test: .venv/ready  ## run the tests, a file at a time on each core (all of them with apt-get install postgresql pgbouncer)
-	.venv/bin/python -m pytest --ignore=tests/test_packaging.py --numprocesses=logical --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+test: .venv/ready  ## run the tests (all of them with apt-get install postgresql pgbouncer)
+	$(TEST)
+
+coverage: .venv/ready  ## run the same tests, and list the lines that none of them runs
+	$(TEST) --cov --cov-report=term:skip-covered
 
 matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")
 	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)
@@ -37,14 +41,14 @@ docs: .venv/ready  ## make a site of the docs in build/site, a warning is an err
 	.venv/bin/nox --sessions docs
 
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
-	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py --numprocesses=logical --dist=loadfile
+	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py --numprocesses=auto --dist=loadfile
 
 mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server libmariadb-dev pkg-config gcc)
 	@PATH="$$PATH:/usr/sbin" command -v mariadbd >/dev/null || { echo "There is no mariadbd: apt-get install mariadb-server" >&2; exit 1; }
-	.venv/bin/python -m pytest tests/test_sql*.py tests/test_docs_sql.py --numprocesses=logical --dist=loadfile -k mariadb
+	.venv/bin/python -m pytest tests/test_sql*.py tests/test_docs_sql.py --numprocesses=auto --dist=loadfile -k mariadb
 
 .venv/mariadb: .venv/ready
-	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[mariadb]'
+	$(INSTALL) --no-build-isolation --editable '.[mariadb]'
 	touch $@
 
 system: .venv/ready  ## run the slow tests, on a real Airflow, and those of the wheel
@@ -62,7 +66,7 @@ bench: .venv/bench  ## measure what is claimed, side by side: tables, and build/
 	.venv/bin/python -m benchmarks
 
 .venv/bench: .venv/ready
-	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[bench]'
+	$(INSTALL) --no-build-isolation --editable '.[bench]'
 	touch $@
 
 live: .venv/ready  ## measure a live triggerer and a backfill; takes PostgreSQL (WAITING=2000 MINUTES=5 PENDING=1000 INTERVALS=365)
@@ -73,6 +77,6 @@ clean:  ## remove what the other targets made
 
 .venv/ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
-	$(PIP) install --constraint $(CONSTRAINTS) setuptools
-	$(PIP) install --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[dev]'
+	$(INSTALL) setuptools
+	$(INSTALL) --no-build-isolation --editable '.[dev]'
 	touch $@

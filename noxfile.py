@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tarfile
 import tempfile
@@ -79,7 +80,7 @@ def tests(session: nox.Session, airflow: str) -> None:
         "python",
         "-m",
         "pytest",
-        "--numprocesses=logical",
+        "--numprocesses=auto",
         "--dist=loadfile",
         "--no-loadscope-reorder",
         f"--junit-xml={report}",
@@ -94,13 +95,13 @@ def stores(session: nox.Session) -> None:
     pins = "constraints/stores.txt"
 
     def install_stores() -> None:
-        session.install("--constraint", "constraints/airflow-3.3.txt", "--constraint", pins, *GOOGLE_AND_AZURE)
-        session.install("--constraint", pins, "--no-deps", *PROVIDERS)
+        _install(session, "--constraint", "constraints/airflow-3.3.txt", "--constraint", pins, *GOOGLE_AND_AZURE)
+        _install(session, "--constraint", pins, "--no-deps", *PROVIDERS)
         session.run("npm", "install", "--silent", "--no-save", "--prefix", ".azurite", AZURITE, external=True)
 
     _make(session, "3.3", install_stores, "noxfile.py", pins)
     what = session.posargs or OVER_STORES
-    session.run("python", "-m", "pytest", "--numprocesses=logical", *what, env={"STORES": "gs abfs"})
+    session.run("python", "-m", "pytest", f"--numprocesses={os.cpu_count()}", *what, env={"STORES": "gs abfs"})
 
 
 @nox.session(python="3.11", reuse_venv=True)
@@ -109,7 +110,7 @@ def readers(session: nox.Session) -> None:
     pins = "constraints/readers.txt"
 
     def install_readers() -> None:
-        session.install("--constraint", pins, *READERS, *(["pyspark"] if shutil.which("java") else []))
+        _install(session, "--constraint", pins, *READERS, *(["pyspark"] if shutil.which("java") else []))
 
     _make(session, "3.3", install_readers, "noxfile.py", pins)
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/test_readers.py"]))
@@ -146,7 +147,11 @@ def _make(
     ready = Path(session.virtualenv.location, "ready")
     if ready.exists() and ready.read_text() == wanted:
         return
-    session.install("--constraint", constraints, "setuptools")
-    session.install("--constraint", constraints, "--no-build-isolation", "--editable", ".[dev]")
+    _install(session, "--constraint", constraints, "setuptools")
+    _install(session, "--constraint", constraints, "--no-build-isolation", "--editable", ".[dev]")
     install_more()
     ready.write_text(wanted)
+
+
+def _install(session: nox.Session, *arguments: str) -> None:
+    session.run("python", "install.py", *arguments)

@@ -18,6 +18,7 @@ from airflow_reportrun.landing.lake import manifest_of
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.waiting.goals import ReportRunEnds
 from airflow_reportrun.waiting.loop import wait
@@ -194,11 +195,16 @@ def _shown(amount: Decimal) -> Decimal:
     return cents if cents == amount else amount
 
 
-def land_whole(hook: StripeReportingHook, report_type: str, first: datetime, days: int, path: Path) -> None:
-    """Land one report over all days as Parquet."""
+def create_whole(hook: StripeReportingHook, report_type: str, first: datetime, days: int) -> ReportRun:
+    """Ask for one report over all days."""
     begin = int(first.timestamp())
-    parameters = ReportParameters(interval_start=begin, interval_end=begin + days * DAY)
-    run = hook.create_report_run(report_type, parameters)
+    return hook.create_report_run(
+        report_type, ReportParameters(interval_start=begin, interval_end=begin + days * DAY)
+    )
+
+
+def land_whole(hook: StripeReportingHook, run: ReportRun, path: Path) -> None:
+    """Land the report over all days as Parquet, when it is there."""
     event = wait(hook, ReportRunEnds(run.id), Watch(run.created, time.time() + 3600, 2))
     if event.outcome != "succeeded":
         raise SystemExit(f"The report over all days: {event.message}")

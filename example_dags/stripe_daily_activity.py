@@ -1,4 +1,4 @@
-"""The smallest useful DAG: yesterday's balance activity as a file, once a day."""
+"""The smallest useful DAG, to begin with: yesterday's balance activity as a file, once a day."""
 
 # [START stripe_daily_activity]
 from datetime import UTC, datetime, timedelta

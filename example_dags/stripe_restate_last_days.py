@@ -1,7 +1,8 @@
 """Report on the last days again, every day: some figures still move after they are first there.
 
-Fees take up to 96 hours. Each day is a mapped task with an interval, a report run and a file of its own; the file
-of a day is replaced as a whole, so whoever reads it sees the newest figures and no row twice.
+For books that count fees, which take up to 96 hours. Each day is a mapped task with an interval, a report run and
+a file of its own; the file of a day is replaced as a whole, so whoever reads it sees the newest figures and no row
+twice.
 """
 
 # [START stripe_restate_last_days]

@@ -1,6 +1,7 @@
 """Submit, wait and download as three tasks, each visible and each repeatable by itself.
 
-Clearing the download fetches the same report run again; clearing the submission asks for a fresh one.
+For DAGs that do something in between, or want a wait of their own on the graph. Clearing the download fetches the
+same report run again; clearing the submission asks for a fresh one.
 """
 
 # [START stripe_separate_tasks]

@@ -1,7 +1,8 @@
 """Balance activity as soon as Stripe has it, with no hour of the day in the schedule; for Airflow ≥ 3.3.
 
-A DAG run starts when Stripe's data has moved on, about twice a day. It lands each UTC day that became complete by
-that: mostly one or none, and after a pause all that became complete meanwhile.
+For figures as early as they are complete, and no task that waits or times out when they are late. A DAG run starts
+when Stripe's data has moved on, about twice a day. It lands each UTC day that became complete by that: mostly one
+or none, and after a pause all that became complete meanwhile.
 """
 
 # [START stripe_when_data_is_ready]

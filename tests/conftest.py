@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # Airflow reads its configuration on import, and none of the machine's may count here.
 _HOME = Path(tempfile.mkdtemp(prefix="airflow-reportrun-tests-"))
@@ -38,6 +39,22 @@ if AIRFLOW_2:
     collect_ignore = ["test_crashes.py", "test_docs_intervals.py"]  # their tables are about Airflow 3
 
 pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin", "tests.databases"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many tests run at a time: they mostly wait, for servers, processes and timers."""
+    return 3 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return what hands out tests where they are to be handed out by files."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.pieces import PieceScheduling  # not everybody who runs a test has xdist
+
+    return PieceScheduling(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")

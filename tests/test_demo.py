@@ -17,7 +17,7 @@ from airflow_reportrun.landing.sql.report import land_in_table
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
-from demo.proof import DAY, TABLE, Landings, land_whole, prove
+from demo.proof import DAY, TABLE, Landings, create_whole, land_whole, prove
 
 REPORT_TYPE = "balance_change_from_activity.itemized.3"
 FIRST = datetime(2024, 5, 1, tzinfo=UTC)
@@ -32,7 +32,8 @@ def landings(stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f'{{"conn_type": "sqlite", "host": "{it.warehouse}"}}')
     for day in range(2):
         land_day(it, BEGIN + day * DAY)
-    land_whole(StripeReportingHook(), REPORT_TYPE, FIRST, 2, tmp_path / "whole.parquet")
+    hook = StripeReportingHook()
+    land_whole(hook, create_whole(hook, REPORT_TYPE, FIRST, 2), tmp_path / "whole.parquet")
     return it
 
 
