@@ -93,6 +93,9 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_reportrun.event_triggers", "airflow_reportrun.triggers"],
             }
         ],
+        "plugins": [
+            {"name": "stripe_reports", "plugin-class": "airflow_reportrun.plugin.StripeReportsPlugin"},
+        ],
         "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
         "connection-types": [
             {

@@ -52,6 +52,11 @@ class StripeReportToSqlOperator(LandingOperator):
     )
     ui_color = "#e7e5ff"
 
+    @classmethod
+    def get_serialized_fields(cls) -> frozenset[str]:
+        """Return what Airflow stores of the task: the API server reads the same database as the task."""
+        return frozenset(super().get_serialized_fields()) | {"hook_params"}
+
     def __init__(
         self,
         *,
