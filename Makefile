@@ -10,7 +10,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix kills stores readers mariadb system check bench live clean
+.PHONY: help demo test matrix kills stores readers pages mariadb system check bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ stores: .venv/ready  ## land in emulators of Google's and Azure's stores; takes 
 
 readers: .venv/ready  ## read lakes with DuckDB, pandas, polars, pyarrow, and Spark where there is a java
 	.venv/bin/nox --sessions readers -- $(ARGS)
+
+pages: .venv/ready  ## look at the page in Airflow's UI with Chromium (apt-get install chromium); WRITE_PICTURES=1 for the docs
+	.venv/bin/nox --sessions pages -- $(ARGS)
 
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py --numprocesses=logical --dist=loadfile

@@ -33,6 +33,9 @@ AZURITE = "azurite@3.35.0"
 READERS = ("duckdb", "pandas", "polars")
 """What reads lakes, besides pyarrow, and Spark where there is a java."""
 
+PAGES = ("axe-playwright-python", "playwright")
+"""What drives Chromium, and looks for what keeps people out."""
+
 OVER_STORES = (
     "tests/test_lake.py",
     "tests/test_stores.py",
@@ -85,6 +88,18 @@ def readers(session: nox.Session) -> None:
 
     _make(session, "3.3", install_readers, "noxfile.py", pins)
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/test_readers.py"]))
+
+
+@nox.session(python="3.11", reuse_venv=True)
+def pages(session: nox.Session) -> None:
+    """Look at the page in Airflow's UI with Chromium, on a real Airflow."""
+    pins = "constraints/pages.txt"
+
+    def install_pages() -> None:
+        session.install("--constraint", "constraints/airflow-3.3.txt", "--constraint", pins, *PAGES)
+
+    _make(session, "3.3", install_pages, "noxfile.py", pins)
+    session.run("python", "-m", "pytest", "page_tests", "--log-cli-level=INFO", *session.posargs)
 
 
 def _make(

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 _LINK = "Stripe request log"
 """What our operators have and a subclass keeps."""
 
-_OPTIONS = ("interval", "hook_params")
-"""Stored with the task, and not templated."""
-
 _RENDERED = 30
 """DAG runs whose rendered templates are read, the newest first: as many as Airflow keeps."""
 
@@ -120,7 +117,7 @@ class StoredTasks:
         known = {key: self._known[key] for key in newest.values() if key in self._known}
         for key in newest.values():
             if key not in known and (row := session.get(Stored, key)):
-                known[key] = _stored(row.dag) if _is_of_interest(row.data) else None
+                known[key] = stored_dag(row.dag) if _is_of_interest(row.data) else None
                 session.expunge(row)
         self._known = known
         return {dag_id: found for dag_id, key in newest.items() if (found := known.get(key))}
@@ -135,7 +132,7 @@ def _is_of_interest(data: Mapping[str, Any] | None) -> bool:
     )
 
 
-def _stored(dag: Any) -> StoredDag | None:
+def stored_dag(dag: Any) -> StoredDag | None:
     """Return a DAG with its tasks of ours, None where it has none."""
     found = []
     for task in dag.tasks:
@@ -143,7 +140,7 @@ def _stored(dag: Any) -> StoredDag | None:
         asks = {"report_type", "destination", "stripe_conn_id"} <= templates
         if asks or ({"report_run_id", "stripe_conn_id"} <= templates and templates & {"destination", "table"}):
             given = getattr(task, "partial_kwargs", None) or {}
-            options = {name: given.get(name, getattr(task, name, None)) for name in (*templates, *_OPTIONS)}
+            options = {name: given.get(name, getattr(task, name, None)) for name in (*templates, "interval")}
             fields = {name: value for name, value in options.items() if value is not None}
             upstream = frozenset(task.get_flat_relative_ids(upstream=True))
             found.append(ReportTask(dag.dag_id, task.task_id, asks, fields, upstream))
@@ -175,7 +172,7 @@ def landers_of(tasks: Sequence[ReportTask], rendered: Mapping[str, Sequence[Mapp
 def _where(task: ReportTask, rendered: Mapping[str, Any]) -> set[Where]:
     if "table" in task.fields:
         conn_id, table = task.told("conn_id", rendered), task.told("table", rendered)
-        params = json.dumps(task.fields.get("hook_params"), sort_keys=True)
+        params = json.dumps(task.told("hook_params", rendered), sort_keys=True)
         return {Where(conn_id=conn_id, table=table, hook_params=params)} if conn_id and table else set()
     destination = task.told("destination", rendered)
     if not isinstance(destination, str) or not destination:

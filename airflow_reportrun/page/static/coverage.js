@@ -158,7 +158,7 @@ function listOf(series, intervals) {
 
 /* --- The page --- */
 
-class Coverage {
+export class Coverage {
   constructor(host) {
     this.host = host;
     this.root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
