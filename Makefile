@@ -11,7 +11,7 @@ INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test coverage matrix kills stores readers recipes docs mariadb system check bench live clean
+.PHONY: help demo test coverage matrix kills stores readers recipes docs pages mariadb system check bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ recipes: .venv/ready  ## make a DAG of YAML with dag-factory
 
 docs: .venv/ready  ## make a site of the docs in build/site, a warning is an error; takes npm
 	.venv/bin/nox --sessions docs
+
+pages: .venv/ready  ## look at the page in Airflow's UI with Chromium (apt-get install chromium); WRITE_PICTURES=1 for the docs
+	.venv/bin/nox --sessions pages -- $(ARGS)
 
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py --numprocesses=auto --dist=loadfile

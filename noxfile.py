@@ -51,6 +51,9 @@ MERMAID = "mermaid@11.12.2"
 READERS = ("duckdb", "pandas", "polars")
 """What reads lakes, besides pyarrow, and Spark where there is a java."""
 
+PAGES = ("axe-playwright-python", "playwright")
+"""What drives Chromium, and looks for what keeps people out."""
+
 OVER_STORES = (
     "tests/test_lake.py",
     "tests/test_stores.py",
@@ -135,6 +138,18 @@ def docs(session: nox.Session) -> None:
             for name in ("package/LICENSE", "package/dist/mermaid.min.js"):
                 tar.extract(name, ".mermaid", filter="data")
     session.run("mkdocs", "build", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session(python="3.11", reuse_venv=True)
+def pages(session: nox.Session) -> None:
+    """Look at the page in Airflow's UI with Chromium, on a real Airflow."""
+    pins = "constraints/pages.txt"
+
+    def install_pages() -> None:
+        session.install("--constraint", "constraints/airflow-3.3.txt", "--constraint", pins, *PAGES)
+
+    _make(session, "3.3", install_pages, "noxfile.py", pins)
+    session.run("python", "-m", "pytest", "page_tests", "--log-cli-level=INFO", *session.posargs)
 
 
 def _make(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import airflow
+
 INTEGRATION = "Stripe Reporting"
 
 _TEXT = {"type": ["string", "null"]}
@@ -71,6 +73,10 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 }
 
 
+PLUGINS = [{"name": "stripe_reports", "plugin-class": "airflow_reportrun.plugin.StripeReportsPlugin"}]
+"""What Airflow 2 has no place for."""
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return what Airflow's provider manager asks for."""
     return {
@@ -94,6 +100,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "cli": ["airflow_reportrun.cli.definition.get_cli_commands"],
+        "plugins": [] if airflow.__version__.startswith("2.") else PLUGINS,
         "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
         "asset-uris": [
             {

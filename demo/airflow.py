@@ -203,7 +203,7 @@ class Airflow:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             self.check()
-            with suppress(requests.ConnectionError):
+            with suppress(requests.ConnectionError, requests.Timeout):
                 token = self._session.get(f"{self.url}/auth/token", timeout=30)
                 if token.ok:
                     # What tasks talk to is made at the first request, which takes seconds.

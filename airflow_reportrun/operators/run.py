@@ -192,6 +192,11 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
     ui_color = "#e7e5ff"
     operator_extra_links = (StripeRequestLink(),)
 
+    @classmethod
+    def get_serialized_fields(cls) -> frozenset[str]:
+        """Return what Airflow stores of the task: the API server tells its intervals by ``interval``."""
+        return frozenset(super().get_serialized_fields()) | {"interval"}
+
     def __init__(
         self,
         *,

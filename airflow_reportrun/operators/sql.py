@@ -29,6 +29,7 @@ class StripeReportToSqlOperator(LandingOperator):
     :param conn_id: Airflow connection of a database: PostgreSQL, SQLite, or another one with a hook based on
         ``DbApiHook`` and a dialect of SQLAlchemy. (templated)
     :param hook_params: what the connection's hook is made with, such as ``{"database": "finance"}``.
+        (templated)
     :param column_types: kinds by column name where they are to be others than the package's, such as
         ``{"fee": "text"}``. (templated)
     :param on_overlap: ``fail`` when landed rows are of other bounds and would count twice; ``replace`` the ones
@@ -47,6 +48,7 @@ class StripeReportToSqlOperator(LandingOperator):
         "partition_key",
         "table",
         "conn_id",
+        "hook_params",
         "column_types",
         "on_overlap",
         "stripe_conn_id",

@@ -1,0 +1,238 @@
+"""Which tasks of which DAGs ask for reports and land them, and where: told by what Airflow has stored of both."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from airflow_reportrun.reporting.report_type_ids import family_of
+from airflow_reportrun.tasks.options import is_template
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_LINK = "Stripe request log"
+"""What our operators have and a subclass keeps."""
+
+_RENDERED = 30
+"""DAG runs whose rendered templates are read, the newest first: as many as Airflow keeps."""
+
+
+@dataclass(frozen=True, order=True)
+class Where:
+    """A place in which reports are landed.
+
+    :param destination: a folder or a URL; empty for a table.
+    :param conn_id: Airflow connection of a table's database.
+    :param table: ``table`` or ``schema.table``.
+    :param hook_params: of the connection's hook, as JSON.
+    """
+
+    destination: str = ""
+    conn_id: str = ""
+    table: str = ""
+    hook_params: str = "null"
+
+    def __str__(self) -> str:
+        return self.destination or f"{self.table} in {self.conn_id}"
+
+
+@dataclass(frozen=True, order=True)
+class Asker:
+    """Who asks Stripe: a connection, and the account that a task acts as."""
+
+    stripe_conn_id: str = "stripe_default"
+    stripe_account: str | None = None
+    stripe_context: str | None = None
+
+
+@dataclass(frozen=True)
+class ReportTask:
+    """A task of ours, as Airflow has stored it.
+
+    :param asks: whether it creates report runs.
+    :param fields: its options, with their templates.
+    :param upstream: the ids of all tasks that come before it.
+    """
+
+    dag_id: str
+    task_id: str
+    asks: bool
+    fields: Mapping[str, Any]
+    upstream: frozenset[str] = frozenset()
+
+    @property
+    def lands(self) -> bool:
+        """Whether it lands their files."""
+        return bool(self.fields.get("destination") or self.fields.get("table"))
+
+    def told(self, name: str, rendered: Mapping[str, Any] | None = None) -> Any:
+        """Return an option as it is, or was in one task instance; None where only a template is known."""
+        value = (rendered or {}).get(name, self.fields.get(name))
+        return None if any(is_template(it) for it in _texts(value)) else value
+
+
+@dataclass
+class Lander:
+    """A task that lands reports, with the tasks that ask for them.
+
+    :param where: all the places that it has landed in of late.
+    :param reports: report types without their versions.
+    :param askers: who asked Stripe.
+    """
+
+    task: ReportTask
+    feeders: Sequence[ReportTask]
+    where: set[Where] = field(default_factory=set)
+    reports: set[str] = field(default_factory=set)
+    askers: set[Asker] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class StoredDag:
+    """A DAG as Airflow has stored it, with its tasks of ours."""
+
+    dag: Any
+    tasks: tuple[ReportTask, ...]
+
+
+class StoredTasks:
+    """The DAGs that have tasks of ours, read once for each of their versions."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, StoredDag | None] = {}
+
+    def read(self, session: Session) -> dict[str, StoredDag]:
+        """Return the DAGs by their ids."""
+        from airflow.models.dag import DagModel
+        from airflow.models.serialized_dag import SerializedDagModel as Stored
+
+        query = select(Stored.dag_id, Stored.id).join(DagModel, DagModel.dag_id == Stored.dag_id)
+        newest = dict(session.execute(query.where(~DagModel.is_stale).order_by(Stored.created_at)).tuples())
+        known = {key: self._known[key] for key in newest.values() if key in self._known}
+        for key in newest.values():
+            if key not in known and (row := session.get(Stored, key)):
+                known[key] = stored_dag(row.dag) if _is_of_interest(row.data) else None
+                session.expunge(row)
+        self._known = known
+        return {dag_id: found for dag_id, key in newest.items() if (found := known.get(key))}
+
+
+def _is_of_interest(data: Mapping[str, Any] | None) -> bool:
+    tasks = [it.get("__var", it) for it in ((data or {}).get("dag") or {}).get("tasks", ())]
+    return any(
+        str(it.get("_task_module", "")).startswith("airflow_reportrun.")
+        or _LINK in (it.get("_operator_extra_links") or {})
+        for it in tasks
+    )
+
+
+def stored_dag(dag: Any) -> StoredDag | None:
+    """Return a DAG with its tasks of ours, None where it has none."""
+    found = []
+    for task in dag.tasks:
+        templates = set(task.template_fields)
+        asks = {"report_type", "destination", "stripe_conn_id"} <= templates
+        if asks or ({"report_run_id", "stripe_conn_id"} <= templates and templates & {"destination", "table"}):
+            given = getattr(task, "partial_kwargs", None) or {}
+            options = {name: given.get(name, getattr(task, name, None)) for name in (*templates, "interval")}
+            fields = {name: value for name, value in options.items() if value is not None}
+            upstream = frozenset(task.get_flat_relative_ids(upstream=True))
+            found.append(ReportTask(dag.dag_id, task.task_id, asks, fields, upstream))
+    return StoredDag(dag, tuple(found)) if found else None
+
+
+def landers_of(tasks: Sequence[ReportTask], rendered: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Lander]:
+    """Return who lands what of one DAG.
+
+    :param rendered: the rendered fields of the last task instances by the task's id.
+    """
+    found = []
+    for task in tasks:
+        if not task.lands:
+            continue
+        feeders = [it for it in tasks if it.asks and (it is task or it.task_id in task.upstream)]
+        lander = Lander(task, feeders)
+        for fields in (*rendered.get(task.task_id, ()), {}):
+            lander.where |= _where(task, fields)
+        for it in feeders or [task]:
+            for fields in (*rendered.get(it.task_id, ()), {}):
+                lander.reports |= reports_of(it, fields)
+                if asker := asker_of(it, fields):
+                    lander.askers.add(asker)
+        found.append(lander)
+    return found
+
+
+def _where(task: ReportTask, rendered: Mapping[str, Any]) -> set[Where]:
+    if "table" in task.fields:
+        conn_id, table = task.told("conn_id", rendered), task.told("table", rendered)
+        params = json.dumps(task.told("hook_params", rendered), sort_keys=True)
+        return {Where(conn_id=conn_id, table=table, hook_params=params)} if conn_id and table else set()
+    destination = task.told("destination", rendered)
+    if not isinstance(destination, str) or not destination:
+        return set()
+    return {Where(folder_of(destination))}
+
+
+def folder_of(destination: str) -> str:
+    """Return the folder below which all reports of a destination lie."""
+    return destination.partition("{")[0].rpartition("/")[0] or "/"
+
+
+def reports_of(task: ReportTask, rendered: Mapping[str, Any]) -> set[str]:
+    """Return the report types that a task asks for, without their versions."""
+    return {family_of(it) for it in _texts(task.told("report_type", rendered))}
+
+
+def asker_of(task: ReportTask, rendered: Mapping[str, Any]) -> Asker | None:
+    """Return who asks Stripe, None where only templates are known."""
+    names = ("stripe_conn_id", "stripe_account", "stripe_context")
+    if any(name in task.fields and task.told(name, rendered) is None for name in names):
+        return None
+    conn_id, account, context = (task.told(name, rendered) or None for name in names)
+    return Asker(conn_id or "stripe_default", account, context)
+
+
+def covering(places: Iterable[Where]) -> dict[Where, Where]:
+    """Return for each place the outermost one that it lies in, or is."""
+    found: dict[Where, Where] = {}
+    for it in sorted(places):  # a folder comes before what lies in it
+        found[it] = next((other for other in found.values() if _is_in(it.destination, other.destination)), it)
+    return found
+
+
+def _is_in(folder: str, other: str) -> bool:
+    return bool(other) and folder.startswith(f"{other.rstrip('/')}/")
+
+
+def read_rendered(session: Session, dag_ids: Iterable[str]) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
+    """Return the rendered fields of the last task instances, by DAG and task, the newest first."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields as Fields
+
+    found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for dag_id in dag_ids:
+        by_task: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        query = (
+            select(Fields.task_id, Fields.rendered_fields)
+            .join(DagRun, (DagRun.dag_id == Fields.dag_id) & (DagRun.run_id == Fields.run_id))
+            .where(Fields.dag_id == dag_id)
+            .order_by(DagRun.run_after.desc())
+            .limit(_RENDERED * 10)
+        )
+        for task_id, fields in session.execute(query):
+            by_task[task_id].append(fields or {})
+        found[dag_id] = by_task
+    return found
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [it for it in value if isinstance(it, str)] if isinstance(value, list | tuple | set) else []

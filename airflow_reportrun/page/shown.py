@@ -1,0 +1,130 @@
+"""What the page is told: the shelves that somebody may see, with what is under way on them. Without I/O."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from airflow_reportrun.coverage.landings import Landing
+from airflow_reportrun.coverage.series import series_of
+from airflow_reportrun.coverage.steps import pieces
+from airflow_reportrun.page.shelves import FAILED, Shelf
+
+if TYPE_CHECKING:
+    from airflow_reportrun.page.dag_runs import Progress
+    from airflow_reportrun.page.report_tasks import Asker, Lander, Where
+
+_OPEN = "mnti"
+"""The states that what is under way, or has failed, says more of."""
+
+
+def belongs(lander: Lander, shelf: Shelf, accounts: Mapping[Asker, str | None]) -> bool:
+    """Tell whether a task lands on a shelf, as far as it is known."""
+    if shelf.about.report not in lander.reports:
+        return False
+    known = {accounts[it] for it in lander.askers if it in accounts}
+    return shelf.about.stripe_account in known
+
+
+def may_see(
+    shelf: Shelf, accounts: Mapping[Asker, str | None], permitted: Sequence[Lander], others: Sequence[Lander]
+) -> bool:
+    """Tell whether a shelf is shown to who may see some of the tasks that land in its place.
+
+    :param permitted: those that may be seen.
+    :param others: the tasks that land in the same place and may not.
+    """
+    if not others:
+        return bool(permitted)
+    return any(belongs(it, shelf, accounts) for it in permitted)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A shelf as the page shows it.
+
+    :param landers: the tasks that land there, of those that may be seen.
+    :param under_way: by the end of an interval: the task instances that it waits for, or that have failed.
+    """
+
+    shelf: Shelf
+    landers: tuple[Lander, ...]
+    under_way: Mapping[int, Sequence[Progress]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as JSON has it: few bytes for many intervals."""
+        it = self.shelf.about
+        lengths = (end - start for start, end in self.shelf.spans())
+        return {
+            "id": self.shelf.id,
+            "report_type": it.report_types[0],
+            "stripe_account": it.stripe_account,
+            "livemode": it.livemode,
+            "filters": dict(it.filters),
+            "step": str(it.step) if it.step else None,
+            "unit": it.step and it.step.unit,
+            "timezone": it.step.timezone if it.step else "UTC",
+            "has_starts": it.has_starts,
+            "without_interval": len(it.without_interval),
+            "where": str(self.shelf.where),
+            "dag_ids": sorted({lander.task.dag_id for lander in self.landers}),
+            "start": self.shelf.start,
+            "lengths": [[length, len(list(alike))] for length, alike in groupby(lengths)],
+            "states": self.shelf.states,
+        }
+
+
+def with_progress(shelf: Shelf, landers: Sequence[Lander], progress: Iterable[Progress]) -> Shown:
+    """Return a shelf with what is under way on it.
+
+    :param progress: of these tasks, on this shelf.
+    """
+    by_span: dict[tuple[int, int], list[Progress]] = {}
+    for it in progress:
+        by_span.setdefault(it.span, []).append(it)
+    first = min((start for start, end in by_span if start < end), default=shelf.start)
+    if first < shelf.start and shelf.ends:
+        before = pieces(first, shelf.start, shelf.step)
+        shelf = replace(
+            shelf,
+            start=first,
+            ends=array("q", [end for _, end in before]) + shelf.ends,
+            states="m" * len(before) + shelf.states,
+            told_at=("",) * len(before) + shelf.told_at,
+        )
+    states = list(shelf.states)
+    found: dict[int, list[Progress]] = {}
+    for (start, end), members in by_span.items():
+        at = bisect_left(shelf.ends, end)
+        begins = shelf.start if at == 0 else shelf.ends[at - 1]
+        fits = at < len(states) and shelf.ends[at] == end and (start in (begins, end))
+        if fits and states[at] in _OPEN:
+            states[at] = FAILED if any(it.state == FAILED for it in members) else members[0].state
+            found[end] = members
+    return Shown(replace(shelf, states="".join(states)), tuple(landers), found)
+
+
+def not_landed_yet(
+    where: Where, landers: Sequence[Lander], progress: Iterable[Progress], now: float
+) -> list[Shelf]:
+    """Return the shelves of reports of which nothing is landed yet, while some are under way or have failed."""
+    pending = [
+        Landing(
+            report_type=report,
+            stripe_account=it.asker.stripe_account if it.asker else None,
+            filters={},
+            interval_start=it.span[0] if it.span[0] < it.span[1] else None,
+            interval_end=it.span[1],
+            format="",
+            path="",
+            told_at="",
+            whole=False,
+        )
+        for it in progress
+        for report in it.reports
+    ]
+    return [Shelf.of(series, where, now) for series in series_of(pending, now=now)]

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_reportrun.get_provider_info import get_provider_info
+from airflow_reportrun.reporting.errors import ConfigurationError
+from tests.versions import AIRFLOW_2
+
+if AIRFLOW_2:
+    pytest.skip("Airflow 2 has no such pages", allow_module_level=True)
+
+from airflow.sdk import DAG
+from fastapi.testclient import TestClient
+
+from airflow_reportrun.coverage.landings import Landing
+from airflow_reportrun.coverage.series import series_of
+from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
+from airflow_reportrun.page import server
+from airflow_reportrun.page.dag_runs import Progress
+from airflow_reportrun.page.readings import Readings
+from airflow_reportrun.page.report_tasks import (
+    Asker,
+    Lander,
+    Where,
+    covering,
+    landers_of,
+    stored_dag,
+)
+from airflow_reportrun.page.shelves import Shelf, read_contents
+from airflow_reportrun.page.shown import may_see, not_landed_yet, with_progress
+from airflow_reportrun.plugin import PREFIX, StripeReportsPlugin, serve
+
+DAY = 86_400
+FIRST = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp())
+NOW = FIRST + 10 * DAY
+REPORT = "balance_change_from_activity.itemized.3"
+KEY = Asker()
+
+
+def landing(day: int, **about: Any) -> Landing:
+    bounds = {"interval_start": FIRST + day * DAY, "interval_end": FIRST + (day + 1) * DAY}
+    it = {"report_type": REPORT, "stripe_account": None, "filters": {}, **bounds, "format": "csv", **about}
+    return Landing(path=f"/{day}", told_at=f"/{day}.json", **it)
+
+
+def shelf(*days: int, **about: Any) -> Shelf:
+    (series,) = series_of([landing(day, **about) for day in days], now=NOW)
+    return Shelf.of(series, Where("/lake"), NOW)
+
+
+def run_of(
+    day: int, state: str, asker: Asker | None = KEY, report: str = "balance_change_from_activity.itemized"
+) -> Progress:
+    span = FIRST + day * DAY, FIRST + (day + 1) * DAY
+    return Progress(span, state, frozenset({report}), asker, "books", f"run_{day}", -1)
+
+
+def stored(build: Callable[[], Any]) -> Any:
+    """Return a DAG with these tasks, as Airflow stores and reads it."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    with DAG("books", schedule="0 13 * * *", start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        build()
+    it = stored_dag(DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag)))))
+    assert it is not None
+    return it
+
+
+# --- What Airflow has stored ---------------------------------------------------------------------------------
+
+
+def test_a_stored_dag_tells_where_its_tasks_land() -> None:
+    """Without its file: templated options as they were rendered, and ``interval``, which is none."""
+    it = stored(
+        lambda: StripeReportRunOperator(
+            task_id="report",
+            report_type=REPORT,
+            interval="day",
+            destination="{{ var.value.root }}/{interval_start}.csv",
+        )
+    )
+    (lander,) = landers_of(it.tasks, {"report": [{"destination": "s3://lake@books/days/{interval_start}.csv"}]})
+    assert lander.where == {Where("s3://lake@books/days")}
+    assert (lander.reports, lander.askers) == ({"balance_change_from_activity.itemized"}, {KEY})
+    assert lander.feeders[0].fields["interval"] == "day"
+
+
+def test_a_task_that_never_ran_tells_nothing_of_a_template() -> None:
+    """Its DAG's code would have to be run."""
+    it = stored(
+        lambda: StripeReportRunOperator(task_id="report", report_type=REPORT, destination="{{ params.to }}/")
+    )
+    (lander,) = landers_of(it.tasks, {})
+    assert lander.where == set()
+
+
+def test_a_table_is_fed_by_the_task_before_it() -> None:
+    """The landing task says where, the one before says what."""
+
+    def build() -> None:
+        report = StripeReportRunOperator(task_id="report", report_type=REPORT, stripe_account="acct_1")
+        StripeReportToSqlOperator(
+            task_id="to_table",
+            report_run_id=report.output,
+            conn_id="warehouse",
+            table="activity",
+            hook_params={"database": "finance"},
+        )
+
+    (lander,) = landers_of(stored(build).tasks, {})
+    assert lander.where == {Where("", "warehouse", "activity", '{"database": "finance"}')}
+    assert lander.askers == {Asker("stripe_default", "acct_1")}
+
+
+def test_mapped_tasks_are_told_apart_by_what_they_rendered() -> None:
+    """Each account is an asker of its own."""
+    it = stored(
+        lambda: StripeReportRunOperator.partial(
+            task_id="report", report_type=REPORT, interval="day", destination="/lake/"
+        ).expand(stripe_account=["acct_1", "acct_2"])
+    )
+    rendered = [{"destination": "/lake/", "stripe_account": account} for account in ("acct_1", "acct_2")]
+    (lander,) = landers_of(it.tasks, {"report": rendered})
+    assert {asker.stripe_account for asker in lander.askers} >= {"acct_1", "acct_2"}
+    assert lander.feeders[0].fields["interval"] == "day"
+
+
+def test_a_folder_in_another_one_is_read_with_it() -> None:
+    """It would be shown twice."""
+    outer, inner, other = Where("/lake"), Where("/lake/days"), Where("/lakes")
+    assert covering([inner, outer, other]) == {inner: outer, outer: outer, other: other}
+
+
+# --- What is shown -------------------------------------------------------------------------------------------
+
+
+def test_a_failed_run_and_a_pending_one_are_shown_where_nothing_is_landed() -> None:
+    """What is landed stays landed, whatever its task does now."""
+    runs = [run_of(1, "f"), run_of(2, "p"), run_of(0, "f")]
+    it = with_progress(shelf(0, 3), [], runs)
+    assert it.shelf.states.startswith("lfpl")
+    assert set(it.under_way) == {FIRST + 2 * DAY, FIRST + 3 * DAY}
+
+
+def test_of_two_runs_of_an_interval_the_failed_one_counts() -> None:
+    """Whoever closes the books has to see it."""
+    it = with_progress(shelf(0, 3), [], [run_of(1, "p"), run_of(1, "f")])
+    assert it.shelf.states[1] == "f"
+
+
+def test_runs_before_the_first_landing_are_shown() -> None:
+    """And what lies between is missing."""
+    it = with_progress(shelf(3, 4), [], [run_of(1, "f")])
+    assert (it.shelf.states[:4], it.shelf.start) == ("fmll", FIRST + DAY)
+
+
+def test_runs_of_a_report_that_was_never_landed_have_a_series() -> None:
+    """The first days of a DAG are when it fails."""
+    runs = [run_of(1, "f"), run_of(2, "p")]
+    (it,) = not_landed_yet(Where("/lake"), [], runs, NOW)
+    assert with_progress(it, [], runs).shelf.states.startswith("fp")
+
+
+def test_data_that_should_be_there_and_is_not_is_late() -> None:
+    """By the clock, while Stripe's data ends before."""
+    (series,) = series_of([landing(0)], now=NOW, data_available_end={(None, REPORT): FIRST + 2 * DAY})
+    assert Shelf.of(series, Where("/lake"), NOW).states == "lm" + "t" * 7 + "nn"
+
+
+def test_the_json_says_the_same_as_the_shelf() -> None:
+    """Lengths are counted, states are letters."""
+    told = with_progress(shelf(0, 1, 3), [], []).as_dict()
+    assert sum(count for _, count in told["lengths"]) == len(told["states"])
+    assert (told["start"], told["lengths"][0][0], told["unit"]) == (FIRST, DAY, "day")
+
+
+def test_series_of_hours_that_the_clocks_make_longer_keep_their_bounds() -> None:
+    """A day in New York has 25 hours in autumn."""
+    ends = array("q", [FIRST + 25 * 3600, FIRST + 49 * 3600])
+    it = Shelf(shelf(0).about, Where("/lake"), FIRST, ends, "ll", ("", ""))
+    told = with_progress(it, [], []).as_dict()
+    assert told["lengths"] == [[25 * 3600, 1], [24 * 3600, 1]]
+
+
+def lander(dag_id: str, report: str = "balance_change_from_activity.itemized", asker: Asker = KEY) -> Lander:
+    return Lander(SimpleNamespace(dag_id=dag_id), [], {Where("/lake")}, {report}, {asker})  # type: ignore[arg-type]
+
+
+def test_in_a_shared_place_only_what_a_readable_dag_lands_is_shown() -> None:
+    """Reports of another DAG, and of another account, are not."""
+    accounts = {KEY: None, Asker("other"): "acct_other"}
+    mine, theirs = lander("mine"), lander("theirs", asker=Asker("other"))
+    assert may_see(shelf(0), accounts, [mine], [theirs])
+    assert not may_see(shelf(0, stripe_account="acct_other"), accounts, [mine], [theirs])
+    assert not may_see(shelf(0), accounts, [lander("mine", "balance.summary")], [theirs])
+    assert may_see(shelf(0, stripe_account="acct_other"), accounts, [mine, theirs], [])
+    assert not may_see(shelf(0), {}, [mine], [theirs])
+
+
+# --- Reading -------------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_hangs_keeps_nobody_waiting() -> None:
+    """What it says is there when somebody asks again."""
+    gate = threading.Event()
+
+    def read(key: Any) -> Iterator[str]:
+        gate.wait(30)
+        yield f"read {key}"
+
+    readings = Readings(read)
+    begun = time.monotonic()
+    it = readings.of(["a"], patience=0.05)["a"]
+    assert it.value is None
+    assert it.under_way
+    assert time.monotonic() - begun < 5
+    gate.set()
+    assert readings.of(["a"], patience=5)["a"].value == "read a"
+
+
+def test_what_could_not_be_read_is_said_and_what_is_known_stays() -> None:
+    """In the words of the error, or with its class where it is none of ours."""
+    errors: list[Exception | None] = [None, ConfigurationError("no such bucket"), ValueError("secret")]
+
+    def read(key: Any) -> Iterator[str]:
+        if error := errors.pop(0):
+            raise error
+        yield "known"
+
+    readings = Readings(read)
+    assert readings.of(["a"], patience=5)["a"].error is None
+    it = readings.of(["a"], patience=5, anew=True)["a"]
+    assert (it.value, it.error) == ("known", "no such bucket")
+    it = readings.of(["a"], patience=5, anew=True)["a"]
+    assert it.value == "known"
+    assert it.error is not None
+    assert it.error.startswith("ValueError")
+    assert "secret" not in it.error
+
+
+def test_what_is_known_is_not_read_again_at_once() -> None:
+    """Each open page asks once a minute."""
+    read: list[Any] = []
+
+    def reading(key: Any) -> Iterator[str]:
+        read.append(key)
+        yield "known"
+
+    readings = Readings(reading)
+    for _ in range(3):
+        readings.of(["a"], patience=5)
+    assert read == ["a"]
+
+
+def test_without_a_connection_to_stripe_the_clock_says_what_should_be_there(tmp_path: Path) -> None:
+    """And the page says that, as it does of a folder that is on another machine."""
+    *_, it = read_contents(Where(str(tmp_path / "lake")), {Asker("nowhere")})
+    assert (it.shelves, it.accounts) == ((), {})
+    assert any("nowhere" in said for said in it.problems)
+    assert any("There is no folder" in said for said in it.problems)
+
+
+# --- The server ----------------------------------------------------------------------------------------------
+
+
+def test_airflow_is_told_of_the_plugin() -> None:
+    """And of what it can do without a process of its own."""
+    (plugin,) = get_provider_info()["plugins"]
+    assert plugin == {
+        "name": StripeReportsPlugin.name,
+        "plugin-class": "airflow_reportrun.plugin.StripeReportsPlugin",
+    }
+    assert StripeReportsPlugin.fastapi_apps[0]["app"] is serve
+    assert StripeReportsPlugin.react_apps[0]["bundle_url"] == f".{PREFIX}/static/coverage.js"
+
+
+@pytest.mark.parametrize("path", ["/coverage", "/interval?series=a&end=1", "/gaps?series=a"])
+def test_without_a_login_nothing_is_told(path: str) -> None:
+    """Each route that tells something asks for Airflow's own token."""
+    answer = TestClient(server.app).get(path)
+    assert answer.status_code == 401
+    assert answer.json() == {"detail": "Not authenticated"}
+
+
+@pytest.mark.parametrize("name", ["coverage.js", "coverage.css"])
+def test_the_pages_own_files_are_served(name: str) -> None:
+    """From the package, without a network."""
+    answer = TestClient(server.app).get(f"/static/{name}")
+    assert answer.status_code == 200
+    assert "http://" not in answer.text.replace("http://www.w3.org", "")
+
+
+def test_only_reading_is_possible() -> None:
+    """No route takes anything but GET."""
+    methods = {method for route in server.app.routes for method in getattr(route, "methods", None) or ()}
+    assert methods <= {"GET", "HEAD"}
