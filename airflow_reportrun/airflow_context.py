@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -136,6 +137,14 @@ class TaskInstance:
     def run_was_cleared(self) -> bool:
         """Whether any task of the DAG run was cleared; Airflow 2 does not know."""
         return bool(getattr(self.context["dag_run"], "clear_number", 0))
+
+    @property
+    def was_rescheduled(self) -> bool:
+        """Whether a sensor comes back in this try, after a pause without a worker."""
+        if "task_reschedule_count" in self.context:
+            return bool(self.context["task_reschedule_count"])
+        began: Any = import_module("airflow.sensors.base")._orig_start_date  # of Airflow 2 alone
+        return began(**self.ids, try_number=self.try_number) is not None
 
     @property
     def store(self) -> Any:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_reportrun.links import StripeRequestLink, push_request
+from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms_of
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import is_template, require_rendered
 from airflow_reportrun.tasks.results import GivenRun, record_landing, result
+from airflow_reportrun.tasks.ui import Noted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -33,7 +34,7 @@ def require_kinds(column_types: object) -> None:
             check_column_types(column_types)
 
 
-class LandingOperator(BaseOperator):
+class LandingOperator(Noted, BaseOperator):
     """Takes a report run that another task created; creates none, however often it is run again.
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``.
@@ -71,7 +72,7 @@ class LandingOperator(BaseOperator):
         """Land the file, and tell the task's outlets; see the class."""
         with airflow_errors():
             require_rendered(self, self._given)
-            push_request(context, self.given_run.request_id, livemode=self.given_run.livemode)
+            push_request(context, request_xcoms_of(self.given_run))
             run, landed = self.land(context)
         record_landing(self, context, landed)
         return result(run, self.hook, request_id=self.given_run.request_id, landed=landed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,14 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_reportrun.links import StripeRequestLink, push_request
+from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms
 from airflow_reportrun.question.bounds import IntervalError
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.question.question import Question, bounds_of
 from airflow_reportrun.question.report_types import preferences, preferred
 from airflow_reportrun.reporting.errors import (
     OTHER_SHAPE,
+    APIError,
     ConfigurationError,
     DataBeginsLaterError,
     DataMissingError,
@@ -54,6 +56,7 @@ from airflow_reportrun.tasks.options import (
     word,
 )
 from airflow_reportrun.tasks.results import GivenRun, record_landing, result
+from airflow_reportrun.tasks.ui import Noted
 from airflow_reportrun.waiting.events import PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -102,7 +105,7 @@ QUESTION = (
 _TRUTHS = ("fresh", "overwrite")
 
 
-class StripeReportRunOperator(BaseOperator):
+class StripeReportRunOperator(Noted, BaseOperator):
     """Create a report run for the interval of the DAG run, once, and wait for it.
 
     The interval is ``interval_start`` and ``interval_end`` where given, else the unit that ``interval`` names,
@@ -182,7 +185,10 @@ class StripeReportRunOperator(BaseOperator):
         "stripe_account",
         "stripe_context",
     )
-    ui_color = "#e7e5ff"
+    note = (
+        "Creates a [report run](https://docs.stripe.com/reports/api) at Stripe for the interval of the DAG run,"
+        " once, and waits for it. A retry attaches to it; clearing the task asks for a fresh one."
+    )
     operator_extra_links = (StripeRequestLink(),)
 
     def __init__(
@@ -267,6 +273,7 @@ class StripeReportRunOperator(BaseOperator):
         self._given = given_options(self, may_be_empty=("report_run_id", *_TRUTHS))
         self._waits_for: str | None = None
         self._let_in: PendingReportRunsEvent | None = None
+        self._told = False  # the interval, in this try
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
@@ -277,13 +284,19 @@ class StripeReportRunOperator(BaseOperator):
         with airflow_errors():
             require_rendered(self, {name: it for name, it in self._given.items() if name not in QUESTION})
             given = self.report_run_id
-            adopted = word(given)
+            adopted, request_id = word(given), None
             if isinstance(given, Mapping):
-                adopted = GivenRun.of(given).id_for(self.hook.settings)
-            run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
+                it = GivenRun.of(given)
+                adopted, request_id = it.id_for(self.hook.settings), it.request_id
+            try:
+                run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
+            except APIError as error:
+                self._link(context, error.request_id, self.hook.settings.livemode)
+                raise
+        run = replace(run, request_id=run.request_id or request_id)
         self._waits_for = run.id
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
-        push_request(context, run.request_id, livemode=run.livemode)
+        self._link(context, run.request_id, run.livemode)
         if not self.wait_for_completion and not run.status.is_terminal:
             return result(run, self.hook, request_id=run.request_id)
         resume: dict[str, Any] = {
@@ -300,6 +313,7 @@ class StripeReportRunOperator(BaseOperator):
         this_try = Try.of(self, context, arrived.resume)
         this_try.require_time(arrived)
         require_available(arrived, arrived.resume.get("refusal"))
+        self._told = True
         return self._execute(context, this_try)
 
     def execute_when_room(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,7 +322,7 @@ class StripeReportRunOperator(BaseOperator):
         this_try = Try.of(self, context, arrived.resume)
         this_try.require_time(arrived)
         require_room(arrived)
-        self._let_in = arrived
+        self._let_in, self._told = arrived, True
         return self._execute(context, this_try)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -334,6 +348,10 @@ class StripeReportRunOperator(BaseOperator):
         from airflow_reportrun.hooks import StripeReportingHook
 
         return StripeReportingHook(**self._whose())
+
+    def _link(self, context: Context, request_id: str | None, livemode: bool | None) -> None:
+        account = self.hook.settings.stripe_account
+        push_request(context, request_xcoms(request_id, livemode=livemode, stripe_account=account))
 
     def _whose(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("stripe_conn_id", "stripe_account", "stripe_context")}
@@ -454,7 +472,6 @@ class StripeReportRunOperator(BaseOperator):
         deadline = self._asking_deadline(memory)
         poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
         if self.deferrable and now < deadline:
-            log.info("Waiting in the triggerer for the data of %s.", report_type)
             trigger = StripeReportTypeTrigger.waiting_from_now(
                 report_type=report_type,
                 until=until,
@@ -492,8 +509,11 @@ class StripeReportRunOperator(BaseOperator):
                 looked = look(self.hook, RoomForReportRun(most, window, let_in.pending or 0, let_in.newest))
                 if not isinstance(looked, StillWaiting):
                     return require_room(looked)
-                log.info("%s", looked.words or "There is no room any more: others came first.")
-            log.info("Waiting in the triggerer for fewer than %d pending report runs.", most)
+                if looked.words:
+                    log.warning("%s", looked.words)
+                log.debug("There is no room any more: others came first.")
+            else:
+                log.info("Waiting in the triggerer for fewer than %d pending report runs.", most)
             trigger = StripePendingReportRunsTrigger.waiting_from_now(
                 max_pending_report_runs=most,
                 window=window,
@@ -531,7 +551,9 @@ class StripeReportRunOperator(BaseOperator):
                 # Its report run may have failed, and be followed by another.
                 self._require_free(question)
             else:
-                question = self._ask(context, preferred(self.hook, preferences(self.report_type)))
+                report_type = preferred(self.hook, preferences(self.report_type))
+                question = self._ask(context, report_type, quiet=self._told)
+                self._told = True
             require_livemode(self.hook, question.report_type, self.expect_livemode)
             if memory.submission is None:
                 question, seen = self._when_available(question, memory, refused_at, refusal)
@@ -575,7 +597,7 @@ class StripeReportRunOperator(BaseOperator):
             raise ReportRunFailedError(run.id, run.report_type, run.error)
         if reason := unusable(run, time.time()):
             raise ConfigurationError(f"Report run {run.id} {reason}; leave out report_run_id to ask for another.")
-        log.info("Adopted report run %s, which is %s.", run.id, run.status)
+        log.info("Adopted report run %s, which is %s", run.id, run.status)
         return run, question.destination
 
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
@@ -596,7 +618,8 @@ class StripeReportRunOperator(BaseOperator):
         event = look(self.hook, ReportRunEnds(run.id))
         if not isinstance(event, StillWaiting):
             return event
-        log.info("%s", f"Report run {run.id} is pending; waiting for it in the triggerer. {event.words}".rstrip())
+        if event.words:
+            log.warning("%s", event.words)
         trigger = StripeReportRunTrigger.waiting_from_now(
             report_run_id=run.id,
             deadline=deadline,
