@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -149,6 +150,14 @@ class TaskInstance:
         """The team of the DAG, None where Airflow has no teams."""
         found: str | None = getattr(self.context["ti"], "stats_tags", {}).get("team_name")
         return found
+
+    @property
+    def was_rescheduled(self) -> bool:
+        """Whether a sensor comes back in this try, after a pause without a worker."""
+        if "task_reschedule_count" in self.context:
+            return bool(self.context["task_reschedule_count"])
+        began: Any = import_module("airflow.sensors.base")._orig_start_date  # of Airflow 2 alone
+        return began(**self.ids, try_number=self.try_number) is not None
 
     @property
     def store(self) -> Any:

@@ -1,30 +1,60 @@
-"""The link from a task to what Stripe's Dashboard knows of it."""
+"""The link from a task to what Stripe's Dashboard knows of its report run.
+
+Stripe documents no address of a report run in the Dashboard. What there is of one is the request that created it,
+in the log of requests: with its parameters, and what Stripe answered.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
 
+    from airflow_reportrun.tasks.results import GivenRun
+
 REQUEST_XCOM_KEY = "stripe_request"
 
+DASHBOARD = "https://dashboard.stripe.com"
 
-def push_request(context: Context, request_id: str | None, *, livemode: bool) -> None:
-    """Let the link of a task lead to the request that created its report run, where that is known."""
-    for key, value in request_xcom(request_id, livemode=livemode).items():
+
+def push_request(context: Context, xcoms: Mapping[str, Any]) -> None:
+    """Let the link of a task lead to a request from now on.
+
+    :param xcoms: see :func:`request_xcoms`.
+    """
+    for key, value in xcoms.items():
         context["ti"].xcom_push(key=key, value=value)
 
 
-def request_xcom(request_id: str | None, *, livemode: bool) -> dict[str, Any]:
-    """Return what the link reads, by the XCom's key; nothing where no request is known."""
-    return {REQUEST_XCOM_KEY: {"request_id": request_id, "livemode": livemode}} if request_id else {}
+def request_xcoms(request_id: str | None, *, livemode: bool | None, stripe_account: str | None) -> dict[str, Any]:
+    """Return what the UI reads of the link, by the XCom's key; nothing where no request is known.
+
+    Airflow 3 itself writes the address down only when the process of a try ends, which may wait for hours.
+
+    :param request_id: ``req_…``.
+    :param livemode: None where that is not known.
+    :param stripe_account: whose log has the request, None for the account of the key.
+    """
+    if not request_id:
+        return {}
+    request = {"request_id": request_id, "livemode": livemode, "stripe_account": stripe_account}
+    link = StripeRequestLink()
+    airflow_3s = getattr(link, "xcom_key", None)
+    return {REQUEST_XCOM_KEY: request, **({airflow_3s: link.address_of(request)} if airflow_3s else {})}
+
+
+def request_xcoms_of(given: GivenRun) -> dict[str, Any]:
+    """Return the same of a report run that another task created."""
+    return request_xcoms(given.request_id, livemode=given.livemode, stripe_account=given.stripe_account)
 
 
 class StripeRequestLink(BaseOperatorLink):
-    """Leads to the request that created the report run, in the logs of Stripe's Dashboard."""
+    """Leads to the request that created the report run, or was refused, in the logs of Stripe's Dashboard."""
 
     name = "Stripe request log"
 
@@ -35,8 +65,14 @@ class StripeRequestLink(BaseOperatorLink):
         return self.address_of(XCom.get_value(ti_key=ti_key, key=REQUEST_XCOM_KEY))
 
     def address_of(self, request: Any) -> str:
-        """Return the address for what tasks push of a request."""
+        """Return the address for what tasks push of a request: that of ``request_log_url`` in Stripe's errors.
+
+        The account comes before the mode (https://docs.stripe.com/stripe-apps/deep-links). Without one it is the
+        account that is open in the browser.
+        """
         if not isinstance(request, dict) or not request.get("request_id"):
             return ""
-        mode = "" if request.get("livemode") else "test/"
-        return f"https://dashboard.stripe.com/{mode}logs/{request['request_id']}"
+        account = request.get("stripe_account")
+        place = [quote(str(account), safe="")] if account else []
+        place += [] if request.get("livemode") else ["test"]
+        return "/".join([DASHBOARD, *place, f"workbench/logs?object={quote(str(request['request_id']), safe='')}"])

@@ -21,12 +21,14 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_reportrun.links import StripeRequestLink, push_request
+from airflow_reportrun.airflow_context import TaskInstance
+from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms_of
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
 from airflow_reportrun.tasks.results import GivenRun, found_run
+from airflow_reportrun.tasks.ui import Noted
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ SHORTEST_POKE_INTERVAL = 1.0
 """Seconds, when deferred: a triggerer serves many tasks, and Stripe counts requests."""
 
 
-class StripeSensor(BaseSensorOperator):
+class StripeSensor(Noted, BaseSensorOperator):
     """What the sensors have in common: one outcome in each mode.
 
     Errors that pass (a rate limit, a broken connection) are waited over; what can't get better fails the task
@@ -61,7 +63,6 @@ class StripeSensor(BaseSensorOperator):
         takes one for a moment, and is that of a deferrable sensor.
     """
 
-    ui_color = "#e7e5ff"
     event_class: type[Event]
     end_from_trigger = False
 
@@ -92,6 +93,7 @@ class StripeSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self._goal: Goal[Any, Any] | None = None
         self._since = 0.0
+        self._said, self._comes_back = "", False
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -154,11 +156,14 @@ class StripeSensor(BaseSensorOperator):
         with airflow_errors():
             if self._goal is None:
                 self._goal, self._since = self.goal(context), time.time()
-                log.info("Waiting for %s.", self._goal)
+                self._comes_back = self.reschedule and TaskInstance(context).was_rescheduled
+                if not self._comes_back:
+                    log.info("Waiting for %s.", self._goal)
             looked = look(self.hook, self._goal, since=self._since)
         if isinstance(looked, StillWaiting):
-            if looked.words:
+            if looked.words != self._said and not (self._comes_back and looked.is_usual):
                 log.warning("%s", looked.words)
+            self._said = looked.words
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._conclude(looked))
 
@@ -254,6 +259,7 @@ class StripeReportRunSensor(StripeSensor):
     template_fields: Sequence[str] = ("report_run_id", "stripe_conn_id", "stripe_account", "stripe_context")
     operator_extra_links = (StripeRequestLink(),)
     event_class = ReportRunEvent
+    note = "Waits until a report run at Stripe has ended: succeeded, or failed with Stripe's words."
 
     def __init__(
         self, *, report_run_id: str | Mapping[str, Any], stripe_conn_id: str | None = None, **kwargs: Any
@@ -286,7 +292,7 @@ class StripeReportRunSensor(StripeSensor):
 
     def push_links(self, context: Context) -> None:
         """Push the request that created the run."""
-        push_request(context, self.given_run.request_id, livemode=self.given_run.livemode)
+        push_request(context, request_xcoms_of(self.given_run))
 
     def trigger(self, goal: Any, **kwargs: Any) -> StripeTrigger:
         """Return the trigger that waits for it."""
@@ -321,6 +327,7 @@ class StripeReportTypeSensor(StripeSensor):
         "stripe_context",
     )
     event_class = ReportTypeEvent
+    note = "Waits until Stripe's data for a report type reaches the end of an interval. Creates nothing."
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink, request_xcom
+from airflow_reportrun.links import request_xcoms_of
 from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingError
 from airflow_reportrun.tasks.options import require_something, word, written_options
 from airflow_reportrun.tasks.results import GivenRun, found_run
@@ -228,10 +228,8 @@ class ReportRunStart(StripeStart):
         return found_run(event.report_run, hook, self._given)
 
     def links(self) -> dict[str, Any]:
-        """Return the request that created it, and its address, which Airflow writes down in a worker."""
-        pushed = request_xcom(self._given.request_id, livemode=self._given.livemode)
-        link = StripeRequestLink()
-        return {**pushed, link.xcom_key: link.address_of(pushed.get(REQUEST_XCOM_KEY))}
+        """Return the request that created it."""
+        return request_xcoms_of(self._given)
 
 
 class ReportTypeStart(StripeStart):

@@ -53,6 +53,9 @@ def test_a_key_is_all_it_takes() -> None:
         ({"host": "http://127.0.0.1:8181"}, "http://127.0.0.1:8181"),
         ({"host": "localhost", "schema": "http", "port": 8181}, "http://localhost:8181"),
         ({"host": "http://[::1]:8181"}, "http://[::1]:8181"),
+        ({"host": "http://127.0.0.1:8181", "port": 8181}, "http://127.0.0.1:8181"),
+        ({"host": "https://proxy.example:8443/", "port": "8443"}, "https://proxy.example:8443"),
+        ({"host": "http://[::1]", "port": 8181}, "http://[::1]:8181"),
         ({"host": "API.Stripe.com", "port": 443}, "https://api.stripe.com"),
     ],
 )
@@ -75,6 +78,7 @@ def test_reads_the_host_as_people_write_it(fields: dict[str, Any], url: str) -> 
         ({"host": "https://api.stripe.com/v1"}, {}, "without a path"),
         ({"host": "https://user:pass@api.stripe.com"}, {}, "without a path or a user"),
         ({"host": "https://api.stripe.com:0x50"}, {}, "host is a host"),
+        ({"host": "https://api.stripe.com:443", "port": 8443}, {}, "there is a port in the host and another one"),
         ({"host": "ftp://api.stripe.com"}, {}, "host has to be https"),
         ({}, {"files_base_url": "http://files.test"}, "files_base_url has to be https"),
         ({}, {"timeout": "soon"}, "positive number of seconds"),

@@ -453,6 +453,12 @@ def _(world: World) -> None:
     world.ask("retrieve_event", path=path)
 
 
+@case("retrieve_account", 200, "the account of the key, and a connected one")
+def _(world: World) -> None:
+    assert world.ask("retrieve_account").json()["id"] == "acct_sandbox"
+    assert world.ask("retrieve_account", Stripe_Account="acct_one").json()["id"] == "acct_one"
+
+
 def _with_restricted_key(name: str) -> Callable[[World], Any]:
     def happens(world: World) -> None:
         path = world.path_of(name)

@@ -40,6 +40,7 @@ CALLS: dict[str, Callable[[stripe.V1Services, str, Any], Any]] = {
     "retrieve_file": lambda v1, it, options: v1.files.retrieve(it, options=options),
     "list_events": lambda v1, _, options: v1.events.list(options=options),
     "retrieve_event": lambda v1, it, options: v1.events.retrieve(it, options=options),
+    "retrieve_account": lambda v1, _, options: v1.accounts.retrieve_current(options=options),
 }
 """The plainest call of each operation, of an object by its id. The SDK has none for the contents of a file."""
 
@@ -52,6 +53,7 @@ OBJECTS: dict[str, type[stripe.StripeObject]] = {
     "retrieve_file": stripe.File,
     "list_events": stripe.ListObject,
     "retrieve_event": stripe.Event,
+    "retrieve_account": stripe.Account,
 }
 
 CALLED = [name for name in IN_THE_SANDBOX if name in CALLS]

@@ -247,7 +247,8 @@ def test_the_link_leads_to_the_request_where_it_is_known(
     known = given == "dict"
     assert tried.returned["request_id"] == (created.request_id if known else None)
     link = tried.xcoms.get("_link_StripeRequestLink") or ""
-    assert link == (f"https://dashboard.stripe.com/test/logs/{created.request_id}" if known else "")
+    address = f"https://dashboard.stripe.com/test/workbench/logs?object={created.request_id}"
+    assert link == (address if known else "")
 
 
 @needs_airflow_3("Asset.ref")

@@ -92,7 +92,9 @@ class Case:
         return operation in self.only if self.only else True
 
 
-JSON = tuple(name for name in OPERATIONS if name not in ("contents", "list_events", "retrieve_event"))
+JSON = tuple(
+    name for name in OPERATIONS if name not in ("contents", "list_events", "retrieve_event", "retrieve_account")
+)
 CREATE = ("create",)
 READ = tuple(name for name in JSON if name != "create")
 CONTENTS = ("contents",)

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.module_loading import import_string
 from airflow_reportrun.get_provider_info import CONN_FIELDS, get_provider_info
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.wire.connection import EXTRA_FIELDS
-from tests.versions import BEFORE_3_3
+from tests.versions import AIRFLOW_2, BEFORE_3_3
 
 
 def schema(name: str) -> Any:

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -27,18 +27,22 @@ from airflow_reportrun.reporting.errors import (
     ServerError,
     UnexpectedResponseError,
 )
-from airflow_reportrun.reporting.models import ReportRun
+from airflow_reportrun.reporting.models import ReportRun, ReportType
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.resending import REFUSALS, ResendPolicy
 from airflow_reportrun.sandbox import (
+    PERMISSIONS,
     AfterReads,
     Dropped,
     LockTimeout,
+    ProxyPage,
     RateLimited,
     Redirected,
     StripeSandbox,
     Unavailable,
 )
+from airflow_reportrun.sandbox import ServerError as Fails
+from airflow_reportrun.wire.reach import extent
 
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
 TYPE = "balance.summary.1"
@@ -331,12 +335,82 @@ def test_a_missing_file_is_stripes_error(stripe_conn: StripeSandbox) -> None:
         StripeReportingHook().read_file(gone, b"".join)
 
 
-def test_the_test_button_says_mode_and_report_types(stripe_conn: StripeSandbox) -> None:
-    """The cheapest authenticated call, and its result in words."""
-    types = len(StripeReportingHook().list_report_types())
+@pytest.mark.parametrize(
+    ("key", "permissions", "account", "said"),
+    [
+        ("sk_test_sandbox", None, None, "test data of account acct_sandbox (Shop of sandbox)"),
+        ("sk_live_other", None, None, "live data of account acct_sandbox (Shop of sandbox)"),
+        ("sk_test_sandbox", None, "acct_1", "test data of account acct_1 (Shop of 1)"),
+        # A refusal names the account as well.
+        ("rk_test_reader", PERMISSIONS[:1], None, "test data of account acct_sandbox"),
+        ("rk_test_reader", PERMISSIONS[:1], "acct_1", "test data of account acct_1"),
+        ("rk_test_reader", (PERMISSIONS[0], PERMISSIONS[3]), None, "account acct_sandbox (Shop of sandbox)"),
+    ],
+)
+def test_the_test_button_says_whose_data_it_is_and_how_far_it_reaches(
+    stripe_conn: StripeSandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    permissions: Sequence[str] | None,
+    account: str | None,
+    said: str,
+) -> None:
+    """Live or test, the account, and the data; also with a key that can't see the account."""
+    stripe_conn.configure(data_available_end=1_772_409_600)
+    if key != stripe_conn.api_key:
+        stripe_conn.add_key(key, permissions)
+    connection = {"conn_type": "stripe", "host": stripe_conn.url, "password": key}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    works, message = StripeReportingHook(stripe_account=account).test_connection()
+    assert works
+    assert f"{said}: " in message
+    assert message.endswith("with data from 2022-01-01 00:00:00 UTC to 2026-03-02 00:00:00 UTC.")
+    assert message.startswith("Connected to the ")
+
+
+def test_a_key_that_may_not_report_fails_the_test(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the permission that it lacks."""
+    stripe_conn.add_key("rk_test_reader", {"file_read"})
+    connection = {"conn_type": "stripe", "host": stripe_conn.url, "password": "rk_test_reader"}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
+    works, message = StripeReportingHook().test_connection()
+    assert not works
+    assert "A restricted key needs the permissions report_runs_and_report_types_read" in message
+
+
+@pytest.mark.parametrize("fault", [Fails(), Unavailable(), ProxyPage()])
+def test_an_account_that_can_not_be_asked_for_is_no_failure(stripe_conn: StripeSandbox, fault: Any) -> None:
+    """What counts is that reports can be asked for."""
+    stripe_conn.inject(fault, times=20, on="retrieve_account")
+    hook = StripeReportingHook()
+    hook.sleep = lambda seconds: None
+    works, message = hook.test_connection()
+    assert works
+    assert message.startswith("Connected to the test data of the key's own account: ")
+
+
+def test_an_account_without_report_types_says_so(stripe_conn: StripeSandbox) -> None:
+    """A new account's come within a day."""
+    stripe_conn.configure(report_types=[])
     assert StripeReportingHook().test_connection() == (
         True,
-        f"Connected in test mode; the account can run {types} report types.",
+        "Connected to the test data of account acct_sandbox (Shop of sandbox): no report types yet; a new account "
+        "has some within a day.",
+    )
+
+
+def test_report_types_that_lag_behind_are_said() -> None:
+    """How far all of them reach, and how far the last."""
+    one: dict[str, Any] = {"name": "", "default_columns": (), "livemode": False, "updated": 0, "version": 1}
+    types = [
+        ReportType(id=f"a.{end}", data_available_start=1_640_995_200, data_available_end=end, **one)
+        for end in (1_772_409_600, 1_772_452_800)
+    ]
+    assert extent(types) == (
+        "2 report types, with data from 2022-01-01 00:00:00 UTC to 2026-03-02 12:00:00 UTC, of 1 of them to "
+        "2026-03-02 00:00:00 UTC at least"
     )
 
 
@@ -346,7 +420,7 @@ def test_a_mode_that_the_key_does_not_tell_is_read_from_the_report_types(monkeyp
         extra = {"stripe_context": "acct_1", "stripe_version": "2026-10-28.endive"}
         connection = {"conn_type": "stripe", "host": sandbox.url, "password": sandbox.api_key, "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(connection))
-        assert "in test mode" in StripeReportingHook().test_connection()[1]
+        assert "the test data of account acct_1 (Shop of 1)" in StripeReportingHook().test_connection()[1]
 
 
 def test_the_test_button_says_what_is_wrong(stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,7 +430,7 @@ def test_the_test_button_says_what_is_wrong(stripe_conn: StripeSandbox, monkeypa
     )
     works, message = StripeReportingHook().test_connection()
     assert not works
-    assert "secret key is missing" in message
+    assert message.startswith("the secret key is missing")  # without the name that the button makes up
     assert "has to be https" in message
 
 

@@ -145,7 +145,9 @@ def test_links_to_the_request_in_the_dashboard(stripe_conn: StripeSandbox) -> No
     """For a test key to the logs of test mode."""
     tried = complete(run_operator())
     request_id = stripe_conn.requests_to("create")[0].request_id
-    assert tried.xcoms["_link_StripeRequestLink"] == f"https://dashboard.stripe.com/test/logs/{request_id}"
+    assert tried.xcoms["_link_StripeRequestLink"] == (
+        f"https://dashboard.stripe.com/test/workbench/logs?object={request_id}"
+    )
 
 
 def test_looks_before_it_defers(stripe_conn: StripeSandbox) -> None:

@@ -72,6 +72,7 @@ NEEDED = {
     "contents": PERMISSIONS[1],
     "list_events": PERMISSIONS[2],
     "retrieve_event": PERMISSIONS[2],
+    "retrieve_account": PERMISSIONS[3],
 }
 
 
@@ -91,6 +92,7 @@ def test_restricted_key_may_do_what_it_has_the_permission_for(sandbox: StripeSan
         "contents": f"/v1/files/{file}/contents",
         "list_events": "/v1/events",
         "retrieve_event": f"/v1/events/{event}",
+        "retrieve_account": "/v1/account",
     }
     responses = {name: call(sandbox, path, "rk_test_reader") for name, path in paths.items()}
     responses["create"] = call(sandbox, RUNS, "rk_test_reader", FORM)

@@ -229,7 +229,9 @@ def test_its_link_leads_to_the_request_of_the_run(
     run = TaskRunner().run(submit).returned
     tried = to_its_end(in_dag(StripeReportRunSensor, report_run_id=run, poke_interval=0.01, **mode))
     assert tried.returned["request_id"] == run["request_id"]
-    assert tried.xcoms["_link_StripeRequestLink"] == f"https://dashboard.stripe.com/test/logs/{run['request_id']}"
+    assert tried.xcoms["_link_StripeRequestLink"] == (
+        f"https://dashboard.stripe.com/test/workbench/logs?object={run['request_id']}"
+    )
 
 
 def to_its_end(task: Any) -> Try:

@@ -129,12 +129,11 @@ class There:
                     note.remove()  # what has come is somebody else's, and not ours whose answer got lost
                 continue
             if place.mark() == data:
+                alone = "" if knows_neighbours(place, mine.subject) else "; what overlaps it there is not known"
                 log.info(
-                    "Landed report run %s: %s rows, %d bytes, sha256 %s in %s",
-                    *(self._run.id, mine.rows, mine.file_size, mine.file_sha256, place),
+                    "Landed report run %s: %s rows, %d bytes, sha256 %s in %s%s",
+                    *(self._run.id, mine.rows, mine.file_size, mine.file_sha256, place, alone),
                 )
-                if not knows_neighbours(place, mine.subject):
-                    log.info("What overlaps it is not known: only folders of the default layout tell.")
                 return mine
             with suppress(MovedError):  # somebody else tells already
                 note.write(mine.as_landing().to_json().encode(), told)

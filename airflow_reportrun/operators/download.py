@@ -59,7 +59,10 @@ class StripeReportDownloadOperator(LandingOperator):
         "stripe_account",
         "stripe_context",
     )
-    ui_color = "#e7e5ff"
+    note = (
+        "Lands the file of a report run at Stripe, checked and whole, or not at all. Creates no report run, and"
+        " does not transfer again what is landed already."
+    )
 
     def __init__(
         self,

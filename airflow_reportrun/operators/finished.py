@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_reportrun.lineage import LineageMixin
-from airflow_reportrun.links import StripeRequestLink, push_request
+from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms_of
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import is_template, require_rendered
 from airflow_reportrun.tasks.outlets import key_of, record_landing, record_partition, require_partitions
 from airflow_reportrun.tasks.results import GivenRun, result
+from airflow_reportrun.tasks.ui import Noted
 from airflow_reportrun.waiting.events import describe
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def require_kinds(column_types: object) -> None:
             check_column_types(column_types)
 
 
-class LandingOperator(LineageMixin, BaseOperator):
+class LandingOperator(Noted, LineageMixin, BaseOperator):
     """Takes a report run that another task created; creates none, however often it is run again.
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``.
@@ -79,7 +80,7 @@ class LandingOperator(LineageMixin, BaseOperator):
         """Land the file, and tell the task's outlets; see the class."""
         with airflow_errors():
             require_rendered(self, self._given)
-            push_request(context, self.given_run.request_id, livemode=self.given_run.livemode)
+            push_request(context, request_xcoms_of(self.given_run))
             run, landed = self.land(context)
         self.tell_landing(landed)
         record_landing(self, context, landed)

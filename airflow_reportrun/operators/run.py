@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,14 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_reportrun.airflow_context import TaskInstance
 from airflow_reportrun.lineage import LineageMixin
-from airflow_reportrun.links import StripeRequestLink, push_request
+from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms
 from airflow_reportrun.question.bounds import IntervalError
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.question.question import Question, bounds_of
 from airflow_reportrun.question.report_types import preferences, preferred
 from airflow_reportrun.reporting.errors import (
     OTHER_SHAPE,
+    APIError,
     ConfigurationError,
     DataBeginsLaterError,
     DataMissingError,
@@ -57,6 +59,7 @@ from airflow_reportrun.tasks.options import (
 )
 from airflow_reportrun.tasks.outlets import key_of, record_landing, record_partition, require_partitions
 from airflow_reportrun.tasks.results import GivenRun, result
+from airflow_reportrun.tasks.ui import Noted
 from airflow_reportrun.waiting.events import PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent, describe
 
 if TYPE_CHECKING:
@@ -105,7 +108,7 @@ QUESTION = (
 _TRUTHS = ("fresh", "overwrite")
 
 
-class StripeReportRunOperator(LineageMixin, BaseOperator):
+class StripeReportRunOperator(Noted, LineageMixin, BaseOperator):
     """Create a report run for the interval of the DAG run, once, and wait for it.
 
     The interval is ``interval_start`` and ``interval_end`` where given, else the unit that ``interval`` names,
@@ -189,7 +192,10 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
         "stripe_account",
         "stripe_context",
     )
-    ui_color = "#e7e5ff"
+    note = (
+        "Creates a [report run](https://docs.stripe.com/reports/api) at Stripe for the interval of the DAG run,"
+        " once, and waits for it. A retry attaches to it; clearing the task asks for a fresh one."
+    )
     operator_extra_links = (StripeRequestLink(),)
 
     @classmethod
@@ -282,6 +288,7 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
         self._given = given_options(self, may_be_empty=("report_run_id", *_TRUTHS))
         self._waits_for: str | None = None
         self._let_in: PendingReportRunsEvent | None = None
+        self._has_said_interval = False  # in this try
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
@@ -292,14 +299,20 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
         with airflow_errors():
             require_rendered(self, {name: it for name, it in self._given.items() if name not in QUESTION})
             given = self.report_run_id
-            adopted = word(given)
+            adopted, request_id = word(given), None
             if isinstance(given, Mapping):
-                adopted = GivenRun.of(given).id_for(self.hook.settings)
-            run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
+                it = GivenRun.of(given)
+                adopted, request_id = it.id_for(self.hook.settings), it.request_id
+            try:
+                run, destination = self._adopt(context, adopted) if adopted else self._submit(context)
+            except APIError as error:
+                self._link(context, error.request_id, self.hook.settings.livemode)
+                raise
+        run = replace(run, request_id=run.request_id or request_id)
         self._waits_for = run.id
         self.tell_run(describe(run), self.hook)
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
-        push_request(context, run.request_id, livemode=run.livemode)
+        self._link(context, run.request_id, run.livemode)
         if not self.wait_for_completion and not run.status.is_terminal:
             record_partition(self, context, self._key(context, run.report_type, run.parameters, run.id))
             return result(run, self.hook, request_id=run.request_id)
@@ -317,6 +330,7 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
         this_try = Try.of(self, context, arrived.resume)
         this_try.require_time(arrived)
         require_available(arrived, arrived.resume.get("refusal"))
+        self._has_said_interval = True
         return self._execute(context, this_try)
 
     def execute_when_room(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,7 +339,7 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
         this_try = Try.of(self, context, arrived.resume)
         this_try.require_time(arrived)
         require_room(arrived)
-        self._let_in = arrived
+        self._let_in, self._has_said_interval = arrived, True
         return self._execute(context, this_try)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -351,6 +365,10 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
         from airflow_reportrun.hooks import StripeReportingHook
 
         return StripeReportingHook(**self._whose())
+
+    def _link(self, context: Context, request_id: str | None, livemode: bool | None) -> None:
+        account = self.hook.settings.stripe_account
+        push_request(context, request_xcoms(request_id, livemode=livemode, stripe_account=account))
 
     def _whose(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("stripe_conn_id", "stripe_account", "stripe_context")}
@@ -479,7 +497,6 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
         deadline = self._asking_deadline(memory)
         poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
         if self.deferrable and now < deadline:
-            log.info("Waiting in the triggerer for the data of %s.", report_type)
             trigger = StripeReportTypeTrigger.waiting_from_now(
                 report_type=report_type,
                 until=until,
@@ -517,8 +534,11 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
                 looked = look(self.hook, RoomForReportRun(most, window, let_in.pending or 0, let_in.newest))
                 if not isinstance(looked, StillWaiting):
                     return require_room(looked)
-                log.info("%s", looked.words or "There is no room any more: others came first.")
-            log.info("Waiting in the triggerer for fewer than %d pending report runs.", most)
+                if looked.words:
+                    log.warning("%s", looked.words)
+                log.debug("There is no room any more: others came first.")
+            else:
+                log.info("Waiting in the triggerer for fewer than %d pending report runs.", most)
             trigger = StripePendingReportRunsTrigger.waiting_from_now(
                 max_pending_report_runs=most,
                 window=window,
@@ -557,7 +577,9 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
                 # Its report run may have failed, and be followed by another.
                 self._require_free(question)
             else:
-                question = self._ask(context, preferred(self.hook, preferences(self.report_type)))
+                report_type = preferred(self.hook, preferences(self.report_type))
+                question = self._ask(context, report_type, quiet=self._has_said_interval)
+                self._has_said_interval = True
             require_livemode(self.hook, question.report_type, self.expect_livemode)
             if memory.submission is None:
                 question, seen = self._when_available(question, memory, refused_at, refusal)
@@ -604,7 +626,7 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
             raise ReportRunFailedError(run.id, run.report_type, run.error)
         if reason := unusable(run, time.time()):
             raise ConfigurationError(f"Report run {run.id} {reason}; leave out report_run_id to ask for another.")
-        log.info("Adopted report run %s, which is %s.", run.id, run.status)
+        log.info("Adopted report run %s, which is %s", run.id, run.status)
         return run, question.destination
 
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
@@ -625,7 +647,8 @@ class StripeReportRunOperator(LineageMixin, BaseOperator):
         event = look(self.hook, ReportRunEnds(run.id))
         if not isinstance(event, StillWaiting):
             return event
-        log.info("%s", f"Report run {run.id} is pending; waiting for it in the triggerer. {event.words}".rstrip())
+        if event.words:
+            log.warning("%s", event.words)
         trigger = StripeReportRunTrigger.waiting_from_now(
             report_run_id=run.id,
             deadline=deadline,

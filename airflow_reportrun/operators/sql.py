@@ -55,7 +55,10 @@ class StripeReportToSqlOperator(LandingOperator):
         "stripe_account",
         "stripe_context",
     )
-    ui_color = "#e7e5ff"
+    note = (
+        "Replaces the rows of a report's interval in a table, in one transaction. Creates no report run at Stripe,"
+        " and does not transfer again what is landed already."
+    )
 
     def __init__(
         self,

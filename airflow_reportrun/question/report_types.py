@@ -44,7 +44,7 @@ def preferred(client: ReportingClient, given: list[str]) -> str:
         )
     for report_type in given:
         if report_type in available:
-            log.info("Report type %s is the first that the account has of %s.", report_type, ", ".join(given))
+            log.debug("Report type %s is the first that the account has of %s.", report_type, ", ".join(given))
             return report_type
     raise ConfigurationError(
         f"The account has none of the report types {', '.join(given)}. {like_named(given, available)}"

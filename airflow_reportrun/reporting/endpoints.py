@@ -17,7 +17,7 @@ from airflow_reportrun.reporting.errors import (
     InvalidParametersError,
     InvalidRequestError,
 )
-from airflow_reportrun.reporting.models import REPORT_RUN_IDS, File, ListPage, ReportRun, ReportType
+from airflow_reportrun.reporting.models import REPORT_RUN_IDS, Account, File, ListPage, ReportRun, ReportType
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.reporting.report_type_ids import ParameterShape, like_named, shape_of
 
@@ -27,6 +27,7 @@ REPORT_RUNS = "/v1/reporting/report_runs"
 REPORT_TYPES = "/v1/reporting/report_types"
 FILES = "/v1/files"
 EVENTS = "/v1/events"
+ACCOUNT = "/v1/account"
 
 END_EVENTS = ("reporting.report_run.succeeded", "reporting.report_run.failed")
 """The types of the events that tell of a report run's end."""
@@ -59,6 +60,8 @@ class Request(Generic[T]):
     @property
     def operation(self) -> str:
         """What the request does, without whom it is about: a function of this module, as a rule."""
+        if self.path == ACCOUNT:
+            return "retrieve_account"
         if name := _OBJECTS.get(self.path):
             return f"create_{name}" if self.method == "POST" else f"list_{name}s"
         return f"retrieve_{_OBJECTS.get(self.path.rpartition('/')[0], 'other')}"
@@ -175,6 +178,14 @@ def retrieve_report_type(report_type: str) -> Request[ReportType]:
 def retrieve_file(file_id: str) -> Request[File]:
     """Ask for the description of a file."""
     return Request("GET", _path(FILES, file_id, "file_"), _plain(File.from_api))
+
+
+def retrieve_account() -> Request[Account]:
+    """Ask for the account that is acted as; of a restricted key Stripe wants ``accounts_kyc_basic_read``.
+
+    Source: https://docs.stripe.com/api/accounts/retrieve.
+    """
+    return Request("GET", ACCOUNT, _plain(Account.from_api))
 
 
 def _plain(read: Callable[[object], T]) -> Callable[[object, Response], T]:

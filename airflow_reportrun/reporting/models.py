@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from math import isfinite
 from reprlib import Repr
 from typing import Any, ClassVar, TypeVar
@@ -109,6 +110,26 @@ class File:
             expires_at=None if it.get("expires_at") is None else _instant(it, "expires_at"),
             type=_optional(it, "type", str),
         )
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of Stripe's, as much of it as tells which one it is.
+
+    :param id: ``acct_…``.
+    :param name: as Stripe's Dashboard shows it, None where it has none.
+    """
+
+    id: str
+    name: str | None = None
+
+    @classmethod
+    def from_api(cls, body: object) -> Account:
+        """Make an account from Stripe's JSON object ``account``."""
+        it = _fields(body, "account")
+        settings = _optional(it, "settings", dict) or {}
+        dashboard = _optional(settings, "dashboard", dict) or {}
+        return cls(_required(it, "id", str), _optional(dashboard, "display_name", str) or None)
 
 
 @dataclass(frozen=True)
@@ -287,6 +308,11 @@ def odd_parameter(parameters: Mapping[str, Any]) -> str | None:
 def is_instant(value: object) -> bool:
     """Tell whether a value is whole epoch seconds."""
     return type(value) is int and 0 <= value < LATEST
+
+
+def in_utc(seconds: int) -> str:
+    """Return epoch seconds as people read them."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def is_printable(text: str) -> bool:

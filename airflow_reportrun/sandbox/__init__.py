@@ -11,9 +11,9 @@ or use the fixture ``stripe_sandbox`` of `airflow_reportrun.sandbox.pytest_plugi
 ``python -m airflow_reportrun.sandbox``.
 
 It does: create, retrieve and list report runs; list and retrieve report types; retrieve and download files, whole
-or in part; list and retrieve events; Stripe's authentication, permissions, modes, accounts, request validation,
-error bodies, rate limits and idempotency; the CSV of a fictional shop whose books are a pure function of time;
-faults on request, in the application and on the wire; a log of what it was asked.
+or in part; list and retrieve events; retrieve the account; Stripe's authentication, permissions, modes, accounts,
+request validation, error bodies, rate limits and idempotency; the CSV of a fictional shop whose books are a pure
+function of time; faults on request, in the application and on the wire; a log of what it was asked.
 
 It does not: send webhooks, ``expand``, or answer any other call of Stripe's API. Where Stripe's behaviour is not
 public it chooses, and docs/sandbox.md lists what.

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from . import endpoints, errors
-from .endpoints import API_VERSION, EVENTS_PATH, RUNS_PATH, TYPES_PATH
+from .endpoints import ACCOUNT_PATH, API_VERSION, EVENTS_PATH, RUNS_PATH, TYPES_PATH
 from .errors import ApiError
 from .faults import (
     Dropped,
@@ -47,10 +47,10 @@ Handler = Callable[[State, Call, RequestFault | None], Awaitable[Answer | Conten
 
 log = logging.getLogger(__name__)
 
-PERMISSIONS = ("report_runs_and_report_types_read", "file_read", "event_read")
+PERMISSIONS = ("report_runs_and_report_types_read", "file_read", "event_read", "accounts_kyc_basic_read")
 """What a restricted key can be given here. The first one creates runs, too."""
 
-_REPORTS, _FILES, _EVENTS = PERMISSIONS
+_REPORTS, _FILES, _EVENTS, _ACCOUNTS = PERMISSIONS
 _LOGGED_HEADERS = (
     *("accept", "content-type", "host", "if-range", "range", "user-agent"),
     *("stripe-context", "stripe-version"),
@@ -102,6 +102,7 @@ class Application:
                 self._route("GET", "/v1/files/{id}/contents", "contents", endpoints.contents, _FILES),
                 self._route("GET", EVENTS_PATH, "list_events", endpoints.list_events, _EVENTS),
                 self._route("GET", f"{EVENTS_PATH}/{{id}}", "retrieve_event", endpoints.retrieve_event, _EVENTS),
+                self._route("GET", ACCOUNT_PATH, "retrieve_account", endpoints.retrieve_account, _ACCOUNTS),
                 # Not Stripe: for tests in another process.
                 self._control("GET", "requests", self._show_requests),
                 self._control("GET", "report_runs", self._show_runs),

@@ -16,7 +16,7 @@ from .downloads import contents_of
 from .errors import ApiError
 from .events import MOST_TYPES
 from .faults import DataLate, RequestFault, ServerError, Slow
-from .messages import Answer, Call, Contents, Form, Json
+from .messages import ACCOUNT, Answer, Call, Contents, Form, Json
 from .parameters import check_availability, find_type, integer, read_run_request, string, strings
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 RUNS_PATH = "/v1/reporting/report_runs"
 TYPES_PATH = "/v1/reporting/report_types"
 EVENTS_PATH = "/v1/events"
+ACCOUNT_PATH = "/v1/account"
 
 API_VERSION = "2026-10-28.endive"
 """The account's own, for a client that names none."""
@@ -193,6 +194,20 @@ async def retrieve_event(state: State, call: Call, fault: RequestFault | None) -
         if event.id == call.id:
             return Answer.of(_shown(event, call))
     raise errors.no_such("event", call.id)
+
+
+async def retrieve_account(state: State, call: Call, fault: RequestFault | None) -> Answer:
+    """Show the account that is acted as: as much of it as tells which one it is."""
+    _refuse_unknown(call.query)
+    account = call.account or ACCOUNT
+    name = f"Shop of {account.removeprefix('acct_')}"
+    body = {
+        "id": account,
+        "object": "account",
+        "business_profile": {"name": name},
+        "settings": {"dashboard": {"display_name": name, "timezone": "Etc/UTC"}},
+    }
+    return Answer.of(body)
 
 
 async def unrecognized(state: State, call: Call, fault: RequestFault | None) -> Answer:

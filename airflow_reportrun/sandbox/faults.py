@@ -47,6 +47,7 @@ OPERATIONS = (
     "contents",
     "list_events",
     "retrieve_event",
+    "retrieve_account",
 )
 """The endpoints by name: the first three are those of report runs."""
 

@@ -77,7 +77,10 @@ def submit_or_attach(
         if kept.report_run_id is not None:
             run = _kept(client, kept.report_run_id, kept.request_id)
             if not (flaw := unusable(run, clock())):
-                log.info("Attached to report run %s (attempt %d), which is %s", run.id, first, run.status)
+                log.info(
+                    "Attached to report run %s of %s (attempt %d, request %s), which is %s",
+                    *(run.id, run.report_type, first, run.request_id, run.status),
+                )
                 metrics.ATTACHED.send(report_type=run.report_type)
                 return run
             tell = partial(_superseded, first, run.report_type, flaw.kind, f"report run {run.id} {flaw}")
@@ -127,7 +130,10 @@ def submit_or_attach(
                 tell = partial(_superseded, attempt, run.report_type, flaw.kind, f"report run {run.id} {flaw}")
                 continue
         verb = "Attached to" if attached else "Created"
-        log.info("%s report run %s (attempt %d, request %s)", verb, run.id, attempt, run.request_id)
+        log.info(
+            "%s report run %s of %s (attempt %d, request %s), which is %s",
+            *(verb, run.id, run.report_type, attempt, run.request_id, run.status),
+        )
         (metrics.ATTACHED if attached else metrics.CREATED).send(report_type=run.report_type)
         memory.keep(replace(submission, report_run_id=run.id, request_id=run.request_id))
         return run

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_reportrun.reporting import endpoints
+from airflow_reportrun.reporting.models import in_utc
 from airflow_reportrun.waiting.events import Event, PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent
 from airflow_reportrun.waiting.room import Count
 
@@ -27,9 +27,11 @@ class StillWaiting:
     """A look that decided nothing.
 
     :param words: what there is to say about it, mostly nothing.
+    :param is_usual: each look may say so.
     """
 
     words: str = ""
+    is_usual: bool = False
 
 
 class Goal(ABC, Generic[T, E]):
@@ -114,7 +116,7 @@ class DataReaches(Goal["ReportType", ReportTypeEvent]):
     until: int
 
     def __str__(self) -> str:
-        return f"Stripe's data for {self.report_type} to reach {_utc(self.until)}"
+        return f"Stripe's data for {self.report_type} to reach {in_utc(self.until)}"
 
     def request(self) -> Request[ReportType]:
         """Ask for the report type."""
@@ -125,8 +127,9 @@ class DataReaches(Goal["ReportType", ReportTypeEvent]):
         if answer.data_available_end >= self.until:
             return ReportTypeEvent.available(answer)
         return StillWaiting(
-            f"Stripe's data for {answer.id} reaches {_utc(answer.data_available_end)}; "
-            f"waiting until it reaches {_utc(self.until)}."
+            f"Stripe's data for {answer.id} reaches {in_utc(answer.data_available_end)}; "
+            f"waiting until it reaches {in_utc(self.until)}.",
+            is_usual=True,
         )
 
     def error(self, error: ReportingError) -> ReportTypeEvent:
@@ -135,7 +138,7 @@ class DataReaches(Goal["ReportType", ReportTypeEvent]):
 
     def timeout(self) -> ReportTypeEvent:
         """Tell of data that is not there."""
-        return ReportTypeEvent.timeout(self.report_type, _utc(self.until))
+        return ReportTypeEvent.timeout(self.report_type, in_utc(self.until))
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,3 @@ class RoomForReportRun(Goal[Count, PendingReportRunsEvent]):
     def timeout(self) -> PendingReportRunsEvent:
         """Tell that there was no room."""
         return PendingReportRunsEvent.timeout(self.most)
-
-
-def _utc(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

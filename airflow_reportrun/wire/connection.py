@@ -359,7 +359,11 @@ def _base_url(connection: AirflowConnection, mistakes: list[str]) -> str:
     if isinstance(port, bool) or not re.fullmatch(r"\d{0,5}", "" if port is None else str(port), re.ASCII):
         mistakes.append("port is a number up to 65535")
     elif port and int(port):  # the connection form may send 0 for none
-        url = f"{url.rstrip('/')}:{port}"
+        written = re.search(r":(\d+)/*$", url, re.ASCII)
+        if written and int(written[1]) != int(port):
+            mistakes.append("there is a port in the host and another one in the port; leave one of them out")
+        elif not written:
+            url = f"{url.rstrip('/')}:{port}"
     return _origin("host", url, mistakes)
 
 
