@@ -95,16 +95,20 @@ class Airflow:
         """
         for name in sorted(components, key=lambda name: COMPONENTS.index(name.partition(":")[0])):
             component, _, number = name.partition(":")
-            with self.log(name).open("ab") as log:
-                self._processes[name] = subprocess.Popen(
-                    _airflow(component, *(["--skip-serve-logs"] if number else [])),
-                    env=self.environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            self.begin(name, component, *(["--skip-serve-logs"] if number else []))
             if name == "api-server":
                 self._wait_for_api()
+
+    def begin(self, name: str, *command: str, **environment: str) -> None:
+        """Start an ``airflow`` command that goes on until all is stopped, with more of an environment."""
+        with self.log(name).open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                _airflow(*command),
+                env={**self.environment, **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def pid(self, component: str) -> int:
         """Return the process id of a component that runs."""
