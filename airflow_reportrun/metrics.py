@@ -217,8 +217,9 @@ def resumed(operator: str, decisions: Iterable[Resume], team_name: str | None) -
     :param operator: the name of its class.
     :param team_name: the team of its DAG, where Airflow has teams.
     """
+    tags = {"operator": operator, **({"team_name": team_name} if team_name else {})}
     for decision in decisions:
-        DURABLE[decision].send(operator=operator, **({"team_name": team_name} if team_name else {}))
+        DURABLE[decision].send(1, **tags)
 
 
 def waiting(watcher: object, goal: Goal, count: int, oldest: float) -> None:

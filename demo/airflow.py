@@ -103,10 +103,14 @@ class Airflow:
 
     def _start(self, name: str) -> None:
         component, _, number = name.partition(":")
+        self.begin(name, component, *(["--skip-serve-logs"] if number else []))
+
+    def begin(self, name: str, *command: str, **environment: str) -> None:
+        """Start an ``airflow`` command that goes on until all is stopped, with more of an environment."""
         with self.log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                _airflow(component, *(["--skip-serve-logs"] if number else [])),
-                env=self.environment,
+                _airflow(*command),
+                env={**self.environment, **environment},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -9,7 +9,7 @@ the clock: one that waits for the days of a month has no run to be late when a d
 from datetime import UTC, datetime, timedelta
 
 from airflow.providers.http.notifications.http import HttpNotifier
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference
+from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference  # type: ignore[attr-defined]
 
 from airflow_reportrun.operators import StripeReportRunOperator
 

@@ -29,8 +29,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
     def incr(name: str, count: int = 1, **how: Any) -> None:
         if name.startswith("resumable_job."):
+            team = how["tags"].pop("team_name", None)
             assert how["tags"] == {"operator": "StripeReportRunOperator"}
-            names.append(name.removeprefix("resumable_job."))
+            names.append(name.removeprefix("resumable_job.") + (f" of {team}" if team else ""))
 
     monkeypatch.setattr(Stats, "incr", incr)
 
@@ -51,6 +52,13 @@ def test_a_first_try_submits_afresh(stripe_conn: StripeSandbox, counted: Counted
     stripe_conn.inject(Dropped(committed=True))
     assert TaskRunner().run(report()).state == "success"
     assert counted() == ["fresh_submit"]
+
+
+def test_a_team_is_told_from_others(stripe_conn: StripeSandbox, counted: Counted) -> None:
+    """Where Airflow has teams, as its own counters do."""
+    stripe_conn.configure(transition=AtOnce())
+    assert TaskRunner(dag_run={"team_name": "finance"}).run(report()).state == "success"
+    assert counted() == ["fresh_submit of finance"]
 
 
 def test_a_retry_reconnects_to_a_pending_run(stripe_conn: StripeSandbox, counted: Counted) -> None:

@@ -59,7 +59,7 @@ class Events:
 
 
 @pytest.fixture
-def events(tmp_path: Path) -> Iterator[Events]:
+def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Events]:
     """Have all tasks told to OpenLineage."""
     from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
     from airflow.providers.openlineage.plugins.listener import OpenLineageListener
@@ -73,7 +73,7 @@ def events(tmp_path: Path) -> Iterator[Events]:
     transport = FileTransport(FileConfig(log_file_path=str(file), append=True))
     listener.adapter = OpenLineageAdapter(OpenLineageClient(transport=transport))
     # In a process of its own what the test patched or counted would be lost.
-    listener._execute = lambda tell, name, use_fork=False: tell()  # type: ignore[method-assign]
+    monkeypatch.setattr(listener, "_execute", lambda tell, name, use_fork=False: tell())
     manager = get_listener_manager()
     manager.add_listener(listener)
     yield Events(file)
@@ -243,7 +243,8 @@ def test_a_table_is_named_by_its_database(events: Events, warehouse: Warehouse) 
 
 
 def stored(url: str, path: str, *protocol: str) -> Place:
-    return StoredObject(url, SimpleNamespace(protocol=protocol, account_name="books"), path)  # type: ignore[arg-type]
+    fs: Any = SimpleNamespace(protocol=protocol, account_name="books")
+    return StoredObject(url, fs, path)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,12 @@ def test_yaml_makes_the_dag_of_the_example(dag: Any, monkeypatch: pytest.MonkeyP
     """With the same schedule, and a task with the same options."""
     entered: list[DAG] = []
     enter = DAG.__enter__
-    monkeypatch.setattr(DAG, "__enter__", lambda self: entered.append(self) or enter(self))
+
+    def entering(self: DAG) -> DAG:
+        entered.append(self)
+        return enter(self)
+
+    monkeypatch.setattr(DAG, "__enter__", entering)
     runpy.run_path(str(ROOT / "example_dags" / "stripe_daily_activity.py"))
     (example,) = entered
     for name in ("schedule", "start_date", "catchup"):
