@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 AIRFLOW ?= 3.3
-AIRFLOW_VERSIONS ?= 2.11 3.3
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 SYSTEM := --verbose --log-cli-level=INFO --durations=5 --durations-min=1
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
@@ -10,7 +9,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test matrix kills stores readers mariadb system check bench live clean
+.PHONY: help demo test matrix release kills stores readers mariadb system check bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -21,8 +20,11 @@ demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEE
 test: .venv/ready  ## run the tests, a file at a time on each core (all of them with apt-get install postgresql pgbouncer)
 	.venv/bin/python -m pytest --ignore=tests/test_packaging.py --numprocesses=logical --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
-matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")
-	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)
+matrix: .venv/ready  ## the tests on each Airflow and Python (AIRFLOW_VERSIONS="2.11 3.3-py3.12", ARGS="tests/test_hooks.py")
+	.venv/bin/nox --sessions $(or ${AIRFLOW_VERSIONS:%='tests(%)'},tests) -- $(ARGS)
+
+release: .venv/ready  ## build what is published, and install it where nothing else is
+	.venv/bin/nox --sessions release
 
 stores: .venv/ready  ## land in emulators of Google's and Azure's stores; takes npm (ARGS="tests/test_stores.py")
 	.venv/bin/nox --sessions stores -- $(ARGS)
