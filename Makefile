@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 AIRFLOW ?= 3.3
-AIRFLOW_VERSIONS ?= 2.11 3.3
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 TEST := .venv/bin/python -m pytest --ignore=tests/test_packaging.py --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 SYSTEM := --verbose --log-cli-level=INFO --durations=5 --durations-min=1
@@ -11,7 +10,7 @@ INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test coverage matrix kills stores readers recipes docs pages mariadb system check bench live clean
+.PHONY: help demo test coverage matrix release kills stores readers recipes docs pages mariadb system check bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -25,8 +24,11 @@ test: .venv/ready  ## run the tests (all of them with apt-get install postgresql
 coverage: .venv/ready  ## run the same tests, and list the lines that none of them runs
 	$(TEST) --cov --cov-report=term:skip-covered
 
-matrix: .venv/ready  ## the tests on Airflow 2.11 and 3.3 (AIRFLOW_VERSIONS=2.11, ARGS="tests/test_hooks.py")
-	.venv/bin/nox --sessions ${AIRFLOW_VERSIONS:%='tests(%)'} -- $(ARGS)
+matrix: .venv/ready  ## the tests on each Airflow and Python (AIRFLOW_VERSIONS="2.11 3.3-py3.12", ARGS="tests/test_hooks.py")
+	.venv/bin/nox --sessions $(or ${AIRFLOW_VERSIONS:%='tests(%)'},tests) -- $(ARGS)
+
+release: .venv/ready  ## build what is published, and install it where nothing else is
+	.venv/bin/nox --sessions release
 
 stores: .venv/ready  ## land in emulators of Google's and Azure's stores; takes npm (ARGS="tests/test_stores.py")
 	.venv/bin/nox --sessions stores -- $(ARGS)

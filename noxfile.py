@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -90,6 +91,22 @@ def tests(session: nox.Session, airflow: str) -> None:
         *session.posargs,
     )
     session.run("python", "-m", "tests.matrix", report, *session.posargs)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("airflow", ["2.11", "3.3"], ids=["2.11", "3.3"])
+def release(session: nox.Session, airflow: str) -> None:
+    """Build what is published, and install the wheel where nothing else is."""
+    dist = Path(session.create_tmp(), "dist")
+    shutil.rmtree(dist, ignore_errors=True)
+    # The wheel is built from the sdist.
+    session.run(sys.executable, "-m", "build", "--outdir", str(dist), ".", external=True)
+    (wheel,) = dist.glob("*.whl")
+    session.install("--constraint", f"constraints/airflow-{airflow}.txt", str(wheel), "pip")
+    session.run("python", "-m", "pip", "check")
+    session.run(
+        *("airflow", "providers", "get", "airflow-provider-reportrun"), env={"AIRFLOW_HOME": session.create_tmp()}
+    )
 
 
 @nox.session(python="3.11", reuse_venv=True)

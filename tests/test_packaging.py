@@ -13,6 +13,8 @@ import sqlite3
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import tomllib
 import venv
 import zipfile
 from collections.abc import Callable, Iterator
@@ -182,6 +184,46 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     }
     data = ("py.typed", "landing/formats/column_types.json", "sandbox/report_types.json")
     assert {f"airflow_reportrun/{name}" for name in data} <= set(names)
+
+
+def test_the_sdist_holds_all_that_its_tests_need(tmp_path: Path) -> None:
+    """Whatever the repository has, but for what is about the repository itself."""
+    kept = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "dist", ".[!c]*")
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=kept)
+    shutil.rmtree(source / ".coverage", ignore_errors=True)
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(source)]
+    files = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert "tests/test_packaging.py" in files
+    assert files - names == set()
+
+
+def test_the_oldest_provider_that_it_takes_is_what_it_is_tested_with() -> None:
+    """The asynchronous hook needs what came with that version."""
+    (floor,) = re.findall(r"providers-http>=(.*)", (ROOT / "setup.cfg").read_text())
+    pins = (path.read_text() for path in (ROOT / "constraints").glob("airflow-*.txt"))
+    assert {re.findall(r"providers-http==(.*)", text)[0] for text in pins} == {floor}
+
+
+def test_the_version_stands_in_one_place() -> None:
+    """And so the changelog's newest release is it, or all is unreleased."""
+    assert "version = attr: airflow_reportrun.__version__" in (ROOT / "setup.cfg").read_text()
+    released = re.findall(r"^## \[(\d.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert released[:1] in ([], [__version__])
+    assert "version" not in tomllib.loads((ROOT / "pyproject.toml").read_text()).get("project", {})
+
+
+def test_airflow_lists_what_the_provider_brings(airflow: Airflow) -> None:
+    """Each by its own command: the form, the link, the triggers."""
+    said = {what: airflow("providers", what, "--output", "json") for what in ("links", "behaviours", "triggers")}
+    assert "airflow_reportrun.links.StripeRequestLink" in said["links"]
+    assert "airflow_reportrun.triggers" in said["triggers"]
+    assert "airflow_reportrun.event_triggers" in said["triggers"]
+    assert "stripe" in said["behaviours"]
+    assert "airflow-provider-reportrun" in airflow("providers", "lazy-loaded", "--output", "json")
 
 
 def test_airflow_knows_the_provider_and_tests_its_connection(airflow: Airflow) -> None:
