@@ -41,9 +41,8 @@ def main(arguments: list[str]) -> int:
     listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=True).stdout
     settings = pip_settings(listed.splitlines())
     by_pip = [*pip, "install", *options(told.constraint), *rest]
-    environment = uv_environment(settings)
-    if environment is None:
-        print("With pip, which is told what uv would not know:", *sorted(settings))
+    if only_for_pip := settings.keys() - UNDERSTOOD.keys() - OF_NO_MATTER - {"constraint"}:
+        print(f"pip does it, which takes minutes: uv can't be told its {', '.join(sorted(only_for_pip))}.")
         return run(by_pip)
     # A wheel or nothing: to compile uv would take longer than all the rest.
     if run([*pip, "install", *options(told.constraint), "--only-binary=uv", "uv"]):
@@ -52,7 +51,7 @@ def main(arguments: list[str]) -> int:
     # As options, since uv's variable would not add to ours.
     constraints = [*told.constraint, *settings.get("constraint", "").split()]
     uv = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable]
-    if run([*uv, *options(constraints), *rest], {**environment, **os.environ}):
+    if run([*uv, *options(constraints), *rest], {**uv_environment(settings), **os.environ}):
         print("uv did not manage; pip does it, which takes minutes.")
         return run(by_pip)
     return 0
@@ -68,10 +67,8 @@ def pip_settings(listed: Iterable[str]) -> dict[str, str]:
     return {name: value for section in found.values() for name, value in section.items()}
 
 
-def uv_environment(settings: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the variables that tell uv what pip was told; None where there are none for it."""
-    if not settings.keys() <= {*UNDERSTOOD, *OF_NO_MATTER, "constraint"}:
-        return None
+def uv_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that tell uv what pip was told."""
     # As pip does: else the processes that start first would each compile the same.
     environment = {"UV_COMPILE_BYTECODE": "1"}
     if "extra-index-url" in settings:
@@ -96,7 +93,7 @@ def run(command: list[str], environment: Mapping[str, str] | None = None) -> int
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         while (status := _status(process)) is None:
             last = said.read_text(errors="replace").splitlines()[-1:]
-            print(f"{time.monotonic() - began:4.0f} s  {' '.join(last).strip()[:100]}", flush=True)
+            print(f"{time.monotonic() - began:4.0f} s  {''.join(last).strip()[:100] or '…'}", flush=True)
         if status:
             print(said.read_text(errors="replace"), flush=True)
     return status

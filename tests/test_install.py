@@ -35,27 +35,27 @@ import install
         (["install.find-links='/mine'", "global.find-links='/all'"], {"UV_FIND_LINKS": "/mine"}),
         (["download.no-binary='numpy'"], {}),
         (["global.constraint='/etc/constraints.txt'"], {}),
-        (["global.trusted-host='packages.example'"], None),
-        (["install.no-binary='numpy'"], None),
     ],
 )
-def test_uv_is_told_what_pip_was_or_not_taken(listed: list[str], told: dict[str, str] | None) -> None:
-    """The environment's word comes last, and what uv could not be told leaves the work to pip."""
+def test_uv_is_told_what_pip_was(listed: list[str], told: dict[str, str]) -> None:
+    """What is for installing, and the environment's word last."""
     environment = install.uv_environment(install.pip_settings(listed))
-    assert environment == (told if told is None else {"UV_COMPILE_BYTECODE": "1", **told})
+    assert environment == {"UV_COMPILE_BYTECODE": "1", **told}
 
 
 @pytest.mark.parametrize(
-    ("failing", "tools", "said"),
+    ("failing", "setting", "tools", "said"),
     [
-        (set(), ["uv"], ""),
-        ({"get uv"}, ["get uv", "pip"], "no uv to be had"),
-        ({"uv"}, ["uv", "pip"], "uv did not manage"),
-        ({"uv", "pip"}, ["uv", "pip"], "uv did not manage"),
+        (set(), "cert", ["uv"], ""),
+        (set(), "trusted-host", ["pip"], "uv can't be told its trusted-host"),
+        ({"get uv"}, "cert", ["get uv", "pip"], "no uv to be had"),
+        ({"uv"}, "cert", ["uv", "pip"], "uv did not manage"),
+        ({"uv", "pip"}, "cert", ["uv", "pip"], "uv did not manage"),
     ],
 )
 def test_pip_does_what_uv_does_not(
     failing: set[str],
+    setting: str,
     tools: list[str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -70,7 +70,7 @@ def test_pip_does_what_uv_does_not(
         return int(tool in failing)
 
     monkeypatch.setattr(install, "run", run)
-    monkeypatch.setattr(install, "pip_settings", lambda listed: {"constraint": "/etc/all.txt"})
+    monkeypatch.setattr(install, "pip_settings", lambda listed: {"constraint": "/etc/all.txt", setting: "it"})
     assert install.main(["--constraint", "ours.txt", "--editable", ".[dev]"]) == int("pip" in failing)
     assert [tool for tool in ran if tool != "get uv" or tool in failing] == tools
     for tool in set(tools) - {"get uv"}:
