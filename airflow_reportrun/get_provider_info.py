@@ -69,6 +69,7 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "placeholders": {
         "password": "sk_… or rk_…",
         "host": "https://api.stripe.com",
+        "port": "443",
     },
 }
 

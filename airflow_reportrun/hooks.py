@@ -236,12 +236,16 @@ class StripeReportingHook(ReportingClient, HttpHook):
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the fields of the connection form, for Airflow 2; Airflow 3 reads the provider info."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from wtforms import StringField
+        from wtforms import BooleanField, StringField
 
-        return {
-            name: StringField(label=field["label"], description=field["description"], widget=BS3TextFieldWidget())
-            for name, field in CONN_FIELDS.items()
-        }
+        def widget(field: Mapping[str, Any]) -> Any:
+            about = {"label": field["label"], "description": field["description"]}
+            if "boolean" in field["schema"]["type"]:
+                return BooleanField(**about)
+            # Numbers as well: of those, Airflow 2 takes none but whole ones.
+            return StringField(**about, widget=BS3TextFieldWidget())
+
+        return {name: widget(field) for name, field in CONN_FIELDS.items()}
 
 
 class StripeReportingAsyncHook(AsyncReportingClient, HttpAsyncHook):

@@ -307,6 +307,15 @@ def test_empty_fields_of_the_form_count_as_absent() -> None:
     assert (it.stripe_account, it.timeout) == (None, 60.0)
 
 
+def test_what_the_button_of_airflow_2_sends_is_read() -> None:
+    """Each field twice, once with a prefix, and a letter for a box that is checked."""
+    sent = {"stripe_account": "acct_1", "timeout": "30", "use_events": "y"}
+    twins = {f"extra__stripe__{name}": value for name, value in sent.items()}
+    assert settings({**twins, **sent}) == settings(twins) == settings({**sent, "use_events": True})
+    with pytest.raises(ConfigurationError, match="not known"):
+        settings({"extra__stripe__novelty": "1"})
+
+
 @pytest.mark.parametrize(
     ("value", "uses"), [(None, False), ("", False), (True, True), ("false", False), ("True", True)]
 )

@@ -27,6 +27,9 @@ HIGHEST_RATE_LIMIT = 10_000
 EXTRA_FIELDS = (*CONN_FIELDS, "proxies", "verify", "cert", "trust_env")
 """What the connection's extra may hold: the fields of the form, and what requests calls the same."""
 
+_OF_AIRFLOW_2 = "extra__stripe__"
+"""Before a field's name in what the Test button of Airflow 2's form sends, and what it once stored."""
+
 _PROXIED = re.compile(r"(https?|all)(://[\w.-]+)?")
 """What requests knows a proxy by: a scheme, or a scheme and a host."""
 
@@ -236,7 +239,9 @@ def _extra(extra: Any, mistakes: list[str]) -> dict[str, Any]:
             "and for a name that is there twice"
         )
         return {}
-    given = {name: value for name, value in found.items() if value not in (None, "")}
+    ours = {name: value for name, value in found.items() if not str(name).startswith(_OF_AIRFLOW_2)}
+    twins = {str(name)[len(_OF_AIRFLOW_2) :]: found[name] for name in found if name not in ours}
+    given = {name: value for name, value in {**twins, **ours}.items() if value not in (None, "")}
     if unknown := [str(name) for name in given if name not in EXTRA_FIELDS]:
         # Without their names: a key that was pasted in front of a colon is one.
         near = ", ".join({match: "" for name in unknown for match in get_close_matches(name, EXTRA_FIELDS, n=1)})
@@ -324,8 +329,8 @@ def _proxies(value: Any, mistakes: list[str]) -> dict[str, str]:
 
 
 def _switch(name: str, value: Any, mistakes: list[str], *, or_else: str = "") -> bool | str:
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
+    if isinstance(value, str) and value.strip().lower() in ("true", "false", "y"):
+        return value.strip().lower() != "false"  # y is a box that is checked in Airflow 2's form
     if isinstance(value, bool):
         return value
     if or_else and isinstance(value, str) and value.strip():
