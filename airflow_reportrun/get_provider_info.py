@@ -71,6 +71,14 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 }
 
 
+ASSET_URI: dict[str, Any] = {
+    "schemes": ["stripe"],
+    "handler": "airflow_reportrun.assets.sanitize_uri",
+    "factory": "airflow_reportrun.assets.create_asset",
+    "to_openlineage_converter": "airflow_reportrun.assets.convert_asset_to_openlineage",
+}
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return what Airflow's provider manager asks for."""
     return {
@@ -94,14 +102,8 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
-        "asset-uris": [
-            {
-                "schemes": ["stripe"],
-                "handler": "airflow_reportrun.assets.sanitize_uri",
-                "factory": "airflow_reportrun.assets.create_asset",
-                "to_openlineage_converter": "airflow_reportrun.assets.convert_asset_to_openlineage",
-            }
-        ],
+        "asset-uris": [ASSET_URI],
+        "dataset-uris": [ASSET_URI],  # Airflow 2's name for it
         "connection-types": [
             {
                 "connection-type": "stripe",
