@@ -77,6 +77,13 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 PLUGINS = [{"name": "stripe_reports", "plugin-class": "airflow_reportrun.plugin.StripeReportsPlugin"}]
 """What Airflow 2 has no place for."""
 
+ASSET_URI: dict[str, Any] = {
+    "schemes": ["stripe"],
+    "handler": "airflow_reportrun.assets.sanitize_uri",
+    "factory": "airflow_reportrun.assets.create_asset",
+    "to_openlineage_converter": "airflow_reportrun.assets.convert_asset_to_openlineage",
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return what Airflow's provider manager asks for."""
@@ -103,14 +110,8 @@ def get_provider_info() -> dict[str, Any]:
         "cli": ["airflow_reportrun.cli.definition.get_cli_commands"],
         "plugins": [] if airflow.__version__.startswith("2.") else PLUGINS,
         "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
-        "asset-uris": [
-            {
-                "schemes": ["stripe"],
-                "handler": "airflow_reportrun.assets.sanitize_uri",
-                "factory": "airflow_reportrun.assets.create_asset",
-                "to_openlineage_converter": "airflow_reportrun.assets.convert_asset_to_openlineage",
-            }
-        ],
+        "asset-uris": [ASSET_URI],
+        "dataset-uris": [ASSET_URI],  # Airflow 2's name for it
         "connection-types": [
             {
                 "connection-type": "stripe",

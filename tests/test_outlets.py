@@ -34,7 +34,7 @@ def sandbox(stripe_conn: StripeSandbox) -> StripeSandbox:
 
 
 def outlets() -> dict[str, Any]:
-    return {"outlets": [Asset(name="days", uri="x-test://days"), Asset(name="more", uri="x-test://more")]}
+    return {"outlets": [Asset(uri="x-test://days"), Asset(uri="x-test://more")]}
 
 
 def report(**options: Any) -> Any:
