@@ -15,7 +15,6 @@ ROOT = Path(__file__).parent.parent
 
 CLAIMED = {
     ("README.md", "python"): "tests/test_readme.py",  # it is the example that other tests run
-    ("docs/demo.md", "text"): "tests/test_demo.py",
     ("docs/first-report.md", "python"): "tests/test_packaging.py",
     ("docs/first-report.md", "bash"): "tests/test_packaging.py",
     ("docs/intervals.md", "json"): "tests/test_docs_intervals.py",

@@ -122,16 +122,12 @@ def test_settings_are_airflows(block: Block) -> None:
             assert option in known[section]["options"], option
 
 
-@pytest.mark.parametrize("block", mine("yaml"), ids=str)
-def test_yaml_is_yaml(block: Block) -> None:
-    """The page about metrics names those that there are."""
-    assert yaml.safe_load(block.code)
-
-
-@pytest.mark.parametrize("block", mine("json"), ids=str)
-def test_json_is_json(block: Block) -> None:
-    """As a program would read it."""
-    assert json.loads(block.code)
+def test_data_is_read() -> None:
+    """YAML and JSON, as a program would read them."""
+    for block in mine("yaml"):
+        assert yaml.safe_load(block.code), block
+    for block in mine("json"):
+        assert json.loads(block.code), block
 
 
 @pytest.mark.parametrize("block", mine("promql"), ids=str)
