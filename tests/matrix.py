@@ -56,7 +56,8 @@ def run_of(report: Path, airflow: str, python: str, arguments: Iterable[str] = (
 
 def runs_in(page: str) -> list[Run]:
     """Return the runs of the table in a page."""
-    rows = re.findall(r"^\| (\d.*) \|$", page, re.M)
+    (found,) = re.findall(r"^\| Airflow \| Python .*\n.*\n((?:\|.*\n?)*)", page, re.M)
+    rows = re.findall(r"^\| (.*) \|$", found, re.M)
     return [Run(*(cell.strip() for cell in row.split(" | "))) for row in rows]
 
 
