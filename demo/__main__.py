@@ -109,6 +109,8 @@ def main() -> int:
             _say(f"Airflow's UI stays up at {airflow.url}; Ctrl-C stops it.")
             with suppress(KeyboardInterrupt):
                 signal.pause()
+        with _saying("Stopping Airflow"):
+            stack.close()
     _say(f"Done in {time.time() - started:.0f} s.")
     return 1 if problems else 0
 
