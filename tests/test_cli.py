@@ -20,7 +20,7 @@ from airflow_reportrun.landing.manifest import iso
 from airflow_reportrun.sandbox import AtOnce, RunFails, RunNeverEnds, StripeSandbox
 from tests.databases import Warehouse
 from tests.task_runner import TaskRunner
-from tests.versions import needs_airflow_3
+from tests.versions import AIRFLOW_2, needs_airflow_3
 
 TYPE = "balance_change_from_activity.itemized.3"
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
@@ -303,7 +303,8 @@ def test_plan_says_what_the_tasks_then_do(
 
     dag = dag_of("books", str(file))
     at = datetime(2026, 11, 4, 13, tzinfo=UTC)
-    fields = {"logical_date": at, "data_interval_start": at, "data_interval_end": at, "run_after": at}
+    end = at + timedelta(days=1) if AIRFLOW_2 else at
+    fields = {"logical_date": at, "data_interval_start": at, "data_interval_end": end, "run_after": end}
     runner = TaskRunner(run_id=report["run_id"], dag_run={**fields, "run_type": "backfill"})
     tried = [runner.run(dag.task_dict[task_id]) for task_id in ("report", "to_lake", "to_warehouse")]
     assert [it.state for it in tried] == ["success"] * 3, [it.error for it in tried]
@@ -338,9 +339,9 @@ def test_plan_says_which_runs_would_be_refused(
 ) -> None:
     """Another day is landed in the place of this one."""
     file = dag_file(tmp_path)
-    (tmp_path / "reports" / "2026-11-04").mkdir(parents=True)
-    rows(capsys, "run", TYPE, tmp_path / "reports" / "2026-11-04" / "2026-11-03.csv", *day(1))
     what = ["plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-05T23:59"]
+    report, *_ = rows(capsys, *what)
+    rows(capsys, "run", TYPE, report["destination"], *day(1))
     report, *_ = rows(capsys, *what, code=3)
     assert report["landed"] == "refused"
     assert "another report is landed there" in report["note"]

@@ -39,9 +39,8 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
 
         # As Airflow's own commands about connections do: they are in its database.
         os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-        logging.getLogger("airflow_reportrun").setLevel(logging.INFO if args.verbose else logging.WARNING)
         try:
-            with _only_results_on_stdout():
+            with _only_results_on_stdout(logging.INFO if args.verbose else logging.WARNING):
                 code, show = function(args)
             show()
         except KeyboardInterrupt:
@@ -75,10 +74,19 @@ def say(words: str) -> None:
 
 
 @contextmanager
-def _only_results_on_stdout() -> Iterator[None]:
+def _only_results_on_stdout(level: int) -> Iterator[None]:
     """Keep logs out of the result, those of Airflow that are only opened when they are written to, too."""
+    loggers = [logging.getLogger(name) for name in ("airflow", "airflow_reportrun")]
+    levels = [it.level for it in loggers]
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and getattr(handler, "stream", None) is sys.stdout:
+        # Airflow 2's looks for stdout whenever it writes, and has no such attribute of its own.
+        if isinstance(handler, logging.StreamHandler) and vars(handler).get("stream") is sys.stdout:
             handler.setStream(sys.stderr)
-    with redirect_stdout(sys.stderr):
-        yield
+    try:
+        for it in loggers:
+            it.setLevel(level)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for it, before in zip(loggers, levels, strict=True):
+            it.setLevel(before)
