@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import airflow
-
 INTEGRATION = "Stripe Reporting"
 
 _TEXT = {"type": ["string", "null"]}
@@ -73,10 +71,6 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 }
 
 
-PLUGINS = [{"name": "stripe_reports", "plugin-class": "airflow_reportrun.plugin.StripeReportsPlugin"}]
-"""What Airflow 2 has no place for."""
-
-
 def get_provider_info() -> dict[str, Any]:
     """Return what Airflow's provider manager asks for."""
     return {
@@ -99,7 +93,6 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_reportrun.event_triggers", "airflow_reportrun.triggers"],
             }
         ],
-        "plugins": [] if airflow.__version__.startswith("2.") else PLUGINS,
         "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
         "connection-types": [
             {
