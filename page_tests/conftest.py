@@ -103,7 +103,6 @@ def backfill(it: Airflow, dag_id: str, oldest: int, newest: int) -> None:
 
 def until_done(it: Airflow, dag_id: str, wanted: dict[str, int], timeout: float = 600) -> None:
     """Wait for so many task instances in these states."""
-
     states: list[Any] = []
 
     def is_done() -> bool:
