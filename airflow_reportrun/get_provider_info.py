@@ -93,6 +93,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_reportrun.event_triggers", "airflow_reportrun.triggers"],
             }
         ],
+        "cli": ["airflow_reportrun.cli.definition.get_cli_commands"],
         "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
         "connection-types": [
             {

@@ -13,7 +13,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import calls, downloads, imports, parquet, sandbox, waiting
+from benchmarks import calls, coverage, downloads, imports, parquet, sandbox, waiting
 from benchmarks.measuring import Comparison, Record
 
 
@@ -38,6 +38,7 @@ def _live(what: str) -> Iterator[Comparison]:
 SUBJECTS = {
     "imports": imports.run,
     "calls": calls.run,
+    "coverage": coverage.run,
     "downloads": downloads.run,
     "parquet": parquet.run,
     "sandbox": sandbox.run,

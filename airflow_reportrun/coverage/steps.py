@@ -44,6 +44,7 @@ _KNOWN = (
 """The names that are tried first: many zones have the same clocks."""
 
 _EPOCH = datetime(1970, 1, 1)
+_MONDAY = datetime(1970, 1, 5)
 
 _SAMPLE = 48  # spans by which zones are chosen
 _TRIED = 20  # zones on all spans
@@ -156,6 +157,7 @@ def _calendar_steps(unit: Unit, spans: Sequence[Span], zones: Iterable[str]) -> 
     told = dict.fromkeys((*zones, "UTC"))
     sample = spans[:: max(1, len(spans) // _SAMPLE)]
     for name in told:
+        yield Step(unit, 0, name, _MONDAY if unit == "week" else _EPOCH)
         if anchor := _anchor(unit, sample, name)[0]:
             yield Step(unit, 0, name, anchor)
     found = [(name, *_anchor(unit, sample, name)) for name in _all_zones() if name not in told]

@@ -57,7 +57,7 @@ def resolve(
     :param interval_end: exclusive; as ``interval_start``.
     :param interval: report on the last complete unit in the timetable's zone instead of the schedule's period;
         for a partition, on the unit that holds its date. Weeks start on Monday.
-    :param quiet: for an interval that is only compared: leave out the line in the log.
+    :param quiet: for an interval that is only compared: leave out the line in the log, and the warnings.
     :raises IntervalError: when no rule applies, or what was given or what the DAG run says can't be meant.
     """
     if interval is not None and interval not in INTERVAL_UNITS:
@@ -68,9 +68,9 @@ def resolve(
     else:
         run, schedule = dag_run(context), Schedule.of(context)
         if run.partition_key is not None or run.partition_date is not None:
-            found = _of_partition(run, schedule, interval)
+            found = _of_partition(run, schedule, interval, quiet)
         else:
-            found = _of_run(run, schedule, interval)
+            found = _of_run(run, schedule, interval, quiet)
     if not quiet:
         log.info("Interval %s", found)
     return found
@@ -81,22 +81,28 @@ def timezone(context: Mapping[str, Any]) -> Zone:
     return zone_of(context)
 
 
-def _of_partition(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval:
+def _of_partition(run: Run, schedule: Schedule, unit: IntervalUnit | None, quiet: bool) -> Interval:
     before, left_out = run_before(run, schedule)
-    if left_out:
+    if left_out and not quiet:
         warn_of_partitions_left_out(run, schedule, left_out)
     if unit is not None:
         span = unit_of_partition(run, schedule, unit)
-        if before and not left_out and (end := unit_holding(before, unit, schedule.zone)[1]) < span[0]:
+        if (
+            before
+            and not left_out
+            and not quiet
+            and (end := unit_holding(before, unit, schedule.zone)[1]) < span[0]
+        ):
             _warn_of_a_gap(schedule, end, span[0], f' with interval="{unit}"')
         return Interval.floored(span, schedule.zone, f"{unit} that holds partition {run.partition_key!r}")
     span = period_of_partition(run, schedule)
     found = Interval.floored(span, schedule.zone, f"partition {run.partition_key!r} of {schedule}")
-    _warn_off_midnight(found)
+    if not quiet:
+        _warn_off_midnight(found)
     return found
 
 
-def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval:
+def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None, quiet: bool) -> Interval:
     refuse_a_run_that_lost_its_partition(run, schedule)
     _refuse_the_interval_of_another_date(run, schedule, unit)
     # A run triggered without a logical date has no data interval either, only the time it was asked for.
@@ -109,7 +115,8 @@ def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval
     zone, span = schedule.zone, run.data_interval
     if unit is not None:
         found = last_unit(anchor, unit, zone)
-        _warn_of_units_left_out(run, schedule, unit, anchor, found)
+        if not quiet:
+            _warn_of_units_left_out(run, schedule, unit, anchor, found)
         return Interval.floored(found, zone, f"last complete {unit} at {source}")
 
     rule = "data interval"
@@ -133,10 +140,11 @@ def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None) -> Interval
                 f"This run is of {anchor}, which is no tick of {schedule} as it is now: the last one is {span[1]}."
                 f" {WAYS_OUT}"
             )
-    else:
+    elif not quiet:
         _warn_where_it_does_not_tile(run, schedule, span, run.logical_date or anchor)
     interval = Interval.floored(span, zone, rule)
-    _warn_off_midnight(interval)
+    if not quiet:
+        _warn_off_midnight(interval)
     return interval
 
 

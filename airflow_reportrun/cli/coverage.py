@@ -1,0 +1,161 @@
+"""``airflow reportrun coverage``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, say
+from airflow_reportrun.cli.types import hook_of
+from airflow_reportrun.coverage.looking import look_at, source_of
+from airflow_reportrun.coverage.series import State
+from airflow_reportrun.landing.manifest import iso
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+    from airflow_reportrun.coverage.backfills import Backfill
+    from airflow_reportrun.coverage.series import Series
+    from airflow_reportrun.coverage.steps import Span
+
+TO_DO = (State.MISSING, State.CHANGED, State.LANDING)
+"""The states of intervals that a backfill is for."""
+
+
+@command
+def coverage(args: Namespace) -> Outcome:
+    """Show which intervals are landed, and which are missing."""
+    if (args.destination is None) == (args.table is None) or (args.conn_id is None) != (args.table is None):
+        raise UsageError("Give a DESTINATION, or --conn-id and --table.")
+    if args.stripe_account and args.stripe_conn_id is None:
+        raise UsageError("--stripe-account is for --stripe-conn-id, with which Stripe is asked.")
+    source = source_of(args.destination, conn_id=args.conn_id, table=args.table)
+    dag, interval = _schedule(args) if args.dag_id else (None, None)
+    zones = [args.timezone] if args.timezone else [_zone_of(dag)] if dag else []
+    seen = look_at(
+        source,
+        hook=hook_of(args) if args.stripe_conn_id else None,
+        timezones=zones,
+        since=_instant(args.from_date, args.timezone),
+        until=_instant(args.to_date, args.timezone),
+    )
+    if not seen.series:
+        say(f"Nothing is landed in {source}.")
+        return INCOMPLETE, nothing
+    gaps = [_Gaps(it, *_backfills(dag, it, interval)) for it in seen.series]
+    if seen.changes_since:
+        say(f"Changes at Stripe are those of report runs that were created since {iso(seen.changes_since)}.")
+    for start, end in (span for it in gaps for span in it.left):
+        say(f"No run of {args.dag_id} reports on {iso(start)} to {iso(end)}.")
+    show = _rows if args.gaps or args.output != "table" else _calendars
+    code = INCOMPLETE if any(it.gaps(*TO_DO) for it in seen.series) else 0
+    return code, lambda: show(gaps, args)
+
+
+class _Gaps:
+    """A series, and the backfills that fill its gaps, where its DAG is known."""
+
+    def __init__(self, series: Series, backfills: Sequence[Backfill], left: Sequence[Span]) -> None:
+        self.series, self.backfills, self.left = series, backfills, left
+
+    def command_for(self, gap: Span) -> str | None:
+        """Return the line for the shell, of as many backfills as it takes."""
+        lines = [it.command for it in self.backfills if it.start < gap[1] and gap[0] < it.end]
+        return "; ".join(lines) or None
+
+
+def _schedule(args: Namespace) -> tuple[Any, Any]:
+    """Return the DAG, and which interval its task asks for."""
+    from airflow_reportrun.cli.dags import dag_of, report_tasks
+
+    dag = dag_of(args.dag_id, args.dag_file)
+    tasks = report_tasks(dag, args.task_id)
+    intervals = {getattr(it, "interval", None) for it in tasks}
+    if len(intervals) > 1:
+        ids = ", ".join(it.task_id for it in tasks)
+        raise UsageError(f"The tasks {ids} of {args.dag_id} ask for different intervals: name one with --task-id.")
+    return dag, intervals.pop()
+
+
+def _zone_of(dag: Any) -> str:
+    from airflow_reportrun.question.intervals import timezone
+
+    return str(timezone({"dag": dag}).name)
+
+
+def _instant(date: str | None, zone: str | None) -> int | None:
+    if date is None:
+        return None
+    try:
+        at = datetime.fromisoformat(date)
+        return int((at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone or "UTC"))).timestamp())
+    except (ValueError, LookupError, OSError):
+        raise UsageError(f"{date!r} is no date in ISO 8601, or {zone!r} no time zone.") from None
+
+
+def _backfills(dag: Any, series: Series, interval: Any) -> tuple[Sequence[Backfill], Sequence[Span]]:
+    if dag is None:
+        return [], []
+    from airflow_reportrun.coverage.backfills import backfills_for
+
+    spans = [(it.start, it.end) for it in series.intervals if it.state in TO_DO]
+    return backfills_for(dag, spans, interval=interval)
+
+
+def _about(series: Series) -> dict[str, Any]:
+    return {
+        "report_type": series.report_types[0],
+        "stripe_account": series.stripe_account,
+        "livemode": series.livemode,
+        "filters": dict(series.filters),
+    }
+
+
+def _rows(found: Sequence[_Gaps], args: Namespace) -> None:
+    from airflow.cli.simple_table import AirflowConsole
+
+    rows: list[dict[str, Any]] = []
+    for it in found:
+        for start, end in it.series.gaps(*TO_DO) if args.gaps else ():
+            rows.append(
+                {
+                    **_about(it.series),
+                    "interval_start": iso(start),
+                    "interval_end": iso(end),
+                    "backfill": it.command_for((start, end)),
+                }
+            )
+        if not args.gaps:
+            for interval in it.series.as_dict()["intervals"]:
+                kept = {
+                    name: interval.get(name)
+                    for name in ("interval_start", "interval_end", "state", "path", "manifest")
+                }
+                rows.append({**_about(it.series), **kept})
+    AirflowConsole().print_as(rows, args.output)
+
+
+def _calendars(found: Sequence[_Gaps], args: Namespace) -> None:
+    from airflow.cli.simple_table import AirflowConsole
+
+    from airflow_reportrun.cli.calendars import calendar, legend
+
+    console = AirflowConsole(highlight=False)
+    for it in found:
+        series = it.series
+        mode = {True: "live data", False: "test data", None: "live or test data"}[series.livemode]
+        steps = f"by {series.step}" if series.step else "without a step"
+        console.print(f"{series} ({mode}), {steps}", style="bold")
+        if series.without_interval:
+            console.print(f"{len(series.without_interval)} landed, which have no interval")
+            continue
+        for line in calendar(series):
+            console.print(line, soft_wrap=True)
+        console.print(legend(series))
+        for start, end in series.gaps(*TO_DO):
+            console.print(f"{iso(start)} to {iso(end)}", soft_wrap=True)
+        for backfill in it.backfills:
+            console.print(backfill.command, soft_wrap=True)
+        console.print()

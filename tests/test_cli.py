@@ -1,0 +1,416 @@
+"""The command line: what it prints, how it ends, and that it asks for nothing that it does not say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_reportrun.__main__ import main
+from airflow_reportrun.cli import planned
+from airflow_reportrun.cli.definition import COMMANDS, get_cli_commands
+from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.manifest import iso
+from airflow_reportrun.sandbox import AtOnce, RunFails, RunNeverEnds, StripeSandbox
+from tests.databases import Warehouse
+from tests.task_runner import TaskRunner
+from tests.versions import AIRFLOW_2, needs_airflow_3
+
+TYPE = "balance_change_from_activity.itemized.3"
+FIRST = datetime(2026, 11, 1, tzinfo=UTC)
+
+DAG_FILE = """
+from datetime import UTC, datetime
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_reportrun.operators import (
+    StripeReportDownloadOperator, StripeReportRunOperator, StripeReportToSqlOperator
+)
+
+with DAG("books", schedule="0 13 * * *", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False) as dag:
+    report = StripeReportRunOperator(
+        task_id="report", report_type="{type}", interval="day", retries=3, currency="usd",
+        destination="{root}/{{{{ ds }}}}/{{interval_start:%Y-%m-%d}}.csv", {options}
+    )
+    StripeReportDownloadOperator(
+        task_id="to_lake", report_run_id=report.output, destination="{root}/lake/", format="csv.gz"
+    )
+    StripeReportToSqlOperator(
+        task_id="to_warehouse", report_run_id=report.output, conn_id="warehouse", table="activity"
+    )
+"""
+
+
+@pytest.fixture(autouse=True)
+def sandbox(stripe_conn: StripeSandbox) -> StripeSandbox:
+    end = FIRST + timedelta(days=8)
+    stripe_conn.configure(transition=AtOnce(), data_available_end=int(end.timestamp()))
+    return stripe_conn
+
+
+@pytest.fixture(autouse=True)
+def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's own database has no DAG runs, and the process is as it was afterwards."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")
+    monkeypatch.setattr(planned.Existing, "of", classmethod(lambda cls, dag_id: cls()))
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """Return the exit code of a command, and what it has written to stdout and stderr."""
+    capsys.readouterr()
+    code: Any = 0
+    try:
+        main([str(word) for word in words])
+    except SystemExit as left:
+        code = left.code
+    written = capsys.readouterr()
+    assert "Traceback" not in written.err
+    return code, written.out, written.err
+
+
+def rows(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> list[dict[str, Any]]:
+    """Return what a command has written as JSON."""
+    left, out, err = call(capsys, *words, "--output", "json")
+    assert left == code, err
+    found: list[dict[str, Any]] = json.loads(out)
+    return found
+
+
+def day(number: int) -> list[str]:
+    start = FIRST + timedelta(days=number - 1)
+    return [f"--interval-start={start.isoformat()}", f"--interval-end={(start + timedelta(days=1)).isoformat()}"]
+
+
+def dag_file(tmp_path: Path, options: str = "") -> Path:
+    file = tmp_path / "books.py"
+    file.write_text(DAG_FILE.format(type=TYPE, root=tmp_path / "reports", options=options))
+    return file
+
+
+def test_types_says_what_the_account_can_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """From when to when there is data, what is asked for, and the columns by name where they are not too many."""
+    code, out, _ = call(capsys, "types")
+    assert code == 0
+    assert len(out.splitlines()) > len(StripeReportingHook().list_report_types())
+    (row,) = rows(capsys, "types", "balance.summary.1")
+    assert row == {
+        "id": "balance.summary.1",
+        "name": "Balance summary",
+        "data_available_start": "2022-01-01T00:00:00Z",
+        "data_available_end": "2026-11-09T00:00:00Z",
+        "parameters": ["interval_start", "interval_end"],
+        "columns": ["category", "description", "net_amount", "currency"],
+        "livemode": "False",
+    }
+    for output in ("yaml", "plain", "table"):
+        assert "net_amount" in call(capsys, "types", "balance.summary.1", "-o", output)[1]
+
+
+def test_a_failure_is_one_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, with nothing on stdout: what Stripe said, what is no connection, and what is a bug."""
+    assert call(capsys, "types", "balance.sumary.1") == (
+        1,
+        "",
+        "The account has no report type balance.sumary.1. The account has balance.summary.1.\n",
+    )
+    code, out, err = call(capsys, "types", "--stripe-conn-id", "nobody")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert "there is no Airflow connection 'nobody'" in err
+    monkeypatch.setattr(StripeReportingHook, "list_report_types", lambda self: 1 / 0)
+    code, out, err = call(capsys, "types")
+    assert (code, out) == (1, "")
+    assert err == "ZeroDivisionError: division by zero (--verbose says where)\n"
+
+
+def test_verbose_shows_where_it_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback is for who asks for it."""
+    with pytest.raises(SystemExit) as left:
+        main(["types", "balance.sumary.1", "--verbose"])
+    assert left.value.code == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_run_lands_one_report(capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox) -> None:
+    """With a manifest, as a task does; what is asked is what the options say."""
+    (row,) = rows(capsys, "run", TYPE, f"{tmp_path}/", *day(2), "--currency=usd", "--columns=currency,gross")
+    (run,) = sandbox.report_runs
+    assert (row["report_run_id"], row["interval_start"]) == (run.id, "2026-11-02T00:00:00Z")
+    assert run.parameters["columns"] == ["currency", "gross"]
+    assert run.parameters["currency"] == "usd"
+    landed = Path(row["path"])
+    assert landed.stat().st_size == int(row["size"])
+    assert landed.read_text().splitlines()[0].replace('"', "") == "currency,gross"
+    shown = call(capsys, "run", TYPE, f"{tmp_path}/once.csv.gz", "--interval=day", "--format=csv.gz")
+    assert shown[0] == 0
+    assert "2026-11-08T00:00:00Z" in shown[1]
+    assert "downloading" not in shown[2]  # it is drawn in a terminal alone
+
+
+def test_run_refuses_what_is_wrong_before_it_asks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox
+) -> None:
+    """A place where another day is landed, one that is no place, a missing bound, options that contradict."""
+    rows(capsys, "run", TYPE, f"{tmp_path}/here.csv", *day(1))
+    for words, code, said in (
+        ([f"{tmp_path}/here.csv", *day(2)], 1, "another report is landed there"),
+        (["reports/", *day(2)], 1, "is relative"),
+        ([f"{tmp_path}/", day(2)[0]], 1, "interval_end"),
+        ([f"{tmp_path}/", *day(2), "--interval=day"], 2, "instead of both"),
+        ([f"{tmp_path}/", "--interval-start=2026-11-01", day(1)[1]], 1, "without an offset"),
+    ):
+        left, out, err = call(capsys, "run", TYPE, *words)
+        assert (left, out) == (code, ""), err
+        assert said in err
+    assert len(sandbox.report_runs) == 1
+
+
+def test_run_says_how_a_report_run_ended(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox
+) -> None:
+    """A failed one in Stripe's words; one that is pending still can be waited for again."""
+    sandbox.inject(RunFails("Too much of it."))
+    code, out, err = call(capsys, "run", TYPE, f"{tmp_path}/", *day(1))
+    assert (code, out) == (1, "")
+    assert "Too much of it." in err
+    sandbox.inject(RunNeverEnds())
+    code, out, err = call(capsys, "run", TYPE, f"{tmp_path}/", *day(2), "--wait-timeout=0.01")
+    run = sandbox.report_runs[-1]
+    assert (code, out) == (1, "")
+    assert f"still pending after 0.01 s; --report-run-id {run.id} waits for it" in err
+    sandbox.reset()
+    sandbox.configure(transition=AtOnce())
+    (row,) = rows(capsys, "run", TYPE, f"{tmp_path}/", *day(3))
+    (again,) = rows(capsys, "run", TYPE, f"{tmp_path}/again.csv", f"--report-run-id={row['report_run_id']}")
+    assert again["sha256"] == row["sha256"]
+    assert (
+        call(capsys, "run", "balance.summary.1", f"{tmp_path}/", f"--report-run-id={row['report_run_id']}")[0] == 2
+    )
+    assert len(sandbox.report_runs) == 1
+
+
+def test_run_that_is_interrupted_says_what_goes_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: StripeSandbox
+) -> None:
+    """Stripe can't cancel a report run."""
+
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    sandbox.inject(RunNeverEnds())
+    monkeypatch.setattr("airflow_reportrun.cli.run.wait", interrupt)
+    code, out, err = call(capsys, "run", TYPE, f"{tmp_path}/", *day(1))
+    assert (code, out) == (130, "")
+    assert f"{sandbox.report_runs[0].id} goes on at Stripe" in err
+
+
+def test_coverage_is_a_calendar(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A line for each month, a sign for each day; the code says that something is missing."""
+    for number in (1, 2, 4):
+        rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(number))
+    what = ["coverage", f"{tmp_path}/lake/", "--to-date=2026-11-07"]
+    code, out, err = call(capsys, *what)
+    assert (code, err) == (3, "")
+    assert [line.rstrip() for line in out.splitlines()] == [
+        f"{TYPE} (test data), by day, UTC",
+        "         1    6    11   16   21   26   31",
+        "2026-11  ■■✗■✗✗",
+        "■ 3 landed   ✗ 3 missing",
+        "2026-11-03T00:00:00Z to 2026-11-04T00:00:00Z",
+        "2026-11-05T00:00:00Z to 2026-11-07T00:00:00Z",
+        "",
+    ]
+    assert call(capsys, "coverage", f"{tmp_path}/lake/", "--to-date=2026-11-03")[0] == 0
+    found = rows(capsys, *what, code=3)
+    assert [it["state"] for it in found] == ["landed", "landed", "missing", "landed", "missing", "missing"]
+    assert Path(found[0]["manifest"]).exists()
+    assert found[2]["path"] is None
+    assert call(capsys, *what, "-o", "plain")[1].count(f" {TYPE} ".lstrip()) == 6
+    assert "state: missing" in call(capsys, *what, "-o", "yaml")[1]
+
+
+def test_coverage_asks_stripe_where_a_connection_is_given(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox
+) -> None:
+    """Without one, nothing is asked."""
+    rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(7))
+    sandbox.advance(60)
+    rows(capsys, "run", TYPE, f"{tmp_path}/elsewhere/", *day(7))
+    asked = len(sandbox.requests)
+    rows(capsys, "coverage", f"{tmp_path}/lake", code=3)
+    assert len(sandbox.requests) == asked
+    found = rows(capsys, "coverage", f"{tmp_path}/lake", "--stripe-conn-id=stripe_default", code=3)
+    assert [it["state"] for it in found][:4] == ["changed", "missing", "not_yet", "not_yet"]
+    assert {it.method for it in sandbox.requests[asked:]} == {"GET"}
+
+
+@needs_airflow_3("airflow backfill create")
+def test_coverage_gives_the_backfills(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Lines to paste, of the DAG's own ticks."""
+    for number in (1, 3):
+        rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(number))
+    what = ["coverage", f"{tmp_path}/lake/", "--dag-id=books", f"--dag-file={dag_file(tmp_path)}"]
+    what += ["--to-date=2026-11-06"]
+    line = (
+        "airflow backfill create --dag-id books --from-date 2026-11-03T13:00:00+00:00"
+        " --to-date 2026-11-03T13:00:00+00:00 --reprocess-behavior completed"
+    )
+    assert line in call(capsys, *what)[1].splitlines()
+    gaps = rows(capsys, *what, "--gaps", code=3)
+    assert [it["interval_start"] for it in gaps] == ["2026-11-02T00:00:00Z", "2026-11-04T00:00:00Z"]
+    assert gaps[0]["backfill"] == line
+
+
+def test_coverage_says_what_it_cannot_mean(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Neither store nor table, both, a date that is none, a DAG that lands nothing; and nothing is landed."""
+    for words, code, said in (
+        ([], 2, "Give a DESTINATION, or --conn-id and --table."),
+        ([tmp_path, "--conn-id=warehouse", "--table=it"], 2, "Give a DESTINATION"),
+        (["--table=it"], 2, "Give a DESTINATION"),
+        ([tmp_path, "--from-date=yesterday"], 2, "'yesterday' is no date"),
+        ([tmp_path, "--stripe-account=acct_1"], 2, "--stripe-account is for --stripe-conn-id"),
+        (["lake/"], 1, "no absolute path"),
+        ([tmp_path], 3, f"Nothing is landed in {tmp_path}."),
+        ([tmp_path, "--dag-id=nobody", f"--dag-file={dag_file(tmp_path)}"], 1, "There is no DAG 'nobody'"),
+        ([tmp_path, "--dag-id=books", f"--dag-file={tmp_path / 'books.py'}", "--task-id=x"], 2, "has no Stripe"),
+    ):
+        left, out, err = call(capsys, "coverage", *words)
+        assert (left, out) == (code, ""), err
+        assert said in err
+
+
+def test_plan_says_what_the_tasks_then_do(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox, sqlite: Warehouse
+) -> None:
+    """The very key, parameters and places; it sends nothing, and sees afterwards what has landed."""
+    file = dag_file(tmp_path)
+    what = ["plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
+    before = len(sandbox.requests)
+    report, to_lake, to_warehouse = rows(capsys, *what)
+    assert len(sandbox.requests) == before
+    assert not (tmp_path / "reports").exists()
+    assert [it["task_id"] for it in (report, to_lake, to_warehouse)] == ["report", "to_lake", "to_warehouse"]
+    assert json.loads(report["parameters"]) == {"currency": "usd"}
+    assert {it["landed"] for it in (report, to_lake, to_warehouse)} == {None}
+
+    from airflow_reportrun.cli.dags import dag_of
+
+    dag = dag_of("books", str(file))
+    at = datetime(2026, 11, 4, 13, tzinfo=UTC)
+    end = at + timedelta(days=1) if AIRFLOW_2 else at
+    fields = {"logical_date": at, "data_interval_start": at, "data_interval_end": end, "run_after": end}
+    runner = TaskRunner(run_id=report["run_id"], dag_run={**fields, "run_type": "backfill"})
+    tried = [runner.run(dag.task_dict[task_id]) for task_id in ("report", "to_lake", "to_warehouse")]
+    assert [it.state for it in tried] == ["success"] * 3, [it.error for it in tried]
+    (sent,) = [it for it in sandbox.requests if it.method == "POST"]
+    assert sent.idempotency_key == report["idempotency_key"]
+    asked = sandbox.report_runs[0].parameters
+    assert iso(str(asked["interval_start"])) == report["interval_start"]
+    assert [it.returned["path"] for it in tried[:2]] == [report["destination"], to_lake["destination"]]
+    assert to_warehouse["destination"] == "activity of warehouse"
+    again = rows(capsys, *what)
+    assert [it["landed"] for it in again] == [sandbox.report_runs[0].id] * 3
+
+
+def test_plan_says_what_is_known_at_run_time_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
+) -> None:
+    """Of an XCom, of a fresh run, and of what a template can't give."""
+    when = ["--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
+    for options, words in (
+        ("payout=None, parameters={'x': \"{{ ti.xcom_pull(task_ids='a') }}\"}", "parameters: an XCom"),
+        ("fresh=True", "fresh=True makes it of when the DAG run begins"),
+        ("timezone='{{ nobody.knows }}'", "timezone: UndefinedError"),
+        ("timezone='Mars/Olympus'", "fails: timezone is an IANA name"),
+    ):
+        report, *_ = rows(capsys, "plan", "books", f"--dag-file={dag_file(tmp_path, options)}", *when)
+        assert words in report["note"], report
+        assert not report["idempotency_key"]
+
+
+def test_plan_says_which_runs_would_be_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
+) -> None:
+    """Another day is landed in the place of this one."""
+    file = dag_file(tmp_path)
+    what = ["plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-05T23:59"]
+    report, *_ = rows(capsys, *what)
+    rows(capsys, "run", TYPE, report["destination"], *day(1))
+    report, *_ = rows(capsys, *what, code=3)
+    assert report["landed"] == "refused"
+    assert "another report is landed there" in report["note"]
+    none = call(capsys, "plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-04")
+    assert none[:2] == (0, "")
+    assert "has no run from 2026-11-04 to 2026-11-04" in none[2]
+
+
+def test_plan_takes_the_runs_that_are_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite: Warehouse
+) -> None:
+    """A scheduled run keeps its id, and with it its key; so does a task that was cleared."""
+    at = datetime(2026, 11, 4, 13, tzinfo=UTC)
+    there = planned.Existing({at: "scheduled__it"}, {("scheduled__it", "report"): 7})
+    monkeypatch.setattr(planned.Existing, "of", classmethod(lambda cls, dag_id: there))
+    what = ["plan", "books", f"--dag-file={dag_file(tmp_path)}", "--from-date=2026-11-04T13:00"]
+    first, *_ = rows(capsys, *what, "--to-date=2026-11-04T13:00")
+    there.max_tries.clear()
+    second, *_ = rows(capsys, *what, "--to-date=2026-11-04T13:00")
+    assert first["run_id"] == second["run_id"] == "scheduled__it"
+    assert first["idempotency_key"] != second["idempotency_key"]
+
+
+def test_each_command_can_be_loaded() -> None:
+    """Airflow has their names from the definition, and loads what they do when one is called."""
+    (group,) = get_cli_commands()
+    assert (group.name, tuple(group.subcommands)) == ("reportrun", COMMANDS)
+    for command in COMMANDS:
+        from importlib import import_module
+
+        module = import_module(f"airflow_reportrun.cli.{command.name}")
+        assert callable(getattr(module, command.name))
+
+
+def test_the_definition_loads_nothing_more_than_airflows_own() -> None:
+    """Each airflow command pays for it."""
+    program = (
+        "import airflow.cli.cli_config, sys; before = set(sys.modules)\n"
+        "import airflow_reportrun.cli.definition; print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.splitlines()[-1].split()) <= {
+        "airflow_reportrun",
+        "airflow_reportrun.cli",
+        "airflow_reportrun.cli.definition",
+    }
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(["airflow", "reportrun"], marks=needs_airflow_3("commands of providers"), id="airflow"),
+        pytest.param(["airflow_reportrun"], id="python -m"),
+    ],
+)
+def test_it_is_a_command(program: list[str], sandbox: StripeSandbox) -> None:
+    """In a process of its own, where stdout has the result and nothing else."""
+    done = subprocess.run(
+        [sys.executable, "-m", *program, "types", "balance.summary.1", "--output", "json"],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["id"] == "balance.summary.1"
+    failed = subprocess.run(
+        [sys.executable, "-m", *program, "coverage", "lake/"], env=os.environ, capture_output=True, text=True
+    )
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.splitlines()[-1] == "destination 'lake/' is no absolute path and no URL."
