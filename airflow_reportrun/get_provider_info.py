@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import airflow
-
 INTEGRATION = "Stripe Reporting"
 
 _TEXT = {"type": ["string", "null"]}
@@ -74,9 +72,6 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 }
 
 
-PLUGINS = [{"name": "stripe_reports", "plugin-class": "airflow_reportrun.plugin.StripeReportsPlugin"}]
-"""What Airflow 2 has no place for."""
-
 ASSET_URI: dict[str, Any] = {
     "schemes": ["stripe"],
     "handler": "airflow_reportrun.assets.sanitize_uri",
@@ -108,7 +103,6 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "cli": ["airflow_reportrun.cli.definition.get_cli_commands"],
-        "plugins": [] if airflow.__version__.startswith("2.") else PLUGINS,
         "extra-links": ["airflow_reportrun.links.StripeRequestLink"],
         "asset-uris": [ASSET_URI],
         "dataset-uris": [ASSET_URI],  # Airflow 2's name for it

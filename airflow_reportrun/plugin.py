@@ -1,6 +1,8 @@
-"""The plugin of Airflow's UI: the page that shows which intervals are landed. Airflow 3.1 and newer load it.
+"""The plugin of Airflow's UI: the page that shows which intervals are landed, for Airflow 3.1 and newer.
 
-Each process of Airflow loads its plugins, so that the page itself is loaded by the first one who asks for it.
+It is an entry point, since plugins that a provider's description names are loaded only where
+``[core] lazy_discover_providers`` is off. Each process of Airflow loads it, so that the page itself is loaded by
+the first one who asks for it.
 """
 
 from __future__ import annotations

@@ -9,12 +9,14 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from airflow_reportrun.coverage.series import complete_by
 from airflow_reportrun.sandbox import AfterReads, RunFails, StripeSandbox
@@ -99,14 +101,17 @@ def backfill(it: Airflow, dag_id: str, oldest: int, newest: int) -> None:
     it.run("backfill", "create", "--dag-id", dag_id, "--from-date", ticks[0], "--to-date", ticks[1])
 
 
-def until_done(it: Airflow, dag_id: str, wanted: dict[str, int], timeout: float = 240) -> None:
+def until_done(it: Airflow, dag_id: str, wanted: dict[str, int], timeout: float = 600) -> None:
     """Wait for so many task instances in these states."""
+    states: list[Any] = []
 
-    def states() -> list[Any]:
-        found = it.get(f"dags/{dag_id}/dagRuns/~/taskInstances", limit=1000)["task_instances"]
-        return [instance["state"] for instance in found]
+    def is_done() -> bool:
+        with suppress(requests.Timeout):  # of a machine that is busy
+            found = it.get(f"dags/{dag_id}/dagRuns/~/taskInstances", limit=1000)["task_instances"]
+            states[:] = [instance["state"] for instance in found]
+        return all(states.count(state) >= count for state, count in wanted.items())
 
-    within(lambda: all(states().count(state) >= count for state, count in wanted.items()), timeout, states)
+    within(is_done, timeout, lambda: states)
 
 
 def within(done: Callable[[], bool], timeout: float, story: Callable[[], Any]) -> None:

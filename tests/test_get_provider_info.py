@@ -55,8 +55,7 @@ def test_everything_that_it_names_exists() -> None:
         for module in info[kind][0]["python-modules"]:
             if not (BEFORE_3_3 and module == "airflow_reportrun.event_triggers"):
                 __import__(module)
-    plugins = (plugin["plugin-class"] for plugin in info["plugins"])
-    for path in (*info["extra-links"], *info["cli"], *plugins):
+    for path in (*info["extra-links"], *info["cli"]):
         import_string(path)
     (uris,) = info["asset-uris"]
     for role in ("handler", "factory", "to_openlineage_converter"):
@@ -64,11 +63,6 @@ def test_everything_that_it_names_exists() -> None:
     (connection,) = info["connection-types"]
     assert import_string(connection["hook-class-name"]) is StripeReportingHook
     assert connection["connection-type"] == StripeReportingHook.conn_type
-
-
-def test_airflow_2_is_told_of_no_plugin() -> None:
-    """Its UI has no place for the page, and Airflow 3 is told of one."""
-    assert len(get_provider_info()["plugins"]) == (0 if AIRFLOW_2 else 1)
 
 
 def test_each_field_of_the_form_is_read() -> None:

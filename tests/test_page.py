@@ -6,13 +6,13 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_reportrun.get_provider_info import get_provider_info
 from airflow_reportrun.reporting.errors import ConfigurationError
 from tests.versions import AIRFLOW_2
 
@@ -38,7 +38,7 @@ from airflow_reportrun.page.report_tasks import (
 )
 from airflow_reportrun.page.shelves import Shelf, read_contents
 from airflow_reportrun.page.shown import may_see, not_landed_yet, with_progress
-from airflow_reportrun.plugin import PREFIX, StripeReportsPlugin, serve
+from airflow_reportrun.plugin import PREFIX, serve
 
 DAY = 86_400
 FIRST = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp())
@@ -273,15 +273,12 @@ def test_without_a_connection_to_stripe_the_clock_says_what_should_be_there(tmp_
 # --- The server ----------------------------------------------------------------------------------------------
 
 
-def test_airflow_is_told_of_the_plugin() -> None:
-    """And of what it can do without a process of its own."""
-    (plugin,) = get_provider_info()["plugins"]
-    assert plugin == {
-        "name": StripeReportsPlugin.name,
-        "plugin-class": "airflow_reportrun.plugin.StripeReportsPlugin",
-    }
-    assert StripeReportsPlugin.fastapi_apps[0]["app"] is serve
-    assert StripeReportsPlugin.react_apps[0]["bundle_url"] == f".{PREFIX}/static/coverage.js"
+def test_airflow_finds_the_plugin() -> None:
+    """By the package's entry point, with the page's server and its place in the menu."""
+    (entry_point,) = entry_points(group="airflow.plugins", name="stripe_reports")
+    plugin = entry_point.load()
+    assert plugin.fastapi_apps[0]["app"] is serve
+    assert plugin.react_apps[0]["bundle_url"] == f".{PREFIX}/static/coverage.js"
 
 
 @pytest.mark.parametrize("path", ["/coverage", "/interval?series=a&end=1", "/gaps?series=a"])
@@ -290,6 +287,14 @@ def test_without_a_login_nothing_is_told(path: str) -> None:
     answer = TestClient(server.app).get(path)
     assert answer.status_code == 401
     assert answer.json() == {"detail": "Not authenticated"}
+
+
+def test_without_a_login_the_page_leads_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And back, when that is done."""
+    manager = SimpleNamespace(get_url_login=lambda: "/auth/login")
+    monkeypatch.setattr(server, "get_auth_manager", lambda: manager)
+    answer = TestClient(server.app).get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/auth/login?next=/")
 
 
 @pytest.mark.parametrize("name", ["coverage.js", "coverage.css"])

@@ -113,7 +113,8 @@ class StoredTasks:
         from airflow.models.serialized_dag import SerializedDagModel as Stored
 
         query = select(Stored.dag_id, Stored.id).join(DagModel, DagModel.dag_id == Stored.dag_id)
-        newest = dict(session.execute(query.where(~DagModel.is_stale).order_by(Stored.created_at)).tuples())
+        by_age = session.execute(query.where(~DagModel.is_stale).order_by(Stored.created_at))
+        newest = {dag_id: key for dag_id, key in by_age}  # noqa: C416  # a row is no pair to dict()
         known = {key: self._known[key] for key in newest.values() if key in self._known}
         for key in newest.values():
             if key not in known and (row := session.get(Stored, key)):

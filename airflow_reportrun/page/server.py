@@ -234,7 +234,7 @@ class View:
             mine = [it for it in progress if is_of(it)]
             left = [it for it in left if not is_of(it)]
             if may_see(shelf, accounts, landers, self._others.get(where, ())):
-                who = [it for it in landers if belongs(it, shelf, accounts)] or list(landers)
+                who = [it for it in landers if belongs(it, shelf, accounts)]
                 found.append(with_progress(shelf, who, mine))
         if self.readings[where].error is None:
             for shelf in not_landed_yet(where, landers, left, time.time()):

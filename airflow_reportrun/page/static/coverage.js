@@ -18,7 +18,7 @@ const STATES = {
 };
 const ORDER = "fmticpeln";
 const DAY = 86400;
-const OPENED = 3; // series that are open at first
+const OPENED = 1; // series that are open at first
 const LONGEST = 24; // pages beyond which they are a list to choose from
 const WEEKDAYS = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"];
 
@@ -277,12 +277,13 @@ export class Coverage {
     };
     fill();
     const list = make("ul", { class: "counts", "aria-label": "Intervals" }, ...counts);
-    return make("section", {}, make("h2", {}, lead), make("div", { class: "body" }, list), body);
+    return make("section", {}, make("h2", {}, lead), list, body);
   }
 
   calendar(series, view) {
     const step = series.step ? `, by the ${series.step}` : "";
-    const lines = [make("p", { class: "dim" }, `${series.where}${step}. DAGs: ${series.dag_ids.join(", ")}`)];
+    const dags = series.dag_ids.length ? `Landed by ${series.dag_ids.join(", ")}.` : "No DAG that lands it now is known.";
+    const lines = [make("p", { class: "dim" }, `${series.where}${step}. ${dags}`)];
     if (!series.states) return lines;
     const pages = pagesOf(series);
     const names = [...pages.keys()];
