@@ -115,18 +115,17 @@ def test_types_says_what_the_account_can_run(capsys: pytest.CaptureFixture[str])
 
 def test_a_failure_is_one_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """On stderr, with nothing on stdout: what Stripe said, what is no connection, and what is a bug."""
-    assert call(capsys, "types", "balance.sumary.1") == (
-        1,
-        "",
-        "The account has no report type balance.sumary.1. The account has balance.summary.1.\n",
-    )
+    code, out, err = call(capsys, "types", "balance.sumary.1")
+    assert (code, out) == (1, "")  # before our own words, Airflow may warn of itself
+    said = "The account has no report type balance.sumary.1. The account has balance.summary.1."
+    assert err.splitlines()[-1] == said
     code, out, err = call(capsys, "types", "--stripe-conn-id", "nobody")
-    assert (code, out, len(err.splitlines())) == (1, "", 1)
-    assert "there is no Airflow connection 'nobody'" in err
+    assert (code, out) == (1, "")
+    assert "there is no Airflow connection 'nobody'" in err.splitlines()[-1]
     monkeypatch.setattr(StripeReportingHook, "list_report_types", lambda self: 1 / 0)
     code, out, err = call(capsys, "types")
     assert (code, out) == (1, "")
-    assert err == "ZeroDivisionError: division by zero (--verbose says where)\n"
+    assert err.splitlines()[-1] == "ZeroDivisionError: division by zero (--verbose says where)"
 
 
 def test_verbose_shows_where_it_failed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.airflow_context import as_scheduled, timetable_of, utc
+from airflow_reportrun.question.schedules import run_infos
 
 if TYPE_CHECKING:
     import pendulum
@@ -54,21 +55,10 @@ def backfill_runs(dag: Any, earliest: datetime, latest: datetime) -> Iterator[Ba
     :param earliest: for partitions it is what the clocks of the timetable show.
     :raises ValueError: when the DAG has no schedule that can be asked for its runs.
     """
-    from airflow.timetables.base import TimeRestriction
-
     timetable = as_scheduled(timetable_of({"dag": dag}))
     if getattr(timetable, "partitioned", False):
         for it in timetable.iter_partition_dagrun_infos(earliest=earliest, latest=latest):
             yield BackfillRun(dag, utc(it.partition_date), it)
         return
-    restriction: Any = TimeRestriction(utc(earliest), utc(latest), catchup=True)
-    info: Any = None
-    while True:
-        if hasattr(timetable, "next_dagrun_info_v2"):
-            info = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
-        else:
-            last = info.data_interval if info else None
-            info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
-        if info is None:
-            return
+    for info in run_infos(timetable, earliest, latest):
         yield BackfillRun(dag, utc(info.logical_date), info)

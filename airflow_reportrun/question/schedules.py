@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -206,13 +206,13 @@ def _walk(timetable: Any, earliest: pendulum.DateTime, moment: pendulum.DateTime
     return [(start, tick) for start, tick in found if start is not None]
 
 
-def _runs(timetable: Any, earliest: pendulum.DateTime) -> Iterator[Any]:
-    """Yield what Airflow knows of the runs of a schedule from a beginning on, as the scheduler makes them."""
+def run_infos(timetable: Any, earliest: datetime, latest: datetime | None = None) -> Iterator[Any]:
+    """Yield what Airflow knows of the runs of a schedule, as the scheduler makes them from a beginning on."""
     from airflow.timetables.base import TimeRestriction
 
-    restriction = TimeRestriction(earliest=earliest, latest=None, catchup=True)
+    restriction: Any = TimeRestriction(utc(earliest), None if latest is None else utc(latest), catchup=True)
     info: Any = None
-    for _ in range(_MOST_STEPS):
+    while True:
         if hasattr(timetable, "next_dagrun_info_v2"):
             info = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
         else:
@@ -221,7 +221,14 @@ def _runs(timetable: Any, earliest: pendulum.DateTime) -> Iterator[Any]:
         if info is None:
             return
         yield info
-    raise _TooLongError(f"there are more than {_MOST_STEPS} ticks after {earliest}")
+
+
+def _runs(timetable: Any, earliest: pendulum.DateTime) -> Iterator[Any]:
+    """Yield the same, for a walk that must not take too long."""
+    for steps, info in enumerate(run_infos(timetable, earliest)):
+        if steps == _MOST_STEPS:
+            raise _TooLongError(f"there are more than {_MOST_STEPS} ticks after {earliest}")
+        yield info
 
 
 def own_partitions_by_tick(schedule: Schedule, moment: pendulum.DateTime) -> dict[pendulum.DateTime, Any]:
