@@ -161,7 +161,8 @@ class StripeSensor(Noted, BaseSensorOperator):
                     log.info("Waiting for %s.", self._goal)
             looked = look(self.hook, self._goal, since=self._since)
         if isinstance(looked, StillWaiting):
-            if looked.words != self._said and not (self._comes_back and looked.is_usual):
+            is_news = looked.words and looked.words != self._said
+            if is_news and not (self._comes_back and looked.is_usual):
                 log.warning("%s", looked.words)
             self._said = looked.words
             return PokeReturnValue(is_done=False)

@@ -56,6 +56,7 @@ def browser() -> Iterator[Any]:
     chromium = shutil.which("chromium")
     if not chromium:
         pytest.skip("there is no chromium")
+    sync_api.expect.set_options(timeout=60_000)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
@@ -152,7 +153,7 @@ def test_each_field_of_the_extra_has_a_label_help_and_an_input_of_its_kind(form:
         kind = form.field(name).evaluate("it => it.getAttribute('role') || it.type")
         kinds = {"string": "text", "number": "spinbutton", "boolean": "checkbox"}
         assert kind == kinds[field["schema"]["type"][0]]
-    form.page.set_viewport_size({"width": 900, "height": 1150})
+    form.page.set_viewport_size({"width": 900, "height": 1340})
     picture(form.page, "connection-form-extra.png")
 
 
@@ -187,6 +188,7 @@ def test_the_test_button_says_what_the_connection_leads_to(
     said = form.test("works")
     assert "Connected to the test data of account acct_sandbox (Shop of sandbox): " in said
     assert "to 2026-03-02 00:00:00 UTC" in said
+    form.page.set_viewport_size({"width": 900, "height": 480})
     picture(form.page, "connection-test.png")
     make(airflow, "restricted", sandbox.url, "rk_test_reports")
     assert "Connected to the test data of account acct_sandbox: " in form.test("restricted")

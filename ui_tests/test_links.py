@@ -30,7 +30,7 @@ DAG_ID = "stripe_links"
 DASHBOARD = "https://dashboard.stripe.com"
 
 DAG = """
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG
@@ -38,7 +38,12 @@ from airflow.sdk import DAG
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
 from airflow_reportrun.sensors import StripeReportRunSensor
 
-with DAG("stripe_links", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+with DAG(
+    "stripe_links",
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=1)},
+):
     activity = StripeReportRunOperator(
         task_id="activity",
         report_type="balance_change_from_activity.itemized.3",
@@ -92,7 +97,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: StripeSandbox) ->
     dags.mkdir()
     (dags / "stripe_links.py").write_text(DAG.replace("REPORTS", str(home / "reports")))
     connection = {"conn_type": "stripe", "host": sandbox.url, "password": sandbox.api_key}
-    environment = {"AIRFLOW_CONN_STRIPE_DEFAULT": json.dumps(connection), "PYTHONPATH": str(ROOT)}
+    environment = {
+        "AIRFLOW_CONN_STRIPE_DEFAULT": json.dumps(connection),
+        # A machine that is busy with other things takes its time.
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        "PYTHONPATH": str(ROOT),
+    }
     airflow = Airflow(home, dags, environment)
     airflow.run("db", "migrate")
     airflow.run("dags", "reserialize")
@@ -107,6 +118,7 @@ def browser() -> Iterator[Any]:
     chromium = shutil.which("chromium")
     if not chromium:
         pytest.skip("there is no chromium")
+    sync_api.expect.set_options(timeout=60_000)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
