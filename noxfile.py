@@ -24,7 +24,7 @@ PYTHONS = {
     "3.2": ("3.11", "3.12", "3.13"),
     "3.3": ("3.11", "3.12", "3.13"),
 }
-"""The versions of Airflow that ``constraints/`` pins, and the Pythons that each allows and that were tried."""
+"""The versions of Airflow that ``constraints/`` pins, and the Pythons that each allows and that we are for."""
 
 GOOGLE_AND_AZURE = (
     "adlfs",

@@ -238,10 +238,9 @@ def on_the_command_line(
 
 def by_the_operator(schedule: Any, **options: Any) -> dict[str, Any]:
     """Return the context of a run of ``TriggerDagRunOperator``."""
-    run_type: dict[str, Any] = (
-        {} if BEFORE_3_3 else {"run_type": DagRunType.OPERATOR_TRIGGERED}
-    )  # before, a manual one
-    return on_the_command_line(schedule, **run_type, **options)
+    if not BEFORE_3_3:  # before, its runs are manual ones
+        options["run_type"] = DagRunType.OPERATOR_TRIGGERED
+    return on_the_command_line(schedule, **options)
 
 
 BY_HAND: dict[str, Callable[..., dict[str, Any]]] = {

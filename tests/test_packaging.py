@@ -223,7 +223,6 @@ def test_airflow_lists_what_the_provider_brings(airflow: Airflow) -> None:
     assert "airflow_reportrun.triggers" in said["triggers"]
     assert "airflow_reportrun.event_triggers" in said["triggers"]
     assert "stripe" in said["behaviours"]
-    assert "airflow-provider-reportrun" in airflow("providers", "lazy-loaded", "--output", "json")
 
 
 def test_airflow_knows_the_provider_and_tests_its_connection(airflow: Airflow) -> None:
