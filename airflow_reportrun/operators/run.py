@@ -292,7 +292,7 @@ class StripeReportRunOperator(Noted, LineageMixin, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
-        self._told = False
+        self._has_said_interval = False
         return self._execute(context, Try.of(self, context))
 
     def _execute(self, context: Context, this_try: Try) -> dict[str, Any]:
