@@ -54,7 +54,7 @@ class Readings(Generic[T]):
     def of(
         self, keys: Iterable[Hashable], *, patience: float, anew: bool = False
     ) -> Mapping[Hashable, Reading[T]]:
-        """Return what is known, after so many seconds at the most.
+        """Return what is known, after so many seconds at the most where nothing was read yet.
 
         :param patience: seconds.
         :param anew: read again what is known.
@@ -70,7 +70,7 @@ class Readings(Generic[T]):
                     it.done.clear()
                     # A daemon: a store that hangs keeps no API server from its end.
                     threading.Thread(target=self._run, args=(key, it), daemon=True).start()
-        for it in found.values():
+        for it in (it for it in found.values() if anew or it.read_at is None):
             it.done.wait(max(0.0, deadline - time.monotonic()))
         return found
 
