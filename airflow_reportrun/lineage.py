@@ -41,22 +41,22 @@ class LineageMixin:
         """Note what the task has landed."""
         self._landed = landed
 
-    def get_openlineage_facets_on_start(self) -> OperatorLineage:
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
         """Return nothing: which report run it will be, and whose, is known only later."""
         return _operator_lineage()
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return the report that was read, the file or table that was written, and the report run."""
         if self._told is None:
             return _operator_lineage()
         return _lineage(task_instance, *self._told, self._landed)
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return the same, as far as it was known; the error is in the facet ``errorMessage`` of Airflow's own."""
         return self.get_openlineage_facets_on_complete(task_instance)
 
 
-def _operator_lineage(**parts: Any) -> OperatorLineage:
+def _operator_lineage(**parts: Any) -> OperatorLineage[Any, Any]:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     return OperatorLineage(**parts)
@@ -64,7 +64,7 @@ def _operator_lineage(**parts: Any) -> OperatorLineage:
 
 def _lineage(
     task_instance: Any, run: Mapping[str, Any], hook: StripeReportingHook, landed: Landed | None
-) -> OperatorLineage:
+) -> OperatorLineage[Any, Any]:
     from openlineage.client.event_v2 import InputDataset, OutputDataset
     from openlineage.client.facet_v2 import external_query_run, nominal_time_run, output_statistics_output_dataset
 
