@@ -19,6 +19,7 @@ from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetab
 from airflow_reportrun.question.intervals import IntervalError, resolve
 from tests.dag_runs import epochs, hours, make_context, scheduled, span, triggered, utc, warnings_in
 from tests.versions import (
+    AIRFLOW,
     AIRFLOW_2,
     AssetOrTimeSchedule,
     CronPartitionTimetable,
@@ -88,6 +89,8 @@ def registered(timetable: type) -> Any:
     """Say to Airflow what a plugin would, for the time of a block."""
     where = "airflow.plugins_manager.get_timetables_plugins"
     found = {f"{timetable.__module__}.{timetable.__name__}": timetable}
+    if (3, 0) <= AIRFLOW < (3, 2):
+        return mock.patch("airflow.plugins_manager.timetable_classes", found)
     return nullcontext() if AIRFLOW_2 else mock.patch(where, return_value=found)
 
 
@@ -459,7 +462,7 @@ def test_partitions_of_ones_own_are_refused() -> None:
     assert hours(resolve(context, interval="day")) == 24
 
 
-@needs_airflow_3("timetables for DAG files beside those of the scheduler")
+@needs_airflow(3, 2, "timetables for DAG files beside those of the scheduler")
 def test_a_timetable_for_dag_files_is_walked_as_the_scheduler_has_it() -> None:
     """A class of airflow.sdk has no ticks: a plugin says which class of the core it is to the scheduler."""
     import airflow.sdk
