@@ -42,7 +42,7 @@ recipes: .venv/ready  ## make a DAG of YAML with dag-factory
 docs: .venv/ready  ## make a site of the docs in build/site, a warning is an error; takes npm
 	.venv/bin/nox --sessions docs
 
-pages: .venv/ready  ## look at the page in Airflow's UI with Chromium (apt-get install chromium); WRITE_PICTURES=1 for the docs
+pages: .venv/ready  ## look at the page in Airflow's UI with Chromium (apt-get install chromium); WRITE_DOCS=1 for the docs
 	.venv/bin/nox --sessions pages -- $(ARGS)
 
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)

@@ -166,7 +166,7 @@ def pages(session: nox.Session) -> None:
         session.install("--constraint", "constraints/airflow-3.3.txt", "--constraint", pins, *PAGES)
 
     _make(session, "3.3", install_pages, "noxfile.py", pins)
-    session.run("python", "-m", "pytest", "page_tests", "--log-cli-level=INFO", *session.posargs)
+    session.run("python", "-m", "pytest", "ui_tests", "--log-cli-level=INFO", *session.posargs)
 
 
 def _make(

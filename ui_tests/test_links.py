@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -111,18 +110,6 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: StripeSandbox) ->
         airflow.post(f"dags/{DAG_ID}/dagRuns", {"logical_date": "2026-03-02T00:00:00Z", "dag_run_id": "march"})
         until_states(airflow, activity="deferred", refused="failed", accounts="deferred")
         yield airflow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("there is no chromium")
-    sync_api.expect.set_options(timeout=60_000)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

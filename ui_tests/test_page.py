@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from demo.airflow import Airflow
-from page_tests.books import today
-from page_tests.conftest import ROOT, log, within
-from page_tests.plan import ACTIVITY, MONTHS, PAYOUTS, TYPES
+from ui_tests.books import today
+from ui_tests.conftest import ROOT, log, within
+from ui_tests.plan import ACTIVITY, MONTHS, PAYOUTS, TYPES
 
 PICTURES = ROOT / "docs" / "pictures"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -104,7 +104,7 @@ def focused(page: Any) -> str:
 
 def picture(page: Any, name: str) -> None:
     """Take a picture for the docs, where they are asked for."""
-    if os.environ.get("WRITE_PICTURES"):
+    if os.environ.get("WRITE_DOCS"):
         PICTURES.mkdir(exist_ok=True)
         page.screenshot(path=PICTURES / f"{name}.png")
 
@@ -173,7 +173,6 @@ def test_axe_finds_nothing(
         section.locator("td[data-state='l']").last.click()
         page.locator("dialog dl").wait_for(timeout=60_000)
         assert violations(page, "html") == []
-        picture(page, f"interval-{scheme}{shape}")
 
 
 def test_the_keyboard_reaches_everything(told: requests.Response, browser: Any, airflow: Airflow) -> None:
@@ -239,7 +238,6 @@ def test_the_gaps_have_a_backfill_that_airflow_takes(
         commands = section.locator("pre").all_inner_texts()
         assert all(it.startswith("airflow backfill create --dag-id stripe_activity") for it in commands)
         airflow.run(*commands[-1].split()[1:], "--dry-run")
-        picture(page, "gaps")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -258,6 +256,5 @@ def test_it_is_in_airflows_menu_and_in_its_theme(
         page.evaluate("scheme => { document.documentElement.className = scheme; }", scheme)
         calendar(page, ACTIVITY)
         assert violations(page) == []
-        picture(page, f"airflow-{scheme}")
         page.get_by_role("button", name="Browse").click()
         page.get_by_role("menuitem", name="Stripe reports").wait_for(timeout=30_000)

@@ -21,8 +21,8 @@ import requests
 from airflow_reportrun.coverage.series import complete_by
 from airflow_reportrun.sandbox import AfterReads, RunFails, StripeSandbox
 from demo.airflow import Airflow
-from page_tests.books import days, land_in_lake, land_in_table, midnight, today
-from page_tests.plan import ACTIVITY, MONTHS, PAYOUTS
+from ui_tests.books import days, land_in_lake, land_in_table, midnight, today
+from ui_tests.plan import ACTIVITY, MONTHS, PAYOUTS
 
 # As Ctrl-C does: what was started is stopped.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -46,7 +46,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         }
         os.environ |= connections
         environment = {"AIRFLOW_VAR_STRIPE_REPORTS": str(reports), "PYTHONPATH": str(ROOT), **connections}
-        it = Airflow(home, ROOT / "page_tests" / "dags", environment)
+        it = Airflow(home, ROOT / "ui_tests" / "dags", environment)
         write_history(reports)
         land_in_table("warehouse", warehouse, "history", now)
         it.run("db", "migrate")
@@ -130,8 +130,9 @@ def browser() -> Iterator[Any]:
     executable = shutil.which("chromium")
     if executable is None:
         pytest.skip("There is no chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)
     with sync_playwright() as playwright:
         it = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield it

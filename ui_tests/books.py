@@ -17,8 +17,8 @@ from airflow_reportrun.landing.sql.databases import open_database
 from airflow_reportrun.landing.sql.layout import landings_table
 from airflow_reportrun.landing.sql.warehouse import warehouse_of
 from airflow_reportrun.landing.stores import place_of
-from page_tests.plan import TYPES, YEARS
 from tests.landings import recorded
+from ui_tests.plan import TYPES, YEARS
 
 CONTENTS = b'"net"\n"1.00"\n'
 

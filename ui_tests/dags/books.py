@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import DAG
 
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
-from page_tests.plan import ACTIVITY, MONTHS, PAYOUTS, TYPES
+from ui_tests.plan import ACTIVITY, MONTHS, PAYOUTS, TYPES
 
 COMMON: dict[str, Any] = {"start_date": datetime(2015, 1, 1, tzinfo=UTC), "catchup": False}
 ROOT = "{{ var.value.stripe_reports }}/"
