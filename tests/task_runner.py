@@ -157,6 +157,7 @@ class TaskRunner:
             "run_type": "scheduled",
             "state": "running",
             "consumed_asset_events": [],
+            **({} if BEFORE_3_3 else {"partition_key": None}),
             **self.dag_run,
         }
         if unknown := fields.keys() - DagRun.model_fields.keys():
