@@ -56,7 +56,7 @@ def shown(lake: Path, command: str, out: str, keep: int = 100) -> str:
     """Return a command and what it prints as a page shows it."""
     lines = [line.rstrip() for line in out.replace(str(lake), "/data").rstrip().splitlines()]
     more = ["…"] if len(lines) > keep else []
-    return "\n".join(["```", f"$ airflow reportrun {command}", *lines[:keep], *more, "```"])
+    return "\n".join(["```text", f"$ airflow reportrun {command}", *lines[:keep], *more, "```"])
 
 
 def test_types(capsys: pytest.CaptureFixture[str], lake: Path) -> None:
@@ -90,7 +90,7 @@ def test_backfills(capsys: pytest.CaptureFixture[str], lake: Path) -> None:
     words = ["--dag-id", "stripe_daily_activity"]
     _, out, _ = call(capsys, "coverage", f"{lake}/stripe/", *words, f"--dag-file={lake}/dag.py")
     lines = "\n".join(line for line in out.splitlines() if line.startswith("airflow"))
-    hold(PAGE, "backfills", "```\n" + lines.replace(" --to-date", " \\\n  --to-date") + "\n```")
+    hold(PAGE, "backfills", "```text\n" + lines.replace(" --to-date", " \\\n  --to-date") + "\n```")
 
 
 def test_the_page_has_all_signs_and_codes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,23 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+from tests.docs_blocks import programs
 from tests.task_runner import TaskRunner
 
-dagfactory = pytest.importorskip("dagfactory", reason="dag-factory comes with make recipes")
+pytest.importorskip("dagfactory", reason="dag-factory comes with make recipes")
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
 def dag(tmp_path: Path) -> Any:
-    """The DAG of the page's YAML."""
-    (yaml,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
+    """The DAG of the page's YAML, loaded as the page says."""
+    (yaml,) = programs("docs/recipes.md", "yaml")
+    (program,) = (it for it in programs("docs/recipes.md") if "dagfactory" in it)
     file = tmp_path / "stripe.yml"
     file.write_text(yaml)
     dags: dict[str, Any] = {}
-    dagfactory.load_yaml_dags(globals_dict=dags, config_filepath=str(file))
+    exec(program.replace("/opt/airflow/dags/stripe.yml", str(file)), dags)  # noqa: S102 - our own
     return dags["stripe_daily_activity"]
 
 
