@@ -277,7 +277,7 @@ def begins(quote: str, message: str) -> bool:
 
 def raised(scene: Scene, name: str, case: Callable[[Scene], Any]) -> str:
     """Return the message of an error of this class, which a task may have as the cause of Airflow's."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - which class is looked at below
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - which class is looked at below
         case(scene)
     error: BaseException | None = caught.value
     while error is not None and type(error).__name__ != name:
