@@ -538,6 +538,8 @@ def test_each_command_of_the_docs_is_tried() -> None:
     tried.add(week)
     days = [resolve(context).start for context in backfilled("0 13 * * *", earliest=week[0], latest=week[1])]
     for page in pages():
+        if page.name == "cli.md":  # whose commands test_docs_cli.py computes
+            continue
         for command in COMMAND.findall(" ".join(page.read_text().split())):
             assert command in tried, page.name
     assert [day.date().isoformat() for day in days] == [f"2026-03-0{day}" for day in range(1, 8)]

@@ -7,7 +7,7 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_reportrun import metrics
@@ -50,7 +50,7 @@ class Landed:
     path: str
     uri: str
     manifest: Manifest
-    dataset: Callable[[], tuple[str, str]]
+    dataset: Callable[[], tuple[str, str]] = field(compare=False)
 
     def essentials(self) -> dict[str, Any]:
         """Return what goes with an asset event: small, JSON, without secrets."""
