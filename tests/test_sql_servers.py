@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.postgres.hooks import postgres as provider
+from sqlalchemy.engine.reflection import Inspector
 
 from airflow_reportrun.landing.sql.databases import Database, general
 from airflow_reportrun.landing.sql.databases.postgresql import PostgreSQL
@@ -120,6 +121,27 @@ def test_a_reader_that_stays_in_a_file_lets_others_by(sqlite: Warehouse, monkeyp
             landing.join()
     assert sqlite.query("SELECT net FROM activity") == [("3.00",)]
     assert max(took) < general.DDL_TIMEOUT + 1
+
+
+@pytest.mark.parametrize("look", ["has_table", "get_columns"])
+def test_a_table_that_comes_between_two_looks_has_its_columns(
+    postgres: Warehouse, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """Another landing may create it in any moment, and it is nobody else's for that."""
+    ask = getattr(Inspector, look)
+
+    def asked(self: Any, table_name: str, *args: Any, **kwargs: Any) -> Any:
+        if table_name != "activity":
+            return ask(self, table_name, *args, **kwargs)
+        monkeypatch.setattr(Inspector, look, ask)
+        try:
+            return ask(self, table_name, *args, **kwargs)
+        finally:
+            land(postgres.hook, ["net"], [["2.00"]], "frr_2", start=day(2), end=day(3))
+
+    monkeypatch.setattr(Inspector, look, asked)
+    land(postgres.hook, ["net"], [["1.00"]])
+    assert sorted(postgres.query("SELECT net FROM activity")) == [(Decimal("1.00"),), (Decimal("2.00"),)]
 
 
 @pytest.mark.parametrize("table", ["activity", "stripe_report_landings"])

@@ -211,9 +211,11 @@ def layout_of(
     names = _names(columns, database)
     inspector = sa.inspect(connection)
     found: Sequence[Any] = ()
+    # First, as another landing may create it meanwhile: a table that is there has its columns.
+    exists = inspector.has_table(place.name, schema=place.schema)
     with suppress(sa.exc.NoSuchTableError):
         found = inspector.get_columns(place.name, schema=place.schema)
-    exists = bool(found) or inspector.has_table(place.name, schema=place.schema)
+    exists = exists or bool(found)
     known = {_folded(column["name"], database): column for column in found}
     if exists and (lost := [name for name in OURS if _folded(name, database) not in known]):
         raise LandingConflictError(
