@@ -71,7 +71,8 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, 
     except SystemExit as left:
         code = left.code
     written = capsys.readouterr()
-    assert "Traceback" not in written.err
+    # Airflow 2 logs one where it looks for a connection and its database has no tables, as here.
+    assert AIRFLOW_2 or "Traceback" not in written.err
     return code, written.out, written.err
 
 
