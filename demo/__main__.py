@@ -153,12 +153,7 @@ def _backfill(airflow: Airflow, first: datetime, last: datetime, **options: str)
     ticks = [(day + timedelta(days=1) + TICK).isoformat() for day in (first, last)]
     asked = {"dag_id": DAG_ID, "from_date": ticks[0], "to_date": ticks[1], "max_active_runs": 16, **options}
     _say(f"POST /api/v2/backfills {json.dumps(asked)}")
-    with airflow.held():
-        for backfill in airflow.get("backfills", dag_id=DAG_ID)["backfills"]:
-            # Its runs have ended, which Airflow looks for every 30 seconds.
-            if not backfill["completed_at"]:
-                airflow.put(f"backfills/{backfill['id']}/cancel")
-        airflow.post("backfills", asked)
+    airflow.backfill(asked)
 
 
 def _watch(airflow: Airflow, days: int, *, timeout: float) -> None:

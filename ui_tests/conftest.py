@@ -99,8 +99,7 @@ def backfill(it: Airflow, dag_id: str, oldest: int, newest: int) -> None:
     first, last = (midnight(today() - timedelta(days=age - 1)) + tick for age in (oldest, newest))
     # Not by the command line: on SQLite it and the scheduler would write at once.
     dates = {"from_date": first.isoformat(), "to_date": last.isoformat()}
-    with it.held():
-        it.post("backfills", {"dag_id": dag_id, "max_active_runs": 16, **dates})
+    it.backfill({"dag_id": dag_id, "max_active_runs": 16, **dates})
 
 
 def until_done(it: Airflow, dag_id: str, wanted: dict[str, int], timeout: float = 600) -> None:
