@@ -69,13 +69,14 @@ def write_history(reports: Path) -> None:
     """Land two years of days, a hundred days of payouts and a year of months."""
     now = today()
     rows = {f"{now - timedelta(days=age):d%Y%m%d}": 0 for age in (16, 17, 80, 300)}
+    holes = [now - timedelta(days=age) for age in (23, 24, 25, 140, 500, 501)]
     spans = [
         (midnight(day), midnight(day) + timedelta(days=1))
-        for day in days(now - timedelta(days=800), now - timedelta(days=10))
-        if (now - day).days not in (23, 24, 25, 140, 500, 501)
+        for day in days(now - timedelta(days=800), now - timedelta(days=5))
+        if day not in holes
     ]
-    land_in_lake(reports, ACTIVITY, spans, **rows)
-    land_in_lake(reports, PAYOUTS, [it for it in spans if 4 < (midnight(now) - it[0]).days < 100])
+    land_in_lake(reports, ACTIVITY, spans[:-5], **rows)
+    land_in_lake(reports, PAYOUTS, spans[-95:])
     firsts = [midnight(day) for day in days(now - timedelta(days=400), now) if day.day == 1]
     land_in_lake(reports, MONTHS, list(pairwise(firsts))[:-1])
 

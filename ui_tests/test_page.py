@@ -222,7 +222,7 @@ def test_a_landed_interval_leads_to_its_dag_run_and_to_the_dashboard(
         assert "frr_" in dialog.locator("dl").inner_text()
         links = [it.get_attribute("href") for it in dialog.locator("a").all()]
         assert links[0].startswith(f"{airflow.url}/dags/stripe_activity/runs/")
-        assert links[1].startswith("https://dashboard.stripe.com/test/logs/req_")
+        assert links[1].startswith("https://dashboard.stripe.com/test/workbench/logs?object=req_")
         page.goto(links[0])
         page.get_by_text("report").first.wait_for(timeout=120_000)
 
