@@ -25,7 +25,7 @@ EXAMPLES = {
 PAGES = AT_THE_ROOT | EXAMPLES
 """What else is a page, by its path in the repository."""
 
-LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"(!?)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -47,15 +47,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     up = "../" * (len(PurePosixPath(page.file.src_uri).parts) - 1)
 
     def led(link: re.Match[str]) -> str:
-        words, target, anchor = link.groups()
+        mark, words, target, anchor = link.groups()
         path = (ROOT / here / target).resolve()
         if not path.is_relative_to(ROOT) or not path.exists():
             return link[0]  # which ends the build
         source = path.relative_to(ROOT).as_posix()
         if source in PAGES:
-            return f"[{words}]({up}{PAGES[source]}{anchor or ''})"
+            return f"{mark}[{words}]({up}{PAGES[source]}{anchor or ''})"
         if source.startswith("docs/"):
-            return f"[{words}]({up}{source.removeprefix('docs/')}{anchor or ''})"
+            return f"{mark}[{words}]({up}{source.removeprefix('docs/')}{anchor or ''})"
         return words
 
     return LINK.sub(led, markdown)
