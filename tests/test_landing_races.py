@@ -41,6 +41,7 @@ DAY = 86_400
 MAY = 1714521600
 LOCKLESS = "local, without locks"
 CONDITIONLESS = "s3, without conditions"
+STORES_WITH_CONDITIONS = [it for it in STORES if it not in ("local", "memory")]
 PLACES = (*STORES, *([LOCKLESS] if "local" in STORES else []))
 
 
@@ -252,6 +253,31 @@ def test_the_newest_of_runs_that_meet_is_there_in_the_end(
         told = there.contents()[manifest_name("report")]
         newest = next(run for run in runs if run.id == Manifest.from_json(told).report_run_id)
     require_landed(there, newest)
+
+
+@pytest.mark.parametrize("store", [CONDITIONLESS, *STORES_WITH_CONDITIONS])
+@pytest.mark.parametrize("number", range(1, 4))
+def test_a_newer_run_that_lands_between_two_looks_stays(
+    sandbox: StripeSandbox, there: Shelf, store: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that looks at the data before that, and at the manifest after it, has seen neither as it is."""
+    oldest, older, newer = restated(sandbox, 3)
+    land(oldest, there)
+    kind = type(placed(there, "report"))
+    mark, looks = kind.mark, itertools.count(1)
+
+    def marking(place: Place) -> object:
+        found = mark(place)
+        if place.name == "report" and next(looks) == number:
+            monkeypatch.setattr(kind, "mark", mark)
+            land(newer, there)
+        return found
+
+    monkeypatch.setattr(kind, "mark", marking)
+    for _ in range(3):
+        if was_free(older, there):
+            break
+    require_landed(there, newer)
 
 
 @contextmanager

@@ -143,14 +143,21 @@ class There:
     def _look(self) -> None:
         # In this order: whoever publishes data here has written a manifest before.
         data = self._place.mark()
-        with self.note.errors():
-            told = self.note.mark()
-            if (told, data) == (self._told, self.data):
-                return  # what would be read is known
-            it = None if told is None else _read(self.note, self._place)
-        self._told, self.data, self.manifest = told, data, it
-        self._intact = bool(it and not it.landing and self._place.has(it.size, it.sha256, it.etag, data))
-        if it and not (self._intact or it.landing or data is None):
+        while True:
+            with self.note.errors():
+                told = self.note.mark()
+                if (told, data) == (self._told, self.data):
+                    return  # what would be read is known
+                it = None if told is None else _read(self.note, self._place)
+            self._told, self.data, self.manifest = told, data, it
+            self._intact = bool(it and not it.landing and self._place.has(it.size, it.sha256, it.etag, data))
+            if not it or self._intact or it.landing:
+                return
+            # Another landing may have begun and ended since the data was looked at.
+            data = self._place.mark()
+            if data == self.data:
+                break
+        if data is not None:
             log.warning("%s is not what its manifest tells of: it is landed anew.", self._place)
 
 
