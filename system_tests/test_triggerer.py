@@ -38,4 +38,4 @@ def test_other_ends_are_those_of_a_deferred_sensor(stage: Stage, tries: dict[str
 def test_the_link_of_the_task_is_there(stage: Stage, tries: dict[str, dict[str, Any]]) -> None:
     """As a worker writes it down."""
     path = f"dags/triggerer/dagRuns/{tries['by_result']['dag_run_id']}/taskInstances/by_result/links"
-    assert "dashboard.stripe.com/test/workbench/logs?object=req_" in str(stage.airflow.get(path))
+    assert "dashboard.stripe.com/acct_triggerer/test/workbench/logs?object=req_" in str(stage.airflow.get(path))
