@@ -129,6 +129,23 @@ def test_a_failure_is_one_sentence(capsys: pytest.CaptureFixture[str], monkeypat
     assert err.splitlines()[-1] == "ZeroDivisionError: division by zero (--verbose says where)"
 
 
+@pytest.mark.parametrize("verbose", [[], ["--verbose"]])
+def test_a_failure_shows_no_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verbose: list[str]
+) -> None:
+    """Whatever error quotes it."""
+
+    def fail(self: StripeReportingHook) -> None:
+        raise ValueError("no sk_test_sandbox here")
+
+    monkeypatch.setattr(StripeReportingHook, "list_report_types", fail)
+    with pytest.raises(SystemExit):
+        main(["types", *verbose])
+    said = capsys.readouterr().err
+    assert "ValueError: no " in said
+    assert "no sk_test_sandbox" not in said.replace('raise ValueError("no sk_test_sandbox here")', "")
+
+
 def test_verbose_shows_where_it_failed(capsys: pytest.CaptureFixture[str]) -> None:
     """A traceback is for who asks for it."""
     with pytest.raises(SystemExit) as left:

@@ -58,9 +58,11 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
 
 
 def _failed(error: Exception, words: str, args: Namespace, code: int = FAILED) -> int:
+    from airflow_reportrun.reporting.secrets import redacted
+
     if args.verbose:
-        traceback.print_exception(error)
-    say(" ".join(words.split()))
+        say(redacted("".join(traceback.format_exception(error))))
+    say(redacted(" ".join(words.split())))
     return code
 
 
