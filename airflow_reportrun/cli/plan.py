@@ -140,7 +140,7 @@ def _asked(planned: PlannedTask) -> _Asked:
         report_types = preferences(task.report_type)
         if len(report_types) > 1:
             notes.append(f"report_type: the first that the account has of {', '.join(report_types)}")
-        question = task._ask(context, report_types[0], quiet=True)
+        question = task.ask(context, report_types[0], quiet=True)
         settings: ConnectionSettings = task.hook.settings
     except ReportingError as error:
         return _Asked(None, None, "", (*notes, f"fails: {error}"))
