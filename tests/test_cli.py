@@ -351,6 +351,19 @@ def test_plan_says_what_is_known_at_run_time_alone(
         assert not report["idempotency_key"]
 
 
+@pytest.mark.parametrize("output", ["table", "json", "yaml", "plain"])
+def test_plan_shows_no_key(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse, output: str
+) -> None:
+    """Neither one that a task asks with, nor one that the reason quotes for which a template gave nothing."""
+    when = ["--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
+    for options in ("reporting_category='sk_test_sandbox'", "timezone=\"{{ {}['sk_test_sandbox'] }}\""):
+        file = dag_file(tmp_path, options)
+        code, out, err = call(capsys, "plan", "books", f"--dag-file={file}", *when, f"--output={output}")
+        assert (code, "***" in out) == (0, True), err
+        assert "sk_test_sandbox" not in out + err
+
+
 def test_plan_says_which_runs_would_be_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
 ) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from airflow_reportrun.cli.exits import FAILED, INTERRUPTED, Outcome, UsageError, command, nothing, say
+from airflow_reportrun.cli.exits import FAILED, INTERRUPTED, Outcome, UsageError, command, nothing, print_rows, say
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.destination import LATER, checked, is_compressed, placeholders, resolve_destination
 from airflow_reportrun.landing.lake import BOUNDS
@@ -42,8 +42,6 @@ _POLL_INTERVAL = 5.0
 @command
 def run(args: Namespace) -> Outcome:
     """Create one report run, wait for it, and land its file."""
-    from airflow.cli.simple_table import AirflowConsole
-
     check_format(args.format, None)
     with _shown_progress() as progress:
         hook = _Hook(
@@ -82,7 +80,7 @@ def run(args: Namespace) -> Outcome:
     }
     lines = [{"property_name": name, "property_value": value} for name, value in found.items()]
     rows = lines if args.output == "table" else [found]
-    return 0, lambda: AirflowConsole().print_as(rows, args.output)
+    return 0, lambda: print_rows(rows, args.output)
 
 
 class _Hook(StripeReportingHook):
