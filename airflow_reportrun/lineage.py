@@ -6,8 +6,11 @@ ran: nothing is asked of Stripe.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from airflow_reportrun.reporting.errors import ReportingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,15 +30,23 @@ class LineageMixin:
     A deferred task is asked at its start once more when it goes on, with the same run of OpenLineage's.
     """
 
-    _told: tuple[Mapping[str, Any], StripeReportingHook] | None = None
+    _told_report: tuple[str, str] | None = None
+    _told_run: Mapping[str, Any] | None = None
     _landed: Landed | None = None
 
+    def tell_report(self, report_type: str, hook: StripeReportingHook) -> None:
+        """Note which report the task is about, for whoever asks; nothing where nobody can tell whose it is."""
+        with suppress(ReportingError):
+            self._told_report = hook.settings.stripe_account or hook.stripe_conn_id, report_type
+
     def tell_run(self, run: Mapping[str, Any], hook: StripeReportingHook) -> None:
-        """Note which report run the task is about, for whoever asks.
+        """Note which report run the task is about.
 
         :param run: as :func:`~airflow_reportrun.waiting.events.describe` shows it.
         """
-        self._told = run, hook
+        if isinstance(run.get("report_type"), str):  # what a trigger brings may be damaged
+            self._told_run = run
+            self.tell_report(run["report_type"], hook)
 
     def tell_landing(self, landed: Landed) -> None:
         """Note what the task has landed."""
@@ -47,9 +58,9 @@ class LineageMixin:
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return the report that was read, the file or table that was written, and the report run."""
-        if self._told is None:
+        if self._told_report is None:
             return _operator_lineage()
-        return _lineage(task_instance, *self._told, self._landed)
+        return _lineage(task_instance, *self._told_report, self._told_run, self._landed)
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return the same, as far as it was known; the error is in the facet ``errorMessage`` of Airflow's own."""
@@ -63,18 +74,36 @@ def _operator_lineage(**parts: Any) -> OperatorLineage[Any, Any]:
 
 
 def _lineage(
-    task_instance: Any, run: Mapping[str, Any], hook: StripeReportingHook, landed: Landed | None
+    task_instance: Any, account: str, report_type: str, run: Mapping[str, Any] | None, landed: Landed | None
 ) -> OperatorLineage[Any, Any]:
     from openlineage.client.event_v2 import InputDataset, OutputDataset
-    from openlineage.client.facet_v2 import external_query_run, nominal_time_run, output_statistics_output_dataset
+    from openlineage.client.facet_v2 import output_statistics_output_dataset
 
     from airflow_reportrun.assets import dataset_name, report_uri
+
+    namespace, name = dataset_name(report_uri(account, report_type))
+    run_facets = _run_facets(task_instance, namespace, account, run, landed) if run else {}
+    outputs = []
+    if landed:
+        statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
+            rowCount=landed.manifest.rows, size=landed.manifest.size
+        )
+        where, what = landed.dataset()
+        facets = _schema_facet(landed)
+        outputs = [OutputDataset(where, what, facets=facets, outputFacets={"outputStatistics": statistics})]
+    inputs = [InputDataset(namespace, name)]
+    return _operator_lineage(inputs=inputs, outputs=outputs, run_facets=run_facets)
+
+
+def _run_facets(
+    task_instance: Any, namespace: str, account: str, run: Mapping[str, Any], landed: Landed | None
+) -> dict[str, Any]:
+    from openlineage.client.facet_v2 import external_query_run, nominal_time_run
+
     from airflow_reportrun.landing.manifest import iso
 
-    account = hook.settings.stripe_account or hook.stripe_conn_id
-    namespace, name = dataset_name(report_uri(account, run["report_type"]))
     start, end = iso(run.get("interval_start")), iso(run.get("interval_end"))
-    run_facets: dict[str, Any] = {
+    return {
         "externalQuery": external_query_run.ExternalQueryRunFacet(
             externalQueryId=run["report_run_id"], source=namespace
         ),
@@ -95,23 +124,13 @@ def _lineage(
             landedFileSha256=landed.manifest.file_sha256 if landed else None,
         ),
     }
-    schema = _schema_facet(landed)
-    outputs = []
-    if landed:
-        statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
-            rowCount=landed.manifest.rows, size=landed.manifest.size
-        )
-        where, what = landed.dataset()
-        outputs = [OutputDataset(where, what, facets=schema, outputFacets={"outputStatistics": statistics})]
-    inputs = [InputDataset(namespace, name)]
-    return _operator_lineage(inputs=inputs, outputs=outputs, run_facets=run_facets)
 
 
-def _schema_facet(landed: Landed | None) -> dict[str, Any]:
+def _schema_facet(landed: Landed) -> dict[str, Any]:
     """Return the columns of what landed, with the package's types where its format has types."""
     from openlineage.client.facet_v2 import schema_dataset
 
-    if landed is None or not landed.manifest.columns:
+    if not landed.manifest.columns:
         return {}
     types = landed.manifest.column_types or {}
     fields = [schema_dataset.SchemaDatasetFacetFields(it, types.get(it)) for it in landed.manifest.columns]

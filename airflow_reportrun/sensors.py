@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_reportrun.airflow_context import TaskInstance
+from airflow_reportrun.lineage import LineageMixin
 from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms_of
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.reporting.errors import ConfigurationError
@@ -45,7 +46,7 @@ SHORTEST_POKE_INTERVAL = 1.0
 """Seconds, when deferred: a triggerer serves many tasks, and Stripe counts requests."""
 
 
-class StripeSensor(Noted, BaseSensorOperator):
+class StripeSensor(Noted, LineageMixin, BaseSensorOperator):
     """What the sensors have in common: one outcome in each mode.
 
     Errors that pass (a rate limit, a broken connection) are waited over; what can't get better fails the task
@@ -234,11 +235,16 @@ class StripeSensor(Noted, BaseSensorOperator):
 
     def _conclude(self, event: Event) -> dict[str, Any]:
         log.info("%s", event)
+        self.tell(event)
         if event.outcome == "timeout":
             raise AirflowSensorTimeout(event.message)
         if not event.is_good:
             raise AirflowFailException(event.message)
         return dict(self.found(event))
+
+    @abstractmethod
+    def tell(self, event: Any) -> None:
+        """Note for OpenLineage what the task is about."""
 
     @abstractmethod
     def found(self, event: Any) -> Mapping[str, Any]:
@@ -300,6 +306,11 @@ class StripeReportRunSensor(StripeSensor):
         from airflow_reportrun.triggers import StripeReportRunTrigger
 
         return StripeReportRunTrigger.waiting_from_now(report_run_id=goal.report_run_id, **kwargs)
+
+    def tell(self, event: Any) -> None:
+        """Note the run, where it has ended."""
+        if event.report_run:
+            self.tell_run(event.report_run, self.hook)
 
     def found(self, event: Any) -> Mapping[str, Any]:
         """Return the run and whose it is."""
@@ -378,6 +389,11 @@ class StripeReportTypeSensor(StripeSensor):
         from airflow_reportrun.triggers import StripeReportTypeTrigger
 
         return StripeReportTypeTrigger.waiting_from_now(report_type=goal.report_type, until=goal.until, **kwargs)
+
+    def tell(self, event: Any) -> None:
+        """Note the report."""
+        if event.report_type:  # of a sensor that began in the triggerer it may be what was wrong
+            self.tell_report(event.report_type, self.hook)
 
     def found(self, event: Any) -> Mapping[str, Any]:
         """Return the report type."""

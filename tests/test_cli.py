@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
+import struct
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +22,7 @@ from airflow_reportrun.cli import planned
 from airflow_reportrun.cli.definition import COMMANDS, get_cli_commands
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.manifest import iso
-from airflow_reportrun.sandbox import AtOnce, RunFails, RunNeverEnds, StripeSandbox
+from airflow_reportrun.sandbox import AfterSeconds, AtOnce, RunFails, RunNeverEnds, StripeSandbox
 from tests.databases import Warehouse
 from tests.task_runner import TaskRunner
 from tests.versions import AIRFLOW_2, needs_airflow_3
@@ -168,6 +173,41 @@ def test_run_lands_one_report(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert shown[0] == 0
     assert "2026-11-08T00:00:00Z" in shown[1]
     assert "downloading" not in shown[2]  # it is drawn in a terminal alone
+
+
+@pytest.mark.parametrize("no_color", [{}, {"NO_COLOR": "1"}], ids=["colours", "none"])
+def test_run_draws_a_bar_that_fits_a_narrow_terminal(
+    tmp_path: Path, sandbox: StripeSandbox, no_color: dict[str, str]
+) -> None:
+    """In one of 40 columns the bar gives way, not the time or the bytes: while it waits, and while they come."""
+    sandbox.configure(transition=AfterSeconds(0.5))
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    left_out = ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR")
+    env = {name: it for name, it in os.environ.items() if name not in left_out}
+    command = subprocess.Popen(
+        [sys.executable, "-m", "airflow_reportrun", "run", TYPE, f"{tmp_path}/", *day(2), "--output=json"],
+        env={**env, "TERM": "xterm-256color", **no_color},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    drawn = b""
+    with suppress(OSError):  # of what has no writer any more
+        while chunk := os.read(ours, 65536):
+            drawn += chunk
+    os.close(ours)
+    out, _ = command.communicate()
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", drawn.decode()).replace("\r", "\n").splitlines()
+    (landed,) = json.loads(out)
+    assert landed["report_run_id"] == sandbox.report_runs[0].id
+    waited = [line for line in lines if line.startswith("waiting")]
+    assert all(re.fullmatch(r"waiting +[━╸╺ ]{4,} +\d:\d\d:\d\d", line) for line in waited), waited
+    size = f"{int(landed['size']) / 1000:.1f}"
+    came = [line for line in lines if line.startswith("downloading")]
+    assert re.fullmatch(rf"downloading +━{{4,}} {size}/{size} kB \d:\d\d:\d\d", came[-1]), came
+    assert max(map(len, (*waited, *came))) <= 40
+    assert (b"\x1b[38" in drawn) is not bool(no_color)
 
 
 def test_run_refuses_what_is_wrong_before_it_asks(
@@ -349,6 +389,19 @@ def test_plan_says_what_is_known_at_run_time_alone(
         report, *_ = rows(capsys, "plan", "books", f"--dag-file={dag_file(tmp_path, options)}", *when)
         assert words in report["note"], report
         assert not report["idempotency_key"]
+
+
+@pytest.mark.parametrize("output", ["table", "json", "yaml", "plain"])
+def test_plan_shows_no_key(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse, output: str
+) -> None:
+    """Neither one that a task asks with, nor one that the reason quotes for which a template gave nothing."""
+    when = ["--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
+    for options in ("reporting_category='sk_test_sandbox'", "timezone=\"{{ {}['sk_test_sandbox'] }}\""):
+        file = dag_file(tmp_path, options)
+        code, out, err = call(capsys, "plan", "books", f"--dag-file={file}", *when, f"--output={output}")
+        assert (code, "***" in out) == (0, True), err
+        assert "sk_test_sandbox" not in out + err
 
 
 def test_plan_says_which_runs_would_be_refused(

@@ -238,6 +238,19 @@ def test_a_table_is_told_by_its_manifests(warehouse: Warehouse) -> None:
     assert table.manifest("other") is None
 
 
+def test_a_table_with_many_landings_is_read_in_parts(sqlite: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a query brings no more than memory is for; each landing is told once, and columns are kept once."""
+    for day in (1, 2, 3, 4):
+        land_in_table(StripeReportingHook(), finished(day), warehouse_of("warehouse", None), "activity")
+    for at_once in (1, 3, 4, 5):
+        monkeypatch.setattr("airflow_reportrun.coverage.table._AT_ONCE", at_once)
+        (series,) = look_at(Table("warehouse", "activity"), now=NOW).series
+        assert days(series, State.LANDED) == [1, 2, 3, 4]
+    landings = Table("warehouse", "activity").landings()
+    assert len(landings) == 4
+    assert len({id(it.manifest.columns) for it in landings if it.manifest}) == 1
+
+
 def test_what_can_be_no_source_is_refused(tmp_path: Path, sqlite: Warehouse) -> None:
     """Before anything is read; and a manifest is read only where manifests are."""
     for destination, words in (

@@ -12,8 +12,7 @@ import pytest
 
 from airflow_reportrun import sensors, triggers
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.operators import StripeReportRunOperator
-from airflow_reportrun.operators import run as run_module
+from airflow_reportrun.operators import StripeReportRunOperator, submitting
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, RunNeverEnds, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
@@ -28,7 +27,7 @@ LIMIT = timedelta(seconds=2)
 def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
     monkeypatch.setattr(sensors, "SHORTEST_POKE_INTERVAL", 0.0)
-    monkeypatch.setattr(run_module, "DATA_POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(submitting, "DATA_POLL_INTERVAL", 0.0)
 
 
 def begun_now() -> TaskRunner:

@@ -21,8 +21,9 @@ from airflow_reportrun.operators import (
     StripeReportToSqlOperator,
 )
 from airflow_reportrun.sandbox import AfterReads, AtOnce, RunFails, StripeSandbox
+from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.databases import Warehouse
-from tests.task_runner import TaskRunner, Try, in_dag
+from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import AIRFLOW_2
 
 if AIRFLOW_2:
@@ -204,6 +205,63 @@ def test_a_task_that_failed_before_there_was_a_run_tells_its_error_alone(events:
     assert TaskRunner().run(report(interval_start="2024-05-01")).state == "failed"
     assert (events.types, events.last["inputs"]) == (["START", "FAIL"], [])
     assert "interval_start" in events.last["run"]["facets"]["errorMessage"]["message"]
+
+
+@pytest.mark.parametrize("deferred", [False, True], ids=["poke", "deferred"])
+def test_a_sensor_of_a_report_run_tells_what_its_operator_told(
+    events: Events, sandbox: StripeSandbox, deferred: bool
+) -> None:
+    """The report, the report run and its interval; it has written nothing."""
+    sandbox.configure(transition=AfterReads(3))
+    given = ran(report(wait_for_completion=False, stripe_account="acct_1Nq")).returned
+    task, runner = (
+        in_dag(StripeReportRunSensor, report_run_id=given, poke_interval=0.01, deferrable=deferred),
+        TaskRunner(),
+    )
+    tried = runner.run(task)
+    if deferred:
+        tried = runner.resume(task, tried)
+    assert tried.state == "success", tried.error
+    event = events.last
+    assert (event["eventType"], event["outputs"]) == ("COMPLETE", [])
+    assert named(event["inputs"]) == [("stripe://acct_1Nq", f"reporting/{REPORT}")]
+    assert event["run"]["facets"]["externalQuery"]["externalQueryId"] == given["report_run_id"]
+    facet = event["run"]["facets"]["stripe_reportRun"]
+    assert (facet["status"], facet["intervalStart"]) == ("succeeded", "2024-05-01T00:00:00Z")
+
+
+def test_a_sensor_of_a_report_run_that_failed_tells_of_it(events: Events, sandbox: StripeSandbox) -> None:
+    """With Stripe's words in Airflow's facet of errors, as an operator does."""
+    sandbox.inject(RunFails("No such luck."))
+    assert TaskRunner().run(report(), try_number=4, max_tries=3).state == "failed"
+    assert (
+        TaskRunner().run(in_dag(StripeReportRunSensor, report_run_id=sandbox.report_runs[0].id)).state == "failed"
+    )
+    facets = events.last["run"]["facets"]
+    assert (events.last["eventType"], facets["stripe_reportRun"]["status"]) == ("FAIL", "failed")
+    assert "No such luck." in facets["errorMessage"]["message"]
+
+
+@pytest.mark.parametrize("deferred", [False, True], ids=["poke", "deferred"])
+def test_a_sensor_of_a_report_type_tells_the_report(
+    events: Events, sandbox: StripeSandbox, monkeypatch: pytest.MonkeyPatch, deferred: bool
+) -> None:
+    """Under the account that the connection names; there is no report run to tell of."""
+    connection = {"conn_type": "stripe", "host": sandbox.url, "password": sandbox.api_key}
+    whose = json.dumps({**connection, "extra": {"stripe_account": "acct_1Nq"}})
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", whose)
+    sandbox.configure(data_available_end=int(START.timestamp()) if deferred else int(END.timestamp()))
+    task = in_dag(StripeReportTypeSensor, report_type=REPORT, deferrable=deferred)
+    runner = TaskRunner()
+    tried = runner.run(task)
+    if deferred:
+        sandbox.configure(data_available_end=int(END.timestamp()))
+        tried = runner.resume(task, tried)
+    assert tried.state == "success", tried.error
+    event = events.last
+    assert (event["eventType"], event["outputs"]) == ("COMPLETE", [])
+    assert named(event["inputs"]) == [("stripe://acct_1Nq", f"reporting/{REPORT}")]
+    assert not event["run"]["facets"].keys() & {"externalQuery", "stripe_reportRun"}
 
 
 def test_a_download_tells_the_types_of_its_columns(events: Events, tmp_path: Path) -> None:

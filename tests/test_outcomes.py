@@ -14,8 +14,7 @@ import pytest
 
 from airflow_reportrun import sensors, triggers
 from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHook
-from airflow_reportrun.operators import StripeReportRunOperator
-from airflow_reportrun.operators import run as run_module
+from airflow_reportrun.operators import StripeReportRunOperator, submitting
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import (
@@ -332,7 +331,7 @@ def stripe_sandbox(_scripted: Scripted) -> Scripted:
 def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
     monkeypatch.setattr(sensors, "SHORTEST_POKE_INTERVAL", 0.0)
-    monkeypatch.setattr(run_module, "DATA_POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(submitting, "DATA_POLL_INTERVAL", 0.0)
     for client in (StripeReportingHook, StripeReportingAsyncHook):
         monkeypatch.setattr(client, "resend_policy", ResendPolicy(max_tries=1, max_refused=0))
 

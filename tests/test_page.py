@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from array import array
@@ -9,7 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 
@@ -21,6 +23,8 @@ if AIRFLOW_2:
 
 from airflow.sdk import DAG
 from fastapi.testclient import TestClient
+from sqlalchemy import create_engine, insert, select
+from sqlalchemy.orm import Session
 
 from airflow_reportrun.coverage.landings import Landing
 from airflow_reportrun.coverage.series import series_of
@@ -31,12 +35,13 @@ from airflow_reportrun.page.readings import Readings
 from airflow_reportrun.page.report_tasks import (
     Asker,
     Lander,
+    StoredTasks,
     Where,
     covering,
     landers_of,
     stored_dag,
 )
-from airflow_reportrun.page.shelves import Shelf, read_contents
+from airflow_reportrun.page.shelves import FAILED, LATE, LETTERS, PENDING, Shelf, read_contents
 from airflow_reportrun.page.shown import may_see, not_landed_yet, with_progress
 from airflow_reportrun.plugin import PREFIX, serve
 
@@ -93,6 +98,37 @@ def test_a_stored_dag_tells_where_its_tasks_land() -> None:
     assert lander.where == {Where("s3://lake@books/days")}
     assert (lander.reports, lander.askers) == ({"balance_change_from_activity.itemized"}, {KEY})
     assert lander.feeders[0].fields["interval"] == "day"
+
+
+def test_the_newest_version_of_a_dag_counts() -> None:
+    """Airflow keeps those before, and DAGs that are there no longer."""
+    from airflow.models import import_all_models
+    from airflow.models.base import Base
+    from airflow.models.dag import DagModel
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    import_all_models()
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        for dag_id, day, root, stale in (
+            ("books", 2, "/new", False),
+            ("books", 1, "/old", False),
+            ("x", 1, "/x", True),
+        ):
+            with DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+                StripeReportRunOperator(task_id="report", report_type=REPORT, destination=f"{root}/")
+            at = datetime(2026, 1, day, tzinfo=UTC)
+            version = {"dag_id": dag_id, "data": DagSerialization.to_dict(dag), "dag_hash": root, "created_at": at}
+            ids = {"id": uuid4(), "dag_version_id": uuid4(), "last_updated": at}
+            session.execute(insert(SerializedDagModel.__table__).values(**version, **ids))
+            session.merge(DagModel(dag_id=dag_id, is_stale=stale, bundle_name="dags"))
+        stored = StoredTasks()
+        for _ in range(2):
+            found = stored.read(session)
+            assert [it.fields["destination"] for it in found.pop("books").tasks] == ["/new/"]
+            assert not found
 
 
 def test_a_task_that_never_ran_tells_nothing_of_a_template() -> None:
@@ -167,7 +203,7 @@ def test_runs_before_the_first_landing_are_shown() -> None:
 def test_runs_of_a_report_that_was_never_landed_have_a_series() -> None:
     """The first days of a DAG are when it fails."""
     runs = [run_of(1, "f"), run_of(2, "p")]
-    (it,) = not_landed_yet(Where("/lake"), [], runs, NOW)
+    (it,) = not_landed_yet(Where("/lake"), runs, NOW)
     assert with_progress(it, [], runs).shelf.states.startswith("fp")
 
 
@@ -297,12 +333,45 @@ def test_without_a_login_the_page_leads_to_it(monkeypatch: pytest.MonkeyPatch) -
     assert (answer.status_code, answer.headers["location"]) == (303, "/auth/login?next=/")
 
 
+def test_the_docs_say_what_the_page_says_of_its_signs() -> None:
+    """In the same words and order."""
+    project = Path(server.__file__).parents[2]
+    script = (Path(server.__file__).parent / "static" / "coverage.js").read_text()
+    page = (project / "docs" / "coverage.md").read_text()
+    on_page = re.findall(r'^  \w: \["(.?)", "([^"]+)", "([^"]+)"\],$', script, re.MULTILINE)
+    in_docs = re.findall(r"^\| (?:`(.)` )?\| ([^|]+) \| ([^|]+) \|$", page, re.MULTILINE)
+    assert in_docs == on_page
+    letters = {*LETTERS.values(), *(LATE, PENDING, FAILED)}
+    assert set(re.findall(r"^  (\w): \[", script, re.MULTILINE)) == letters
+
+
 @pytest.mark.parametrize("name", ["coverage.js", "coverage.css"])
 def test_the_pages_own_files_are_served(name: str) -> None:
     """From the package, without a network."""
     answer = TestClient(server.app).get(f"/static/{name}")
     assert answer.status_code == 200
     assert "http://" not in answer.text.replace("http://www.w3.org", "")
+
+
+def test_who_waits_for_a_place_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's API server has few of them to its database, and each open page may wait for a place."""
+    held = []
+
+    def wait(*args: object, **how: object) -> dict[Any, Any]:
+        held.append(session.in_transaction())
+        return {}
+
+    def ask(session: Session, *args: object) -> dict[str, Any]:
+        session.execute(select(1))
+        return {}
+
+    monkeypatch.setattr(server, "_stored", SimpleNamespace(read=ask))
+    monkeypatch.setattr(server, "read_rendered", ask)
+    monkeypatch.setattr(server, "_readable", lambda user, dag_ids: set())
+    monkeypatch.setattr(server, "_contents", SimpleNamespace(of=wait))
+    with Session(create_engine("sqlite://")) as session:
+        server.View(session, cast(Any, None))
+    assert held == [False]
 
 
 def test_only_reading_is_possible() -> None:

@@ -15,8 +15,7 @@ import pytest
 
 from airflow_reportrun import triggers
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.operators import StripeReportRunOperator
-from airflow_reportrun.operators import run as run_module
+from airflow_reportrun.operators import StripeReportRunOperator, submitting
 from airflow_reportrun.question.readiness import covered, data_wanted
 from airflow_reportrun.reporting.errors import DataMissingError, DataNotReadyError
 from airflow_reportrun.reporting.models import ReportType
@@ -33,7 +32,7 @@ DAY = 86_400
 @pytest.fixture(autouse=True)
 def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
-    monkeypatch.setattr(run_module, "DATA_POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(submitting, "DATA_POLL_INTERVAL", 0.0)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "deferrable"])

@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 
 from airflow_reportrun import metrics, triggers
 from airflow_reportrun.hooks import StripeReportingHook
-from airflow_reportrun.operators import StripeReportRunOperator
-from airflow_reportrun.operators import run as run_module
+from airflow_reportrun.operators import StripeReportRunOperator, submitting
 from airflow_reportrun.reporting.errors import APIConnectionError, UnexpectedResponseError
 from airflow_reportrun.reporting.models import ListPage, ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -61,7 +60,7 @@ PARAMETERS = ReportParameters(interval_start=int(START.timestamp()), interval_en
 @pytest.fixture(autouse=True)
 def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
-    monkeypatch.setattr(run_module, "ROOM_POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(submitting, "ROOM_POLL_INTERVAL", 0.0)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "deferrable"])

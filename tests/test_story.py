@@ -15,8 +15,8 @@ from airflow_reportrun import triggers
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
+    submitting,
 )
-from airflow_reportrun.operators import run as run_module
 from airflow_reportrun.sandbox import AfterReads, AtOnce, RequestRecord, RunFails, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.task_runner import END, TaskRunner, Try, in_dag
@@ -30,8 +30,8 @@ END_SECONDS = int(END.timestamp())
 def story(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """Return our lines since the last time, those of the level INFO."""
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
-    monkeypatch.setattr(run_module, "DATA_POLL_INTERVAL", 0.01)
-    monkeypatch.setattr(run_module, "ROOM_POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(submitting, "DATA_POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(submitting, "ROOM_POLL_INTERVAL", 0.01)
     caplog.set_level(logging.INFO)
 
     def told() -> list[str]:

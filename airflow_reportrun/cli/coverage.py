@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, say
+from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, print_rows, say
 from airflow_reportrun.cli.types import hook_of
 from airflow_reportrun.coverage.looking import look_at, source_of
 from airflow_reportrun.coverage.series import State
@@ -114,8 +114,6 @@ def _about(series: Series) -> dict[str, Any]:
 
 
 def _rows(found: Sequence[_Gaps], args: Namespace) -> None:
-    from airflow.cli.simple_table import AirflowConsole
-
     rows: list[dict[str, Any]] = []
     for it in found:
         for start, end in it.series.gaps(*TO_DO) if args.gaps else ():
@@ -134,7 +132,7 @@ def _rows(found: Sequence[_Gaps], args: Namespace) -> None:
                     for name in ("interval_start", "interval_end", "state", "path", "manifest")
                 }
                 rows.append({**_about(it.series), **kept})
-    AirflowConsole().print_as(rows, args.output)
+    print_rows(rows, args.output)
 
 
 def _calendars(found: Sequence[_Gaps], args: Namespace) -> None:

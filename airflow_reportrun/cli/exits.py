@@ -1,4 +1,4 @@
-"""How a command ends: a code that scripts can use, and one sentence where it failed."""
+"""How a command ends: with a result or one sentence, neither of which shows a key, and a code for scripts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import wraps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -58,11 +58,9 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
 
 
 def _failed(error: Exception, words: str, args: Namespace, code: int = FAILED) -> int:
-    from airflow_reportrun.reporting.secrets import redacted
-
     if args.verbose:
-        say(redacted("".join(traceback.format_exception(error))))
-    say(redacted(" ".join(words.split())))
+        say("".join(traceback.format_exception(error)))
+    say(" ".join(words.split()))
     return code
 
 
@@ -72,7 +70,18 @@ def nothing() -> None:
 
 def say(words: str) -> None:
     """Tell people something that is not the result."""
-    print(words, file=sys.stderr)
+    from airflow_reportrun.reporting.secrets import redacted
+
+    print(redacted(words), file=sys.stderr)
+
+
+def print_rows(rows: Sequence[dict[str, Any]], output: str) -> None:
+    """Print a result in a format of ``--output``, as Airflow's own commands do."""
+    from airflow.cli.simple_table import AirflowConsole
+
+    from airflow_reportrun.reporting.secrets import redacted_in
+
+    AirflowConsole().print_as(redacted_in(rows), output)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.cli.dags import dag_of, report_tasks
-from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, say
+from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, print_rows, say
 from airflow_reportrun.cli.planned import Existing, PlannedTask
 from airflow_reportrun.coverage.looking import source_of
 from airflow_reportrun.landing.decision import refusal
@@ -53,8 +53,6 @@ class _Asked:
 @command
 def plan(args: Namespace) -> Outcome:
     """Say what a backfill would ask for; nothing is sent, and nothing is written."""
-    from airflow.cli.simple_table import AirflowConsole
-
     dag = dag_of(args.dag_id, args.dag_file)
     tasks, existing = report_tasks(dag, args.task_id), _existing(args.dag_id)
     tables: _Tables = {}
@@ -71,7 +69,7 @@ def plan(args: Namespace) -> Outcome:
     if args.output == "table":
         rows = [{**row, "idempotency_key": _short(row["idempotency_key"])} for row in rows]
     code = INCOMPLETE if any(row["landed"] == _REFUSED for row in rows) else 0
-    return code, lambda: AirflowConsole().print_as(rows, args.output)
+    return code, lambda: print_rows(rows, args.output)
 
 
 _REFUSED = "refused"
@@ -140,7 +138,7 @@ def _asked(planned: PlannedTask) -> _Asked:
         report_types = preferences(task.report_type)
         if len(report_types) > 1:
             notes.append(f"report_type: the first that the account has of {', '.join(report_types)}")
-        question = task._ask(context, report_types[0], quiet=True)
+        question = task.ask(context, report_types[0], quiet=True)
         settings: ConnectionSettings = task.hook.settings
     except ReportingError as error:
         return _Asked(None, None, "", (*notes, f"fails: {error}"))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
 from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
 
-from airflow_reportrun.cli.exits import FAILED, INTERRUPTED, Outcome, UsageError, command, nothing, say
+from airflow_reportrun.cli.exits import FAILED, INTERRUPTED, Outcome, UsageError, command, nothing, print_rows, say
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.destination import LATER, checked, is_compressed, placeholders, resolve_destination
 from airflow_reportrun.landing.lake import BOUNDS
@@ -32,6 +33,8 @@ from airflow_reportrun.waiting.pace import Watch
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from rich.progress import Task
+
     from airflow_reportrun.reporting.models import File, ReportRun
 
 T = TypeVar("T")
@@ -42,8 +45,6 @@ _POLL_INTERVAL = 5.0
 @command
 def run(args: Namespace) -> Outcome:
     """Create one report run, wait for it, and land its file."""
-    from airflow.cli.simple_table import AirflowConsole
-
     check_format(args.format, None)
     with _shown_progress() as progress:
         hook = _Hook(
@@ -82,7 +83,7 @@ def run(args: Namespace) -> Outcome:
     }
     lines = [{"property_name": name, "property_value": value} for name, value in found.items()]
     rows = lines if args.output == "table" else [found]
-    return 0, lambda: AirflowConsole().print_as(rows, args.output)
+    return 0, lambda: print_rows(rows, args.output)
 
 
 class _Hook(StripeReportingHook):
@@ -93,25 +94,33 @@ class _Hook(StripeReportingHook):
         self._progress = progress
 
     def read_file(self, file: File, consume: Callable[[Iterator[bytes]], T]) -> T:
-        bar = self._progress.add_task("downloading", total=file.size, shown="")
+        bar = self._progress.add_task("downloading", total=file.size)
 
         def shown(chunks: Iterator[bytes]) -> Iterator[bytes]:
             self._progress.reset(bar)
-            come = 0
             for chunk in chunks:
-                come += len(chunk)
-                self._progress.update(bar, completed=come, shown=f"{decimal(come)} of {decimal(file.size)}")
+                self._progress.advance(bar, len(chunk))
                 yield chunk
 
         return super().read_file(file, lambda chunks: consume(shown(chunks)))
 
 
+class _Bytes(DownloadColumn):
+    """Shows how many have come, and nothing where none are waited for."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.total else Text()
+
+
 @contextmanager
 def _shown_progress() -> Iterator[Progress]:
     """Give a bar on stderr, which is drawn in a terminal and nowhere else."""
+    whole = Column(no_wrap=True)
     columns = (
-        *(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[shown]}")),
-        TimeElapsedColumn(),
+        TextColumn("{task.description}", table_column=whole),
+        BarColumn(table_column=Column()),  # the one that gives way in a narrow terminal
+        _Bytes(table_column=whole),
+        TimeElapsedColumn(table_column=whole),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         yield progress
@@ -184,12 +193,12 @@ def _destination(
 
 def _waited_for(hook: _Hook, report_run: ReportRun, timeout: float, progress: Progress) -> ReportRun | None:
     """Return the report run when it has ended, None when it is pending still."""
-    task = progress.add_task(f"waiting for {report_run.id}", total=None, shown="")
+    task = progress.add_task("waiting", total=None)
     if not report_run.status.is_terminal:
         now = time.time()
         end = wait(hook, ReportRunEnds(report_run.id), Watch(now, now + timeout, _POLL_INTERVAL))
         if end.outcome == "timeout":
             return None
         report_run = hook.retrieve_report_run(report_run.id)
-    progress.update(task, total=1, completed=1)
+    progress.update(task, total=0)
     return report_run  # of one that has failed, land_report says so

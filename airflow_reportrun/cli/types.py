@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.cli.exits import Outcome, command
+from airflow_reportrun.cli.exits import Outcome, command, print_rows
 from airflow_reportrun.landing.manifest import iso
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.report_type_ids import ParameterShape, like_named, shape_of
@@ -34,15 +34,13 @@ def hook_of(args: Namespace) -> StripeReportingHook:
 @command
 def types(args: Namespace) -> Outcome:
     """List the report types that the account can run."""
-    from airflow.cli.simple_table import AirflowConsole
-
     known = {it.id: it for it in hook_of(args).list_report_types()}
     if lacking := [it for it in args.report_type if it not in known]:
         raise ConfigurationError(f"The account has no report type {lacking[0]}. {like_named(lacking, known)}")
     named = bool(args.report_type) or args.output in ("json", "yaml")
     wanted = [known[it] for it in args.report_type or sorted(known)]
     rows = [_row(it, named) for it in wanted]
-    return 0, lambda: AirflowConsole().print_as(rows, args.output)
+    return 0, lambda: print_rows(rows, args.output)
 
 
 def _row(it: ReportType, named: bool) -> dict[str, Any]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from airflow_reportrun.landing.sql.databases import Database
 
+_AT_ONCE = 1000
+"""Manifests that are read with one query."""
+
 
 class Table:
     """What is landed in a table, as all of its manifests tell; its rows are not counted.
@@ -43,11 +46,14 @@ class Table:
 
         def read(connection: sa.engine.Connection, place: TableName, landings: sa.Table) -> list[Landing]:
             c = landings.c
-            query = sa.select(c.landing, c.manifest).where(c.table_name == place.key, c.landing != "")
-            return [
-                Landing.of(Manifest.from_json(text), path=str(place), told_at=key)
-                for key, text in connection.execute(query)
-            ]
+            query = sa.select(c.landing, c.manifest).where(c.table_name == place.key).order_by(c.landing)
+            found: list[Landing] = []
+            while True:
+                last = found[-1].told_at if found else ""
+                rows = connection.execute(query.where(c.landing > last).limit(_AT_ONCE)).all()
+                found += [Landing.of(Manifest.from_json(text), path=str(place), told_at=key) for key, text in rows]
+                if len(rows) < _AT_ONCE:
+                    return found
 
         return self._asked(read) or []
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun import __version__
@@ -192,7 +193,10 @@ class Manifest:
                 raise TypeError(f"{odd!r} can't be that parameter")
             if _STATES.get(known.get("state", "landed")) != version:
                 raise ValueError(f"version {version} can't be {known.get('state', 'landed')}")
-            return cls(**{**known, "columns": None if known["columns"] is None else tuple(known["columns"])})
+            columns, types = known["columns"], known.get("column_types")
+            known["columns"] = None if columns is None else _shared(tuple(columns))
+            known["column_types"] = None if types is None else _shared_types(tuple(types.items()))
+            return cls(**known)
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"[:200]
             raise ManifestError(f"This is no manifest ({reason}); remove it to land the report anew.") from None
@@ -221,6 +225,17 @@ class Manifest:
     def is_newer_than(self, report_run_created: str | None) -> bool:
         """Tell whether the report run was asked for after another one, and so has later figures."""
         return (self.report_run_created or "") > (report_run_created or "~")  # which is behind all digits
+
+
+@lru_cache(maxsize=256)
+def _shared(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one object for equal columns: thousands of manifests are read at once, of a few report types."""
+    return columns
+
+
+@lru_cache(maxsize=256)
+def _shared_types(types: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(types)
 
 
 def iso(seconds: float | str | None) -> str | None:

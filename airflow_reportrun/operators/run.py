@@ -7,37 +7,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSkipException,
-    BaseOperator,
-    conf,
-)
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, conf
 
-from airflow_reportrun.airflow_context import TaskInstance
-from airflow_reportrun.lineage import LineageMixin
 from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms
-from airflow_reportrun.question.bounds import IntervalError
+from airflow_reportrun.operators.submitting import SubmittingOperator
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
-from airflow_reportrun.question.question import Question, bounds_of
-from airflow_reportrun.question.report_types import preferences, preferred
-from airflow_reportrun.reporting.errors import (
-    OTHER_SHAPE,
-    APIError,
-    ConfigurationError,
-    DataBeginsLaterError,
-    DataMissingError,
-    DataNotReadyError,
-    ReportExpiredError,
-    ReportingError,
-    ReportRunFailedError,
-)
-from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
-from airflow_reportrun.reporting.report_type_ids import ParameterShape, shape_of
+from airflow_reportrun.reporting.errors import APIError, ReportExpiredError
+from airflow_reportrun.reporting.report_type_ids import ParameterShape
 from airflow_reportrun.tasks.failures import (
     Try,
     airflow_errors,
@@ -52,28 +30,23 @@ from airflow_reportrun.tasks.options import (
     path_option,
     positive,
     require_known,
-    require_livemode,
     require_rendered,
     truth,
     word,
 )
-from airflow_reportrun.tasks.outlets import key_of, record_landing, record_partition, require_partitions
+from airflow_reportrun.tasks.outlets import record_landing, record_partition, require_partitions
 from airflow_reportrun.tasks.results import GivenRun, result
-from airflow_reportrun.tasks.ui import Noted
 from airflow_reportrun.waiting.events import PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent, describe
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
-    from pendulum import DateTime
 
-    from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.question.intervals import IntervalUnit
     from airflow_reportrun.question.readiness import OnMissingData
     from airflow_reportrun.reporting.models import ReportRun
-    from airflow_reportrun.submission.memory import Memory
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +57,6 @@ DEFAULT_TIMEOUT = timedelta(hours=12)
 
 DEFAULT_DATA_TIMEOUT = timedelta(days=3)
 """Stripe has a UTC day complete by noon of the next one, and a day of another zone perhaps a day later."""
-
-DATA_POLL_INTERVAL = 60.0
-"""Seconds between looks at a report type at first: its data moves on about twice a day."""
-
-ROOM_POLL_INTERVAL = 15.0
-"""Seconds between counts of the pending report runs, at any age of the wait: room is soon another's."""
 
 QUESTION = (
     "report_type",
@@ -108,7 +75,7 @@ QUESTION = (
 _TRUTHS = ("fresh", "overwrite")
 
 
-class StripeReportRunOperator(Noted, LineageMixin, BaseOperator):
+class StripeReportRunOperator(SubmittingOperator):
     """Create a report run for the interval of the DAG run, once, and wait for it.
 
     The interval is ``interval_start`` and ``interval_end`` where given, else the unit that ``interval`` names,
@@ -360,275 +327,9 @@ class StripeReportRunOperator(Noted, LineageMixin, BaseOperator):
                 self._waits_for,
             )
 
-    @cached_property
-    def hook(self) -> StripeReportingHook:
-        """The hook of this task."""
-        from airflow_reportrun.hooks import StripeReportingHook
-
-        return StripeReportingHook(**self._whose())
-
     def _link(self, context: Context, request_id: str | None, livemode: bool | None) -> None:
         account = self.hook.settings.stripe_account
         push_request(context, request_xcoms(request_id, livemode=livemode, stripe_account=account))
-
-    def _whose(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("stripe_conn_id", "stripe_account", "stripe_context")}
-
-    # The steps, in their order: a question, its data, the report run, the wait, the landing.
-
-    def _ask(self, context: Context, report_type: str, *, quiet: bool = False) -> Question:
-        """Return what the options ask for, checked; quietly, where it is only compared."""
-        require_rendered(self, self._given)
-        shape = self.parameter_shape or shape_of(report_type)
-        try:
-            bounds = bounds_of(
-                context,
-                shape,
-                interval_start=self.interval_start,
-                interval_end=self.interval_end,
-                interval=self.interval,
-                quiet=quiet,
-            )
-        except IntervalError as error:
-            guessed = self.parameter_shape is None
-            if guessed and (self.payout or (self.interval_start is None) != (self.interval_end is None)):
-                raise IntervalError(f"{error} {OTHER_SHAPE}") from None
-            raise
-        question = self._about(report_type, shape, bounds)
-        self._key(context, report_type, question.parameters.as_dict())  # which can be wrong
-        return question
-
-    def _key(
-        self, context: Context, report_type: str, parameters: Mapping[str, Any], report_run_id: str | None = None
-    ) -> str | None:
-        account = self.hook.settings.stripe_account
-        return key_of(self.partition_key, report_type, parameters, context, account, report_run_id)
-
-    def _about(self, report_type: str, shape: ParameterShape, bounds: Mapping[str, DateTime]) -> Question:
-        """Return what the options ask for about a span of time, checked."""
-        parameters = ReportParameters(
-            columns=self.columns or (),
-            connected_account=self.connected_account,
-            currency=self.currency,
-            payout=self.payout,
-            reporting_category=self.reporting_category,
-            timezone=self.timezone,
-            extra={} if self.parameters is None else self.parameters,
-            **{name: bound.int_timestamp for name, bound in bounds.items()},
-        )
-        parameters.check(shape)
-        form_encode(parameters.as_dict())
-        return Question.of(report_type, shape, bounds, parameters, **self._where())
-
-    def _asked_before(self, context: Context, report_type: str, parameters: Mapping[str, Any]) -> Question:
-        return Question.asked_before(context, report_type, parameters, **self._where())
-
-    def _where(self) -> dict[str, Any]:
-        account = None if self.destination is None else self.hook.settings.stripe_account
-        return {"destination": self.destination, "stripe_account": account}
-
-    def _require_free(self, question: Question) -> None:
-        question.require_free(self.hook.settings, overwrite=truth("overwrite", self.overwrite))
-
-    def _differences(self, context: Context, before: Question) -> str:
-        """Return in words how a report run differs from what the options ask for now, empty where it doesn't."""
-        given = preferences(self.report_type)
-        report_type = before.report_type if before.report_type in given else given[0]
-        now = self._ask(context, report_type, quiet=True)
-        return now.differences(before, may_be_clipped=self.on_missing_data == "clip")
-
-    def _warn_of_differences(self, context: Context, before: Question) -> None:
-        """Say how what was asked for before differs from what the options ask for now."""
-        try:
-            differences = self._differences(context, before)
-        except ReportingError as error:
-            differences = f"which can't be asked for: {error}"
-        if differences:
-            log.warning(
-                "The task asks for something else than in its first submission (%s). The first one counts; "
-                "clear the task to ask anew.",
-                differences,
-            )
-
-    def _when_available(
-        self, question: Question, memory: Memory, refused_at: int | None, refusal: str | None
-    ) -> tuple[Question, int | None]:
-        """Return what to ask for, and how far the data reaches, once it reaches far enough.
-
-        A destination that is another report's is refused before anything is waited for or created. A deferrable
-        task comes back in ``execute_when_available`` instead.
-
-        :param refused_at: how far the data reached when Stripe said that it was not there.
-        :param refusal: Stripe's words.
-        """
-        from airflow_reportrun.question.readiness import covered, data_wanted
-
-        looks = "interval_end" in question.bounds and (self.wait_for_data or self.on_missing_data != "fail")
-        clips = looks and self.on_missing_data == "clip"
-        if not clips:
-            self._require_free(question)
-        if not looks:
-            return question, None
-        report_type = self.hook.retrieve_report_type(question.report_type)
-        try:
-            bounds = covered(question.bounds, report_type, self.on_missing_data)
-        except DataMissingError as error:
-            if self.on_missing_data == "fail":
-                raise
-            raise AirflowSkipException(str(error)) from error
-        if bounds != question.bounds:
-            question = self._about(question.report_type, question.shape, bounds)
-        if clips:
-            self._require_free(question)
-        reaches, wanted = report_type.data_available_end, data_wanted(bounds, self.settle)
-        if refused_at is not None:
-            wanted = max(wanted, refused_at + 1)
-        if self.wait_for_data and reaches < wanted:
-            reaches = self._wait_for_data(question.report_type, wanted, memory, refusal)
-        return question, reaches
-
-    def _wait_for_data(self, report_type: str, until: int, memory: Memory, refusal: str | None) -> int:
-        """Return how far the data reaches when it reaches far enough."""
-        from airflow_reportrun.triggers import StripeReportTypeTrigger
-        from airflow_reportrun.waiting.goals import DataReaches
-        from airflow_reportrun.waiting.loop import wait
-        from airflow_reportrun.waiting.pace import Watch
-
-        now = time.time()
-        deadline = self._asking_deadline(memory)
-        poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
-        if self.deferrable and now < deadline:
-            trigger = StripeReportTypeTrigger.waiting_from_now(
-                report_type=report_type,
-                until=until,
-                deadline=deadline,
-                since=now,
-                poll_interval=poll_interval,
-                **self._whose(),
-                resume={"refusal": refusal, **self._try.resume},
-            )
-            self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
-        event = wait(self.hook, DataReaches(report_type, until), Watch(now, deadline, poll_interval))
-        self._try.require_time(event)
-        return require_available(event, refusal)
-
-    def _asking_deadline(self, memory: Memory) -> float:
-        """Return until when, in epoch seconds, to wait for what comes before a report run."""
-        return self._try.deadline(memory.first_try + (self.settle + self.data_timeout).total_seconds())
-
-    def _wait_for_room(self, most: int, memory: Memory) -> None:
-        """Wait until fewer report runs of the account are pending than ``most``.
-
-        A deferrable task comes back in ``execute_when_room`` and looks once more, as others may have come first.
-        """
-        from airflow_reportrun.triggers import StripePendingReportRunsTrigger
-        from airflow_reportrun.waiting.goals import RoomForReportRun, StillWaiting
-        from airflow_reportrun.waiting.loop import look, wait
-        from airflow_reportrun.waiting.pace import Watch
-
-        now, window = time.time(), self.timeout.total_seconds()
-        since, deadline = now, self._asking_deadline(memory)
-        poll_interval = max(self.poll_interval, ROOM_POLL_INTERVAL)
-        if self.deferrable and now < deadline:
-            if let_in := self._let_in:
-                self._let_in, since = None, let_in.resume.get("room_since") or now
-                looked = look(self.hook, RoomForReportRun(most, window, let_in.pending or 0, let_in.newest))
-                if not isinstance(looked, StillWaiting):
-                    return require_room(looked)
-                if looked.words:
-                    log.warning("%s", looked.words)
-                log.debug("There is no room any more: others came first.")
-            else:
-                log.info("Waiting in the triggerer for fewer than %d pending report runs.", most)
-            trigger = StripePendingReportRunsTrigger.waiting_from_now(
-                max_pending_report_runs=most,
-                window=window,
-                deadline=deadline,
-                since=since,
-                poll_interval=poll_interval,
-                growth=0.0,
-                **self._whose(),
-                resume={"room_since": since, **self._try.resume},
-            )
-            self.defer(trigger=trigger, method_name="execute_when_room", timeout=trigger.backstop)
-        log.info("Waiting for fewer than %d pending report runs.", most)
-        event = wait(self.hook, RoomForReportRun(most, window), Watch(now, deadline, poll_interval, growth=0.0))
-        self._try.require_time(event)
-        return require_room(event)
-
-    def _submit(self, context: Context) -> tuple[ReportRun, str | None]:
-        """Return the report run and where its file goes; whatever can be wrong is found before it is created."""
-        from airflow_reportrun.metrics import resumed
-        from airflow_reportrun.submission.idempotency import Identity
-        from airflow_reportrun.submission.memory import Memory
-        from airflow_reportrun.submission.submit import resume_decisions, submit_or_attach
-
-        fresh, memory = truth("fresh", self.fresh), Memory.recall(context)
-        settings = self.hook.settings
-        memory.forget_others(settings.idempotency_scope, settings.acting_as, settings.livemode)
-        most, make_room = self.max_pending_report_runs, None
-        if most is not None:
-            make_room = partial(self._wait_for_room, most, memory)
-        refused_at, refusal = None, None
-        while True:
-            seen = None
-            if memory.submission is not None:
-                question = self._asked_before(context, memory.submission.report_type, memory.submission.parameters)
-                self._warn_of_differences(context, question)
-                # Its report run may have failed, and be followed by another.
-                self._require_free(question)
-            else:
-                report_type = preferred(self.hook, preferences(self.report_type))
-                question = self._ask(context, report_type, quiet=self._has_said_interval)
-                self._has_said_interval = True
-            require_livemode(self.hook, question.report_type, self.expect_livemode)
-            if memory.submission is None:
-                question, seen = self._when_available(question, memory, refused_at, refusal)
-            kept = memory.submission
-            identity = Identity.of(context, self.hook.settings, question, memory.began if fresh else None)
-            try:
-                run = submit_or_attach(
-                    self.hook,
-                    identity,
-                    question.parameters,
-                    shape=question.shape,
-                    memory=memory,
-                    make_room=make_room,
-                )
-            except DataNotReadyError as error:
-                if not self.wait_for_data or "interval_end" not in question.bounds:
-                    raise
-                log.warning("Stripe does not have the data yet: %s", error)
-                # To ask again before the data has moved on would spend an attempt on the same answer.
-                refused_at = seen or self.hook.retrieve_report_type(question.report_type).data_available_end
-                refusal = str(error)
-            except DataBeginsLaterError as error:
-                if self.on_missing_data == "skip":
-                    raise AirflowSkipException(str(error)) from error
-                raise
-            else:
-                if memory.store is not None:
-                    resumed(type(self).__name__, resume_decisions(kept, run), TaskInstance(context).team_name)
-                return run, question.destination
-
-    def _adopt(self, context: Context, report_run_id: str) -> tuple[ReportRun, str | None]:
-        """Return a report run that exists already, if it is what this task would ask for."""
-        from airflow_reportrun.submission.submit import unusable
-
-        run = self.hook.retrieve_report_run(report_run_id)
-        question = self._asked_before(context, run.report_type, run.parameters)
-        require_livemode(self.hook, question.report_type, self.expect_livemode)
-        if differences := self._differences(context, question):
-            raise ConfigurationError(
-                f"Report run {run.id} is not what this task asks for ({differences}). "
-                "StripeReportRunSensor and StripeReportDownloadOperator take any run."
-            )
-        if run.status == run.status.FAILED:
-            raise ReportRunFailedError(run.id, run.report_type, run.error)
-        if reason := unusable(run, time.time()):
-            raise ConfigurationError(f"Report run {run.id} {reason}; leave out report_run_id to ask for another.")
-        log.info("Adopted report run %s, which is %s", run.id, run.status)
-        return run, question.destination
 
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
         """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from airflow_reportrun.reporting.report_type_ids import family_of
 from airflow_reportrun.tasks.options import is_template
@@ -112,9 +112,12 @@ class StoredTasks:
         from airflow.models.dag import DagModel
         from airflow.models.serialized_dag import SerializedDagModel as Stored
 
-        query = select(Stored.dag_id, Stored.id).join(DagModel, DagModel.dag_id == Stored.dag_id)
-        by_age = session.execute(query.where(~DagModel.is_stale).order_by(Stored.created_at))
-        newest = {dag_id: key for dag_id, key in by_age}  # noqa: C416  # a row is no pair to dict()
+        # Airflow keeps all versions that a DAG has had.
+        last = select(Stored.dag_id, func.max(Stored.created_at).label("at")).group_by(Stored.dag_id).subquery()
+        is_last = (Stored.dag_id == last.c.dag_id) & (Stored.created_at == last.c.at)
+        query = select(Stored.dag_id, Stored.id).join(last, is_last)
+        rows = session.execute(query.join(DagModel, DagModel.dag_id == Stored.dag_id).where(~DagModel.is_stale))
+        newest = {dag_id: key for dag_id, key in rows}  # noqa: C416  # a row is no pair to dict()
         known = {key: self._known[key] for key in newest.values() if key in self._known}
         for key in newest.values():
             if key not in known and (row := session.get(Stored, key)):

@@ -34,7 +34,7 @@ from airflow_reportrun.page.report_tasks import (
     read_rendered,
 )
 from airflow_reportrun.page.shelves import Contents, read_contents, source_of
-from airflow_reportrun.page.shown import Shown, belongs, may_see, not_landed_yet, with_progress
+from airflow_reportrun.page.shown import Shown, shown_in
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -106,14 +106,15 @@ def interval(user: User, response: Response, series: str, end: int) -> dict[str,
         it = seen.one(series)
         at = it.shelf.ends.index(end) if end in it.shelf.ends else None
         if at is None:
-            raise HTTPException(404, "The series has no such interval; load the page again.")
+            raise HTTPException(404, "The calendar has no such interval any more; load the page again.")
         start = it.shelf.ends[at - 1] if at else it.shelf.start
         found: dict[str, Any] = {"manifest": None, "problem": None, "backfills": []}
         instances = [(run.dag_id, run.run_id, run.map_index) for run in it.under_way.get(end, ())]
         if told_at := it.shelf.told_at[at]:
+            session.rollback()
             reading = _manifests.of([(it.shelf.where, told_at)], patience=10)[it.shelf.where, told_at]
             found["problem"] = reading.error or (
-                "The manifest could not be read in ten seconds." if reading.under_way else None
+                "What is there could not be read in ten seconds; look again." if reading.under_way else None
             )
             if reading.value:
                 found["manifest"] = _told(reading.value)
@@ -184,6 +185,7 @@ class View:
             for lander in found:
                 for where in {outer[it] for it in lander.where}:
                     mine[where].append(lander)
+        session.rollback()  # while places are waited for, others need the connection
         keys = {where: (where, self._askers(where)) for where in self._permitted}
         read = _contents.of(keys.values(), patience=PATIENCE, anew=anew)
         self.readings: Mapping[Where, Reading[Contents]] = {where: read[key] for where, key in keys.items()}
@@ -210,38 +212,16 @@ class View:
     def shown(self) -> list[Shown]:
         """Return all series that the user may see."""
         progress: dict[int, list[Progress]] = {}
-        found = []
+        found: list[Shown] = []
         for where, landers in self._permitted.items():
             for it in landers:
                 if id(it) not in progress:
                     progress[id(it)] = progress_of(self._session, it, self._dags[it.task.dag_id].dag)
-            found += self._in(where, landers, [run for it in landers for run in progress[id(it)]])
+            reading, runs = self.readings[where], [run for it in landers for run in progress[id(it)]]
+            if reading.value:
+                others = self._others.get(where, ())
+                found += shown_in(where, reading.value, landers, others, runs, now=time.time())
         return sorted(found, key=_order)
-
-    def _in(self, where: Where, landers: Sequence[Lander], progress: Sequence[Progress]) -> list[Shown]:
-        contents = self.readings[where].value
-        if contents is None:
-            return []
-        found, left = [], list(progress)
-        accounts = contents.accounts
-        for shelf in contents.shelves:
-            about = shelf.about
-
-            def is_of(it: Progress, about: Any = about) -> bool:
-                known = it.asker is None or accounts.get(it.asker) == about.stripe_account
-                return known and about.report in it.reports
-
-            mine = [it for it in progress if is_of(it)]
-            left = [it for it in left if not is_of(it)]
-            if may_see(shelf, accounts, landers, self._others.get(where, ())):
-                who = [it for it in landers if belongs(it, shelf, accounts)]
-                found.append(with_progress(shelf, who, mine))
-        if self.readings[where].error is None:
-            for shelf in not_landed_yet(where, landers, left, time.time()):
-                mine = [it for it in left if shelf.about.report in it.reports]
-                who = [it for it in landers if shelf.about.report in it.reports]
-                found.append(with_progress(shelf, who, mine))
-        return found
 
     def one(self, series: str) -> Shown:
         """Return a series by its id.
@@ -251,7 +231,7 @@ class View:
         for it in self.shown():
             if it.shelf.id == series:
                 return it
-        raise HTTPException(404, "There is no such series, or you may not see it; load the page again.")
+        raise HTTPException(404, "There is no such calendar, or you may not see it; load the page again.")
 
     def backfills(self, it: Shown, missing: Sequence[Any]) -> tuple[list[dict[str, Any]], Sequence[Any]]:
         """Return the backfills of DAGs that fill what is missing, and what none of them fills."""

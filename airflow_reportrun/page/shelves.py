@@ -37,12 +37,13 @@ LATE, PENDING, FAILED = "t", "p", "f"
 class Shelf:
     """The intervals of a series, one after the other.
 
-    :param about: the series without its intervals.
+    :param about: the series without what is landed.
     :param where: the place.
     :param start: epoch seconds, where the first one begins.
     :param ends: epoch seconds.
     :param states: a letter for each.
     :param told_at: where the manifest of each is, empty where there is none.
+    :param without_interval: how many are landed besides that have none.
     """
 
     about: Series
@@ -51,6 +52,7 @@ class Shelf:
     ends: array[int]
     states: str
     told_at: tuple[str, ...]
+    without_interval: int = 0
 
     @classmethod
     def of(cls, series: Series, where: Where, now: float) -> Shelf:
@@ -60,12 +62,13 @@ class Shelf:
             LATE if it.state is State.NOT_YET and it.end <= late else LETTERS[it.state] for it in series.intervals
         )
         return cls(
-            replace(series, intervals=()),
+            replace(series, intervals=(), without_interval=()),
             where,
             series.intervals[0].start if series.intervals else 0,
             array("q", [it.end for it in series.intervals]),
             "".join(states),
             tuple(it.landing.told_at if it.landing else "" for it in series.intervals),
+            len(series.without_interval),
         )
 
     @property

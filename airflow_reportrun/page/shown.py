@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_reportrun.coverage.landings import Landing
 from airflow_reportrun.coverage.series import series_of
 from airflow_reportrun.coverage.steps import pieces
-from airflow_reportrun.page.shelves import FAILED, Shelf
+from airflow_reportrun.page.shelves import FAILED, Contents, Shelf
 
 if TYPE_CHECKING:
     from airflow_reportrun.page.dag_runs import Progress
@@ -69,13 +69,45 @@ class Shown:
             "unit": it.step and it.step.unit,
             "timezone": it.step.timezone if it.step else "UTC",
             "has_starts": it.has_starts,
-            "without_interval": len(it.without_interval),
+            "without_interval": self.shelf.without_interval,
             "where": str(self.shelf.where),
             "dag_ids": sorted({lander.task.dag_id for lander in self.landers}),
             "start": self.shelf.start,
             "lengths": [[length, len(list(alike))] for length, alike in groupby(lengths)],
             "states": self.shelf.states,
         }
+
+
+def shown_in(
+    where: Where,
+    contents: Contents,
+    permitted: Sequence[Lander],
+    others: Sequence[Lander],
+    progress: Sequence[Progress],
+    *,
+    now: float,
+) -> Iterator[Shown]:
+    """Yield what is shown of a place to who may see some of the tasks that land there.
+
+    :param permitted: those that may be seen.
+    :param others: those that may not.
+    :param progress: of those that may be seen.
+    :param now: epoch seconds.
+    """
+    left = list(progress)
+    for shelf in contents.shelves:
+        mine = [it for it in progress if _is_on(it, shelf, contents.accounts)]
+        left = [it for it in left if not _is_on(it, shelf, contents.accounts)]
+        if may_see(shelf, contents.accounts, permitted, others):
+            yield with_progress(shelf, [it for it in permitted if belongs(it, shelf, contents.accounts)], mine)
+    for shelf in not_landed_yet(where, left, now):
+        mine = [it for it in left if shelf.about.report in it.reports]
+        yield with_progress(shelf, [it for it in permitted if shelf.about.report in it.reports], mine)
+
+
+def _is_on(it: Progress, shelf: Shelf, accounts: Mapping[Asker, str | None]) -> bool:
+    known = it.asker is None or accounts.get(it.asker) == shelf.about.stripe_account
+    return known and shelf.about.report in it.reports
 
 
 def with_progress(shelf: Shelf, landers: Sequence[Lander], progress: Iterable[Progress]) -> Shown:
@@ -108,9 +140,7 @@ def with_progress(shelf: Shelf, landers: Sequence[Lander], progress: Iterable[Pr
     return Shown(replace(shelf, states="".join(states)), tuple(landers), found)
 
 
-def not_landed_yet(
-    where: Where, landers: Sequence[Lander], progress: Iterable[Progress], now: float
-) -> list[Shelf]:
+def not_landed_yet(where: Where, progress: Iterable[Progress], now: float) -> list[Shelf]:
     """Return the shelves of reports of which nothing is landed yet, while some are under way or have failed."""
     pending = [
         Landing(

@@ -34,17 +34,18 @@ def without_secrets(answer: Response, *secrets: str) -> Response:
     body = redacted(answer.body.decode("latin-1"), *secrets).encode("latin-1")
     try:  # JSON can spell a key in other characters, and be in another encoding
         said = json.loads(body)
-        cleaned = _cleaned(said, secrets)
+        cleaned = redacted_in(said, *secrets)
     except (ValueError, RecursionError):  # no JSON, or none that is read further on
         return replace(answer, headers=headers, body=body)
     return replace(answer, headers=headers, body=body if cleaned == said else json.dumps(cleaned).encode())
 
 
-def _cleaned(said: Any, secrets: tuple[str, ...]) -> Any:
+def redacted_in(said: Any, *secrets: str) -> Any:
+    """Return what JSON can be, with all of its texts redacted."""
     if isinstance(said, str):
         return redacted(said, *secrets)
     if isinstance(said, list):
-        return [_cleaned(it, secrets) for it in said]
+        return [redacted_in(it, *secrets) for it in said]
     if isinstance(said, dict):
-        return {redacted(name, *secrets): _cleaned(it, secrets) for name, it in said.items()}
+        return {redacted(name, *secrets): redacted_in(it, *secrets) for name, it in said.items()}
     return said

@@ -6,15 +6,15 @@ const AIRFLOW = new URL("..", SERVER);
 
 /* By the letters that the server sends: a sign that stands for each, a word, and what it means. */
 const STATES = {
-  l: ["", "landed", "It is there."],
-  e: ["0", "empty", "It is there, and the report has no rows."],
-  c: ["≠", "changed", "It is there, and Stripe has a newer report run of it, with another file."],
-  i: ["…", "landing", "It is being landed, or was when that was interrupted."],
+  l: ["", "landed", "The report is there."],
+  e: ["0", "empty", "The report is there, and has no rows."],
+  c: ["≠", "changed", "The report is there, and Stripe has made it again since, with another file."],
+  i: ["…", "landing", "The report is being landed, or was when that was interrupted."],
   p: ["…", "pending", "Its task is under way, or waits to be."],
   f: ["×", "failed", "Its task has failed, and nothing is landed."],
-  t: ["~", "late", "It should be there by now, and Stripe does not have its data yet."],
-  m: ["!", "missing", "Stripe has its data, and nothing is landed."],
-  n: ["·", "not yet", "Stripe does not have its data yet."],
+  t: ["~", "late", "Stripe does not have the data yet, though it should: a UTC day is complete by noon of the next."],
+  m: ["!", "missing", "Stripe has the data, and nothing is landed."],
+  n: ["·", "not yet", "Stripe does not have the data yet."],
 };
 const ORDER = "fmticpeln";
 const DAY = 86400;
@@ -259,7 +259,7 @@ export class Coverage {
       const drawn = make("span", { class: "sign", "data-state": state, "data-sign": sign, "aria-hidden": "true" });
       return make("li", {}, drawn, `${count.toLocaleString("en")} ${word}`);
     });
-    if (series.without_interval) counts.push(make("li", {}, `${series.without_interval} without an interval`));
+    if (series.without_interval) counts.push(make("li", {}, `${series.without_interval} landed, which have no interval`));
     const body = make("div", { class: "body", id: `body-${series.id}` });
     const name = make("span", { class: "name" }, [series.report_type, ...about.filter(Boolean)].join(" · "));
     const lead = make("button", {
@@ -437,9 +437,9 @@ export class Coverage {
       const fields = [
         ["Rows", rows], ["Report run", manifest.report_run_id], ["Report type", manifest.report_type],
         ["Interval", manifest.interval_end && `${manifest.interval_start ?? ""} to ${manifest.interval_end}`],
-        ["Account", manifest.stripe_account], ["Landed", manifest.landed_at], ["By", manifest.landed_by],
-        ["Where", series.where], ["As", [manifest.path, manifest.format, size].filter(Boolean).join(", ")],
-        ["SHA-256", manifest.sha256], ["Stripe's file", manifest.file_id],
+        ["Account", manifest.stripe_account], ["Landed", manifest.landed_at], ["Landed by", manifest.landed_by],
+        ["Where", series.where], ["Name, format, size", [manifest.path, manifest.format, size].filter(Boolean).join(", ")],
+        ["Checksum (SHA-256)", manifest.sha256], ["File at Stripe", manifest.file_id],
       ];
       const known = fields.filter(([, value]) => value);
       parts.push(make("dl", {}, ...known.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])));
