@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from airflow_reportrun.landing.contract import LONGEST_NAME, fitting
 from airflow_reportrun.landing.formats.columns import KINDS
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 
@@ -28,8 +29,6 @@ LANDINGS = "stripe_report_landings"
 OURS = ("_report_type", "_stripe_account", "_filters", "_interval_start", "_interval_end", "_report_run_id")
 """The columns that each row has besides those of its report."""
 
-LONGEST_NAME = 63
-"""Bytes of a name, PostgreSQL's limit; a longer one is cut and ends in a digest, in every database."""
 _QUOTES = "\"'`[]"
 
 _LONGEST_TEXT = 255  # characters of our own columns: they are in an index
@@ -280,15 +279,6 @@ def add_columns(connection: sa.engine.Connection, layout: Layout) -> None:
     for column in layout.missing:
         definition = sa.schema.CreateColumn(layout.table.c[column.name]).compile(dialect=dialect)
         connection.exec_driver_sql(f"ALTER TABLE {target} ADD COLUMN {definition}")
-
-
-def fitting(name: str) -> str:
-    """Return a name, cut where it is longer than names may be: its beginning, and what tells it from others."""
-    encoded = name.encode()
-    if len(encoded) <= LONGEST_NAME:
-        return name
-    digest = hashlib.sha256(encoded).hexdigest()[:8]
-    return f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
 
 
 def _index_name(table: str) -> str:
