@@ -10,21 +10,18 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_reportrun.landing.formats.columns import Column
+from airflow_reportrun.landing.formats import OPTIONS
+from airflow_reportrun.landing.formats.columns import Column, columns_of
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.landing.manifest import Manifest
 
 Naming = Literal["stripe", "snake_case"]
 Metadata = Literal["columns", "json"]
 Schema = Literal["evolve", "freeze"]
-
-OPTIONS: Mapping[str, tuple[str, str]] = {
-    "naming": ("stripe", "snake_case"),
-    "metadata": ("columns", "json"),
-    "schema": ("evolve", "freeze"),
-}
-"""What a user can ask for, the default first."""
 
 LONGEST_NAME = 63
 """Bytes of a name, PostgreSQL's limit; a longer one is cut and ends in a digest, in every database."""
@@ -59,13 +56,35 @@ class Contract:
             raise ConfigurationError(f"{'; '.join(wrong)}.")
 
     @property
-    def form(self) -> dict[str, str]:
+    def form(self) -> dict[str, Any]:
         """What a manifest says of it: by which names the data is there."""
         return {"naming": self.naming, "metadata": self.metadata}
+
+    @property
+    def freezes(self) -> bool:
+        """Whether what is there may not change."""
+        return self.schema == "freeze"
+
+    def is_form_of(self, there: Manifest) -> bool:
+        """Tell whether what a manifest tells of has these names."""
+        return (there.naming, there.metadata) == (self.naming, self.metadata)
 
     def name(self, column: str) -> str:
         """Return what a column is called there; it depends on the column's own name alone."""
         return snake_case(column) if self.naming == "snake_case" else column
+
+    def check_types(self, column_types: Mapping[str, str]) -> None:
+        """Refuse types for what has none of its own.
+
+        :param column_types: kinds by column name.
+        :raises ConfigurationError: when metadata that is JSON is to be of other types than text.
+        """
+        typed = [name for name, kind in column_types.items() if metadata_of(name) and kind != "text"]
+        if self.metadata == "json" and typed:
+            raise ConfigurationError(
+                f"column_types has types for {', '.join(map(repr, typed))}, and with metadata='json' these are "
+                "text in one column: leave them out, or set metadata='columns'."
+            )
 
     def kept(self, columns: Iterable[Column]) -> Sequence[Column]:
         """Return the columns that are kept of a header: all metadata of a kind is one where it is JSON."""
@@ -136,17 +155,43 @@ class Contract:
         :param other: those that are of another type there, with that type.
         :raises ContentsError: naming all of them.
         """
-        if self.schema == "evolve" or not (lacking or other):
+        if not self.freezes or not (lacking or other):
             return
         said = []
         if lacking:
             said.append(f"it lacks {', '.join(f'{it.name!r} ({it.declared})' for it in lacking)}")
         said += [f"its {it.name!r} is {kind}, and the report's is {it.declared}" for it, kind in other]
         raise ContentsError(
-            f"{where} is frozen (schema='freeze'), and would have to change for this report: {'; '.join(said)}. "
+            f"{where} would have to change for this report, and schema='freeze' keeps it: {'; '.join(said)}. "
             "Ask for the report without these columns, give their types by column_types, or let a task with "
             "schema='evolve' land it. Nothing was written."
         )
+
+    def require_kept_as(self, where: object, there: Manifest, columns: Sequence[Column]) -> None:
+        """Refuse a report that files of one schema would have to change for, where that is frozen.
+
+        :param there: what is landed in this schema.
+        :param columns: of the report.
+        :raises ContentsError: naming all that differs.
+        """
+        theirs = Contract(there.naming, there.metadata)
+        its = theirs.kept(columns_of(there.columns or (), there.column_types, there.report_type))
+        known = dict(zip(theirs.names(its), its, strict=True))
+        mine = self.kept(columns)
+        named = list(zip(self.names(mine), mine, strict=True))
+        self.require_kept(
+            where,
+            [column for name, column in named if name not in known],
+            [
+                (column, known[name].declared)
+                for name, column in named
+                if name in known and known[name].declared != column.declared
+            ],
+        )
+
+
+PLAIN = Contract()
+"""Where nothing else is asked for."""
 
 
 def metadata_of(column: str) -> tuple[str, str] | None:
