@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from airflow_reportrun.__main__ import main
@@ -168,6 +169,19 @@ def test_run_lands_one_report(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert shown[0] == 0
     assert "2026-11-08T00:00:00Z" in shown[1]
     assert "downloading" not in shown[2]  # it is drawn in a terminal alone
+
+
+def test_run_takes_the_names_of_columns(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox
+) -> None:
+    """As a task does: metadata as JSON, and a schema that stays."""
+    asked = ["--format=parquet", "--metadata=json", "--naming=snake_case", "--schema=freeze"]
+    itemized = "balance_change_from_activity.itemized.3", f"{tmp_path}/", *asked
+    columns = "--columns=net,payment_metadata[order_id]"
+    (row,) = rows(capsys, "run", *itemized, *day(1), columns)
+    assert pyarrow.parquet.read_schema(row["path"]).names == ["net", "payment_metadata"]
+    left, _, err = call(capsys, "run", *itemized, *day(2), f"{columns},fee")
+    assert (left, "lacks 'fee' (money(6))" in err) == (1, True), err
 
 
 def test_run_refuses_what_is_wrong_before_it_asks(

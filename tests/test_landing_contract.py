@@ -13,6 +13,8 @@ from airflow_reportrun.landing.contract import LONGEST_NAME, Contract, metadata_
 from airflow_reportrun.landing.formats.columns import Column, columns_of
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
 from airflow_reportrun.sandbox.catalogue import CATALOGUE
+from tests.docs_blocks import ROOT
+from tests.docs_tables import hold, table
 
 SNAKE, JSON, FROZEN = Contract(naming="snake_case"), Contract(metadata="json"), Contract(schema="freeze")
 
@@ -174,3 +176,13 @@ def test_words_that_are_none_are_named_at_once() -> None:
     """With those that there are."""
     with pytest.raises(ConfigurationError, match=r"naming is 'stripe' or 'snake_case', not 'camel'; schema is "):
         Contract(naming="camel", schema="strict")
+
+
+def test_the_docs_show_the_names() -> None:
+    """As they are made."""
+    shown = [
+        *("net", "created_utc", "payment_metadata[order_id]", "payment_metadata[order-id]"),
+        *("payment_metadata[OrderId]", "payment_metadata[Größe]", f"payment_metadata[{'a very ' * 9}long key]"),
+    ]
+    rows = [[f"`{column}`", f"`{snake_case(column)}`"] for column in shown]
+    hold(ROOT / "docs" / "columns.md", "names", table(["column", "name"], rows))

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from airflow_reportrun.cli.exits import FAILED, INTERRUPTED, Outcome, UsageError, command, nothing, say
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.destination import LATER, checked, is_compressed, placeholders, resolve_destination
 from airflow_reportrun.landing.lake import BOUNDS
 from airflow_reportrun.landing.manifest import Subject
@@ -44,7 +45,8 @@ def run(args: Namespace) -> Outcome:
     """Create one report run, wait for it, and land its file."""
     from airflow.cli.simple_table import AirflowConsole
 
-    check_format(args.format, None)
+    contract = Contract(args.naming, args.metadata, args.schema)
+    check_format(args.format, None, contract)
     with _shown_progress() as progress:
         hook = _Hook(
             args.stripe_conn_id,
@@ -67,6 +69,7 @@ def run(args: Namespace) -> Outcome:
             ended,
             place_of(checked(destination.replace(LATER, ended.id))),
             format=args.format,
+            contract=contract,
             overwrite=args.overwrite,
         )
     it = landed.manifest
