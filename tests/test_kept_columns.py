@@ -21,6 +21,7 @@ from airflow_reportrun.landing.contract import Contract, metadata_of, snake_case
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.columns import columns_of
 from airflow_reportrun.landing.formats.parquet import write_parquet
+from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportToSqlOperator
 from airflow_reportrun.reporting.errors import ContentsError, LandingConflictError
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -132,7 +133,7 @@ def test_the_json_is_queried_in_sql(warehouse: Warehouse) -> None:
 def test_a_table_tells_no_letters_case_apart_in_snake_case(sqlite: Warehouse) -> None:
     """What is refused by Stripe's names lands there."""
     header = ["payment_metadata[Id]", "payment_metadata[id]"]
-    with pytest.raises(ContentsError, match="would be the same in the database"):
+    with pytest.raises(ContentsError, match="would be the same there"):
         land(sqlite.hook, header, [["a", "b"]])
     land(sqlite.hook, header, [["a", "b"]], contract=SNAKE)
     assert sqlite.query(f"SELECT {snake_case(header[0])}, payment_metadata__id FROM activity") == [("a", "b")]  # noqa: S608
@@ -305,9 +306,10 @@ def test_a_file_in_another_form_is_landed_anew(sandbox: StripeSandbox, tmp_path:
     assert contents(sandbox) == 3
 
 
-def test_a_frozen_lake_refuses_what_would_change_it(sandbox: StripeSandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["/", "memory://frozen/"])
+def test_a_frozen_lake_refuses_what_would_change_it(sandbox: StripeSandbox, tmp_path: Path, store: str) -> None:
     """Before the download; the first report makes its schema, and a task that may change it, the next one."""
-    root, frozen = f"{tmp_path}/lake/", {"schema": "freeze"}
+    root, frozen = f"{store}{str(tmp_path)[1:]}/lake/", {"schema": "freeze"}
     assert to_parquet(finished(2), root, **frozen).state == "success"
     downloads, wider = contents(sandbox), (*COLUMNS, "fee", ODD)
     for number in (1, 2, 3):
@@ -315,7 +317,8 @@ def test_a_frozen_lake_refuses_what_would_change_it(sandbox: StripeSandbox, tmp_
         said = r"lacks 'fee' \(money\(6\)\), 'payment_metadata\[order-id\]' \(text\); its 'net' is money\(6\)"
         assert re.search(said, str(tried.error)), tried.error
     assert contents(sandbox) == downloads
-    assert len([*Path(root).rglob("*.parquet")]) == 1
+    top = place_of(f"{root}x")
+    assert len(top.files_below(top.folders)) == 1
     assert to_parquet(finished(3), root, **frozen).state == "success"
     assert to_parquet(finished(4, wider), root).state == "success"
     for number in (1, 5):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_reportrun.landing.contract import LONGEST_NAME, Contract, metadata_of, snake_case
+from airflow_reportrun.landing.contract import LONGEST_NAME, Contract, fitting, metadata_of, snake_case
 from airflow_reportrun.landing.formats.columns import Column, columns_of
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
 from airflow_reportrun.sandbox.catalogue import CATALOGUE
@@ -122,7 +122,7 @@ def test_all_metadata_of_a_kind_is_one_json_column(them: list[str]) -> None:
             ["net", "Net"],
             (),
             True,
-            "'Net' would be the same in the database as 'net', which",
+            "'Net' would be the same there as 'net', which the report",
         ),
         (Contract(), ["_Filters"], ("_filters",), True, "'_Filters' .* as '_filters', which this package"),
         (JSON, ["payment_metadata", "payment_metadata[a]"], (), False, "'payment_metadata' would be the same"),
@@ -160,6 +160,18 @@ def test_what_is_kept_in_another_form_is_found(
     """A table would have one column twice otherwise, with a part of the intervals in each."""
     kept = contract.kept(columns("net", "payment_metadata[order_id]"))
     assert contract.kept_otherwise(kept, there) == found
+
+
+@given(
+    st.lists(st.from_regex(r"([a-z]{1,3}_?){1,2}|(payment|refund)_metadata\[.{0,70}\]", fullmatch=True)),
+    st.sampled_from([Contract(), SNAKE, JSON, Contract(naming="snake_case", metadata="json")]),
+    st.data(),
+)
+def test_what_is_kept_in_this_form_is_no_other(them: list[str], contract: Contract, data: st.DataObject) -> None:
+    """A table takes more reports of Stripe's columns, whichever it has already."""
+    first, second = (data.draw(st.lists(st.sampled_from(them), unique=True)) if them else [] for _ in "ab")
+    there = contract.names(contract.kept(columns(*first)), spelled=fitting)
+    assert contract.kept_otherwise(contract.kept(columns(*second)), there, spelled=fitting) == {}
 
 
 def test_a_frozen_schema_names_all_that_would_change() -> None:

@@ -120,7 +120,7 @@ class Contract:
             key = _folded(name, folds_case)
             if other := taken.get(key):
                 raise ContentsError(
-                    f"The column {column.name!r} would be the same in the database as {other}; "
+                    f"The column {column.name!r} would be the same there as {other}; "
                     "ask for the report with other columns."
                 )
             taken[key] = f"{column.name!r}, which the report has, too"
@@ -136,14 +136,14 @@ class Contract:
         :param there: the table's names.
         """
         names = {column.name: spelled(self.name(column.name)) for column in columns}
+        others = sorted(set(there) - set(names.values()))
         found: dict[str, str] = {}
         for column, mine in names.items():
             kind, _ = metadata_of(column) or (column, "")
-            others = {spelled(column), snake_case(column), kind}
-            parts = (f"{kind}[", f"{kind}__") if self.metadata == "json" and kind.endswith("_metadata") else ()
-            for it in there:
-                if (it in others or it.startswith(parts)) and it not in names.values():
-                    found[it] = mine
+            called = {spelled(column), snake_case(column), kind}.intersection(others)
+            if self.metadata == "json" and kind.endswith("_metadata"):
+                called |= {it for it in others if it.startswith((f"{kind}[", f"{kind}__"))}
+            found |= dict.fromkeys(sorted(called), mine)
         return found
 
     def require_kept(
