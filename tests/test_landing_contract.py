@@ -152,12 +152,18 @@ def test_ours_are_never_a_reports_in_snake_case() -> None:
         (JSON, ["payment_metadata__other"], {"payment_metadata__other": "payment_metadata"}),
         (SNAKE, ["payment_metadata__order_id", "net"], {}),
         (JSON, ["payment_metadata", "refund_metadata[order_id]", "net"], {}),
+        (JSON, ["payment_metadata", "payment_metadata[order_id]"], {}),
+        (Contract(), ["payment_metadata[order_id]", "payment_metadata", "payment_metadata__order_id"], {}),
+        (Contract(), ["payment_metadata[other]", "payment_metadata"], {}),
     ],
 )
 def test_what_is_kept_in_another_form_is_found(
     contract: Contract, there: Sequence[str], found: dict[str, str]
 ) -> None:
-    """A table would have one column twice otherwise, with a part of the intervals in each."""
+    """A table would have one column twice otherwise, with a part of the intervals in each.
+
+    What is there in this form is written to, whatever else the table's owner has beside it.
+    """
     kept = contract.kept(columns("net", "payment_metadata[order_id]"))
     assert contract.kept_otherwise(kept, there) == found
 

@@ -130,20 +130,25 @@ class Contract:
     def kept_otherwise(
         self, columns: Iterable[Column], there: Collection[str], *, spelled: Callable[[str], str] = str
     ) -> Mapping[str, str]:
-        """Return by which names a table has kept columns already in another form, with the ones they would get.
+        """Return by which names a table has in another form what it lacks in this one, with the ones it would get.
 
         :param columns: the kept ones.
         :param there: the table's names.
         """
-        names = {column.name: spelled(self.name(column.name)) for column in columns}
-        others = sorted(set(there) - set(names.values()))
         found: dict[str, str] = {}
-        for column, mine in names.items():
-            kind, _ = metadata_of(column) or (column, "")
-            called = {spelled(column), snake_case(column), kind}.intersection(others)
+        for column in columns:
+            name = column.name
+            mine = spelled(self.name(name))
+            if mine in there:
+                continue
+            called = {spelled(name), snake_case(name)}
+            kind, _ = metadata_of(name) or (name, "")
+            parts = tuple(f"{kind}{bracket}" for bracket in ("[", "__"))
             if self.metadata == "json" and kind.endswith("_metadata"):
-                called |= {it for it in others if it.startswith((f"{kind}[", f"{kind}__"))}
-            found |= dict.fromkeys(sorted(called), mine)
+                called |= {it for it in there if it.startswith(parts)}
+            elif not any(it.startswith(parts) for it in there):  # else it is a column of somebody's own
+                called.add(kind)
+            found |= dict.fromkeys(sorted(called.intersection(there) - {mine}), mine)
         return found
 
     def require_kept(
