@@ -127,13 +127,22 @@ def _run_facets(
 
 
 def _schema_facet(landed: Landed) -> dict[str, Any]:
-    """Return the columns of what landed, with the package's types where its format has types."""
+    """Return the columns of what landed as they are called there, with types where its format has types."""
     from openlineage.client.facet_v2 import schema_dataset
+
+    from airflow_reportrun.landing.contract import Contract
+    from airflow_reportrun.landing.formats.columns import columns_of
 
     if not landed.manifest.columns:
         return {}
-    types = landed.manifest.column_types or {}
-    fields = [schema_dataset.SchemaDatasetFacetFields(it, types.get(it)) for it in landed.manifest.columns]
+    it = landed.manifest
+    contract = Contract(it.naming, it.metadata)
+    kept = contract.kept(columns_of(it.columns or (), it.column_types, it.report_type))
+    types = [column.declared if it.column_types else None for column in kept]
+    fields = [
+        schema_dataset.SchemaDatasetFacetFields(contract.name(column.name), kind)
+        for column, kind in zip(kept, types, strict=True)
+    ]
     return {"schema": schema_dataset.SchemaDatasetFacet(fields)}
 
 

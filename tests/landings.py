@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
+from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql.layout import filters_of, landing_key
 from airflow_reportrun.landing.sql.loading import load
@@ -84,6 +85,7 @@ def land(
     *,
     table: str = "activity",
     column_types: Mapping[str, str] | None = None,
+    contract: Contract = PLAIN,
     timezone: str = "Etc/UTC",
     on_overlap: Any = "fail",
     claimed: int | None = None,
@@ -102,6 +104,7 @@ def land(
         BytesIO(contents),
         manifest_of(run_id, len(rows) if claimed is None else claimed, contents=contents, **about),
         column_types=column_types,
+        contract=contract,
         timezone=timezone,
         on_overlap=on_overlap,
         decimal_separator=decimal_separator,

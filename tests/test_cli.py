@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from airflow_reportrun.__main__ import main
@@ -208,6 +209,19 @@ def test_run_draws_a_bar_that_fits_a_narrow_terminal(
     assert re.fullmatch(rf"downloading +━{{4,}} {size}/{size} kB \d:\d\d:\d\d", came[-1]), came
     assert max(map(len, (*waited, *came))) <= 40
     assert (b"\x1b[38" in drawn) is not bool(no_color)
+
+
+def test_run_takes_the_names_of_columns(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox
+) -> None:
+    """As a task does: metadata as JSON, and a schema that stays."""
+    asked = ["--format=parquet", "--metadata=json", "--naming=snake_case", "--schema=freeze"]
+    itemized = "balance_change_from_activity.itemized.3", f"{tmp_path}/", *asked
+    columns = "--columns=net,payment_metadata[order_id]"
+    (row,) = rows(capsys, "run", *itemized, *day(1), columns)
+    assert pyarrow.parquet.read_schema(row["path"]).names == ["net", "payment_metadata"]
+    left, _, err = call(capsys, "run", *itemized, *day(2), f"{columns},fee")
+    assert (left, "lacks 'fee' (money(6))" in err) == (1, True), err
 
 
 def test_run_refuses_what_is_wrong_before_it_asks(

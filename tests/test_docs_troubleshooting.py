@@ -18,6 +18,7 @@ import pytest
 
 from airflow_reportrun import sandbox as faults
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
@@ -30,7 +31,9 @@ from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import AfterReads, AtOnce, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor
 from tests.dag_runs import make_context
+from tests.databases import Warehouse
 from tests.docs_blocks import ROOT
+from tests.landings import land
 from tests.task_runner import TaskRunner, in_dag
 from tests.versions import AIRFLOW_2
 
@@ -38,6 +41,8 @@ PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 TYPE = "balance.summary.1"
 DAY = 86400
 FIRST = 1714521600  # 1 May 2024
+ORDER = "payment_metadata[order_id]"
+SNAKE, JSON, FROZEN = Contract(naming="snake_case"), Contract(metadata="json"), Contract(schema="freeze")
 
 
 class Scene:
@@ -124,6 +129,22 @@ def a_file_of_nobody(it: Scene) -> None:
     it.land(it.asked())
 
 
+def in_tables(it: Scene, *reports: tuple[list[str], Contract]) -> None:
+    """Land reports of these columns in one table, one after the other."""
+    connection = {"conn_type": "sqlite", "host": str(it.folder / "warehouse.db")}
+    warehouse = Warehouse("sqlite", connection).known(it.monkeypatch)
+    for columns, contract in reports:
+        land(warehouse.hook, columns, [columns], contract=contract)
+
+
+def a_frozen_table(it: Scene) -> None:
+    in_tables(it, (["currency"], FROZEN), (["currency", "description"], FROZEN))
+
+
+def a_table_by_other_names(it: Scene) -> None:
+    in_tables(it, ([ORDER], SNAKE), ([ORDER], JSON))
+
+
 def no_folder(it: Scene) -> None:
     (it.folder / "file").write_text("")
     it.land(it.asked(), "file/report.csv")
@@ -195,6 +216,9 @@ def on_an_older_airflow(it: Scene, module: str, lacks: str) -> None:
 
 CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
     "ConfigurationError": (
+        lambda it: it.land(it.asked(), contract=SNAKE),
+        lambda it: it.land(it.asked(), "r.parquet", format="parquet", contract=JSON, column_types={ORDER: "date"}),
+        lambda it: it.land(it.asked(), "r.parquet", format="parquet", contract=FROZEN),
         lambda it: it.connected(password=""),
         lambda it: it.connected(extra="{not JSON"),
         lambda it: it.connected(extra={"stripe_acount": "acct_1"}),
@@ -224,9 +248,10 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
     "ReportColumnsError": (other_columns,),
     "ContentsError": (
         lambda it: it.land(it.asked(), "r.parquet", format="parquet", column_types={"description": "money"}),
+        a_frozen_table,
     ),
     "StoreError": (no_folder,),
-    "LandingConflictError": (another_interval, a_file_of_nobody, overlapping),
+    "LandingConflictError": (another_interval, a_file_of_nobody, overlapping, a_table_by_other_names),
     "ManifestError": (
         lambda it: a_broken_manifest(it, "mine"),
         lambda it: a_broken_manifest(it, '{"version": 99}'),

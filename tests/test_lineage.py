@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from airflow_reportrun.landing.stores.local import LocalFile
@@ -279,6 +280,22 @@ def test_a_download_tells_the_types_of_its_columns(events: Events, tmp_path: Pat
     types = {it["name"]: it.get("type") for it in output["facets"]["schema"]["fields"]}
     assert (types["net"], types["currency"]) == ("money(6)", "text")
     assert named(events.last["inputs"]) == [("stripe://stripe_default", f"reporting/{REPORT}")]
+
+
+def test_columns_are_told_as_they_are_called_where_they_are(events: Events, tmp_path: Path) -> None:
+    """Not by Stripe's names, by which nobody finds them there."""
+    given = ran(report(columns=["net", "payment_metadata[a]", "payment_metadata[order-id]"])).returned
+    for options in ({"naming": "snake_case"}, {"metadata": "json"}):
+        ran(
+            in_dag(
+                StripeReportDownloadOperator,
+                **{"report_run_id": given, "destination": f"{tmp_path}/x.parquet", "format": "parquet", **options},
+            )
+        )
+        (output,) = events.last["outputs"]
+        names = pyarrow.parquet.read_schema(tmp_path / "x.parquet").names
+        assert [it["name"] for it in output["facets"]["schema"]["fields"]] == names
+        assert {it["type"] for it in output["facets"]["schema"]["fields"]} == {"money(6)", "text"}
 
 
 def test_a_table_is_named_by_its_database(events: Events, warehouse: Warehouse) -> None:

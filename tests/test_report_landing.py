@@ -118,6 +118,7 @@ def test_the_manifest_tells_all_of_a_csv(sandbox: StripeSandbox, tmp_path: Path)
         "format": "csv",
         "path": "may.csv",
         "column_types": None,
+        **{"naming": "stripe", "metadata": "columns"},
         "size": path.stat().st_size,
         "sha256": digest,
         "etag": None,

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from airflow_reportrun.landing.contract import fitting
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql import databases, loading
-from airflow_reportrun.landing.sql.layout import fitting
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 from tests.databases import WAREHOUSES, Warehouse

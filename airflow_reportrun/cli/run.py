@@ -16,6 +16,7 @@ from rich.text import Text
 
 from airflow_reportrun.cli.exits import FAILED, INTERRUPTED, Outcome, UsageError, command, nothing, print_rows, say
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.destination import LATER, checked, is_compressed, placeholders, resolve_destination
 from airflow_reportrun.landing.lake import BOUNDS
 from airflow_reportrun.landing.manifest import Subject
@@ -45,7 +46,8 @@ _POLL_INTERVAL = 5.0
 @command
 def run(args: Namespace) -> Outcome:
     """Create one report run, wait for it, and land its file."""
-    check_format(args.format, None)
+    contract = Contract(args.naming, args.metadata, args.schema)
+    check_format(args.format, None, contract)
     with _shown_progress() as progress:
         hook = _Hook(
             args.stripe_conn_id,
@@ -68,6 +70,7 @@ def run(args: Namespace) -> Outcome:
             ended,
             place_of(checked(destination.replace(LATER, ended.id))),
             format=args.format,
+            contract=contract,
             overwrite=args.overwrite,
         )
     it = landed.manifest

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.overlaps import Overlap, described, overlap
 from airflow_reportrun.landing.stores.place import MovedError
-from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError
+from airflow_reportrun.reporting.errors import ConfigurationError, LandingConflictError, ManifestError
 from airflow_reportrun.reporting.report_type_ids import family_of
 
 if TYPE_CHECKING:
@@ -265,6 +265,38 @@ def require_apart(place: Place, subject: Subject) -> None:
 def knows_neighbours(place: Place, subject: Subject) -> bool:
     """Tell whether the layout says what else is landed."""
     return _root_of(place, subject) is not None
+
+
+def landed_last(place: Place, subject: Subject) -> Iterator[Place]:
+    """Yield where files of this name and report lie below the same root, first what tells of its schema today.
+
+    That is the last interval of the same version, account and filters, if there is one.
+
+    :raises ConfigurationError: when that can't be known.
+    """
+    root = _root_of(place, subject)
+    try:
+        if root is not None:
+            yield from _last_below(place, root, subject)
+            return
+        why = "elsewhere than in the default layout"
+    except PermissionError as error:
+        why = f"where folders can't be listed ({error})"
+    raise ConfigurationError(
+        f"{place}: schema='freeze' can't tell what is landed {why}: end destination with /, let the folders be "
+        "listed, or leave schema out."
+    )
+
+
+def _last_below(place: Place, folders: tuple[str, ...], subject: Subject) -> Iterator[Place]:
+    own = [it for it in place.folders if not it.startswith(BOUNDS)]
+    names = sorted(place.names_in(folders), reverse=True)
+    if place.name in names:
+        yield place.elsewhere(folders, place.name)
+    for name in sorted(names, key=lambda it: it not in own):
+        key, equals, value = name.partition("=")
+        if equals and (key != "report_type" or family_of(value) == subject.report):
+            yield from _last_below(place, (*folders, name), subject)
 
 
 def _depth_of_layout(place: Place) -> int | None:

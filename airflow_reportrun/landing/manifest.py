@@ -110,6 +110,8 @@ class Manifest:
     :param columns: names, in the order of the file; None likewise.
     :param format: ``csv``, ``csv.gz``, ``parquet`` or ``sql``.
     :param column_types: kinds by column name, for the formats that have types.
+    :param naming: by which names the data has the columns; see :mod:`~airflow_reportrun.landing.contract`.
+    :param metadata: whether each column of metadata is one there, or all are JSON in one; likewise.
     :param path: name of the data beside the manifest, or the table.
     :param size: bytes of the data there; None for a table.
     :param sha256: of the same bytes; None for a table.
@@ -135,6 +137,8 @@ class Manifest:
     format: str
     path: str
     column_types: Mapping[str, str] | None = None
+    naming: str = "stripe"
+    metadata: str = "columns"
     size: int | None = None
     sha256: str | None = None
     etag: str | None = None

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.decision import Answer, decide, refusal
 from airflow_reportrun.landing.formats.columns import columns_of
-from airflow_reportrun.landing.lake import gather_manifest, knows_neighbours, manifest_of, require_apart
+from airflow_reportrun.landing.lake import (
+    gather_manifest,
+    knows_neighbours,
+    landed_last,
+    manifest_of,
+    require_apart,
+)
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.stores.place import ANY, MovedError
 from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError, StoreError
 
 if TYPE_CHECKING:
+    from airflow_reportrun.landing.formats.columns import Column
     from airflow_reportrun.landing.stores.place import Place, Replacement
     from airflow_reportrun.reporting.models import ReportRun
 
@@ -30,7 +38,7 @@ _LOOKS = 8
 _PATIENCE = 5.0
 """Seconds after which a newer run that is being landed, and has not moved on, counts as interrupted."""
 
-_OF_DATA = ("rows", "columns", "size", "sha256", "etag", "column_types")
+_OF_DATA = ("rows", "columns", "size", "sha256", "etag", "column_types", "naming", "metadata")
 """What a manifest says of the data beside it, whichever report run has confirmed it."""
 
 
@@ -40,6 +48,7 @@ class There:
     :param run: that is to land there.
     :param format: that is asked for now.
     :param column_types: likewise.
+    :param contract: likewise.
     :param overwrite: data that no manifest tells of may be replaced.
     :ivar note: where the manifest lies.
     :ivar manifest: what it says.
@@ -53,12 +62,13 @@ class There:
         *,
         format: str,
         column_types: Mapping[str, str] | None,
+        contract: Contract = PLAIN,
         overwrite: bool,
     ) -> None:
         self.manifest: Manifest | None = None
         self.data: object = ANY
         self._place, self.note, self._told = place, manifest_of(place), ANY
-        self._run, self._wanted, self._overwrite = run, (format, column_types), overwrite
+        self._run, self._wanted, self._overwrite = run, (format, column_types, contract), overwrite
         self._intact = False
         self._mine: object = None  # the mark of what this task has published
 
@@ -183,6 +193,24 @@ def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> 
             require_apart(place, subject)
 
 
+def require_kept(place: Place, subject: Subject, columns: Sequence[Column], contract: Contract) -> None:
+    """Refuse a report that the files below a root would have to change for, where their schema is frozen.
+
+    The first report makes the schema, as it makes a table.
+
+    :param columns: of the report, as far as they are known.
+    :raises ContentsError: see above.
+    :raises ConfigurationError: when what is landed there can't be known.
+    """
+    for other in landed_last(place, subject):
+        with suppress(ManifestError):  # of somebody else
+            text = manifest_of(other).read()
+            there = None if text is None else Manifest.from_json(text)
+            if there and not there.landing and there.format == "parquet":
+                return contract.require_kept_as(f"What is landed as {other}", there, columns)
+    return None
+
+
 def say_newer(place: object, before: Manifest, run: ReportRun) -> None:
     """Say in the log why a report run does not land."""
     log.warning(
@@ -233,9 +261,11 @@ def _difference(before: Subject, now: Subject) -> str:
     )
 
 
-def _is_as_wanted(before: Manifest, format: str, column_types: Mapping[str, str] | None) -> bool:
+def _is_as_wanted(
+    before: Manifest, format: str, column_types: Mapping[str, str] | None, contract: Contract
+) -> bool:
     """Tell whether what is landed has the form that is asked for now."""
-    if before.format != format:
+    if before.format != format or not contract.is_form_of(before):
         return False
     if before.column_types is None:
         return True

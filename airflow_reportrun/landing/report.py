@@ -8,16 +8,18 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_reportrun import metrics
+from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.destination import is_compressed
 from airflow_reportrun.landing.formats import FORMATS
-from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
+from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
 from airflow_reportrun.landing.formats.csv_gz import gzipped
 from airflow_reportrun.landing.lake import gather_manifest, root_of
 from airflow_reportrun.landing.manifest import Manifest, iso
-from airflow_reportrun.landing.publication import STAYS, There
+from airflow_reportrun.landing.publication import STAYS, There, require_kept
 from airflow_reportrun.landing.stores.place import MovedError
 from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.reporting.errors import (
@@ -31,6 +33,7 @@ from airflow_reportrun.reporting.errors import (
 
 if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
+    from airflow_reportrun.landing.formats.columns import Column
     from airflow_reportrun.landing.stores.place import Place
     from airflow_reportrun.reporting.models import File, ReportRun
 
@@ -61,8 +64,8 @@ class Landed:
         return {"path": self.path, **{name: getattr(self.manifest, name) for name in names}}
 
 
-def check_format(format: str, column_types: Mapping[str, str] | None) -> None:
-    """Refuse what can't be a format, and types for one that has none.
+def check_format(format: str, column_types: Mapping[str, str] | None, contract: Contract = PLAIN) -> None:
+    """Refuse what can't be a format, and types and names for one that has what Stripe wrote.
 
     :raises ConfigurationError: see above; also when a format's package is not installed.
     """
@@ -72,7 +75,12 @@ def check_format(format: str, column_types: Mapping[str, str] | None) -> None:
         from airflow_reportrun.landing.formats import parquet  # noqa: F401 - says what to install
     elif column_types:
         raise ConfigurationError(f"column_types are for the format parquet; {format} has none.")
+    elif contract != PLAIN:
+        raise ConfigurationError(
+            f"naming, metadata and schema are for the format parquet; {format} is as Stripe wrote it."
+        )
     check_column_types(column_types or {})
+    contract.check_types(column_types or {})
 
 
 def finished_file(run: ReportRun) -> File:
@@ -164,6 +172,7 @@ def land_report(
     *,
     format: str = "csv",
     column_types: Mapping[str, str] | None = None,
+    contract: Contract = PLAIN,
     overwrite: bool = False,
 ) -> Landed:
     """Bring the file of a report run into its place, unless it is there, or that of a newer run is.
@@ -176,6 +185,7 @@ def land_report(
     :param format: one of ``FORMATS``.
     :param column_types: for ``parquet``: kinds by column name that overrule the table of
         :mod:`~airflow_reportrun.landing.formats.columns`.
+    :param contract: for ``parquet``: what the columns are called, and whether they may change.
     :param overwrite: a file that is there without a manifest may be replaced.
     :raises ReportRunFailedError: when the run failed.
     :raises ReportNotReadyError: when the run has no file yet.
@@ -186,7 +196,7 @@ def land_report(
     :raises ContentsError: when a cell is not of its column's type.
     :raises StoreError: when the store can't be reached, or refuses, or others land there at the same time.
     """
-    check_format(format, column_types)
+    check_format(format, column_types, contract)
     file = finished_file(run)
     if format != "csv" and not is_csv(run):
         raise ConfigurationError(
@@ -194,8 +204,8 @@ def land_report(
         )
     account = hook.settings.stripe_account
     unknown: dict[str, Any] = {"file_sha256": "", "rows": None, "columns": None}
-    mine = Manifest.of(run, file, account, format=format, path=place.name, **unknown)
-    there = There(place, run, format=format, column_types=column_types, overwrite=overwrite)
+    mine = Manifest.of(run, file, account, format=format, path=place.name, **unknown, **contract.form)
+    there = There(place, run, format=format, column_types=column_types, contract=contract, overwrite=overwrite)
     with place.errors():
         gather_manifest(place)
         if there.answer(mine) in STAYS:
@@ -204,6 +214,9 @@ def land_report(
                 require_columns(stays.columns or (), column_types)
             return _landed(place, stays)
         require_unexpired(run, file)
+        accept = partial(require_kept, place, mine.subject, contract=contract) if contract.freezes else None
+        if accept:  # by what is known before the download
+            accept(columns_of(run.parameters.get("columns") or (), column_types, run.report_type))
         place.require_space(file.size)
         defaults = default_columns(hook, run)
 
@@ -211,7 +224,7 @@ def land_report(
             contents = Contents(run, defaults)
             try:
                 with place.replaced(there.data, near=there.note) as new:
-                    facts = _write(contents, chunks, new.file, run, format, column_types)
+                    facts = _write(contents, chunks, new.file, run, format, column_types, contract, accept)
                     if there.manifest is None or there.manifest.file_sha256 != facts["file_sha256"]:
                         new.finish()  # what takes long is not done under the lock
                     with place.locked(root_of(place)) as alone:
@@ -247,6 +260,8 @@ def _write(
     run: ReportRun,
     format: str,
     column_types: Mapping[str, str] | None,
+    contract: Contract,
+    accept: Callable[[Sequence[Column]], None] | None,
 ) -> dict[str, Any]:
     """Write a report in its format, and return what the manifest says of it."""
     watched = contents.watched(chunks)
@@ -269,6 +284,8 @@ def _write(
             report_type=run.report_type,
             timezone=run.parameters.get("timezone", "Etc/UTC"),
             decimal_separator=run.parameters.get("decimal_separator", "."),
+            contract=contract,
+            accept=accept,
         )
         types = {column.name: column.declared for column in written.columns}
         if written.rows != contents.rows:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.landing.formats import FORMATS
+from airflow_reportrun.landing.formats import FORMATS, OPTIONS
 from airflow_reportrun.operators.finished import LandingOperator, require_kinds
 from airflow_reportrun.tasks.options import given_options, is_template, path_option, require_known, truth
 
@@ -37,6 +37,12 @@ class StripeReportDownloadOperator(LandingOperator):
         ``parquet``). (templated)
     :param column_types: for ``parquet``: kinds by column name where they are to be others than the package's,
         such as ``{"fee": "money(6)"}``. (templated)
+    :param naming: for ``parquet``: what the columns are called: ``stripe``, or ``snake_case`` for engines that
+        refuse brackets and fold case: ``payment_metadata__order_id``. (templated)
+    :param metadata: likewise: ``columns``, or ``json`` for all of ``payment_metadata[…]`` in one column,
+        ``payment_metadata``. (templated)
+    :param schema: likewise, in the default layout: ``evolve``, or ``freeze`` to refuse a report with columns that
+        what is landed below the root lacks, or has of another type. (templated)
     :param overwrite: True lets the report take the place of a file that is there without a manifest of ours, which
         is refused else. (templated)
     :param partition_key: the partition of what lands, for the consumers of the assets in ``outlets`` (Airflow
@@ -54,6 +60,7 @@ class StripeReportDownloadOperator(LandingOperator):
         "destination",
         "format",
         "column_types",
+        *OPTIONS,
         "overwrite",
         "stripe_conn_id",
         "stripe_account",
@@ -92,7 +99,7 @@ class StripeReportDownloadOperator(LandingOperator):
         from airflow_reportrun.landing.stores import place_of
         from airflow_reportrun.question.intervals import timezone
 
-        check_format(self.format, self.column_types)
+        check_format(self.format, self.column_types, self.contract)
         overwrite = truth("overwrite", self.overwrite)
         run = self.report_run(context)
         zone = timezone(context)
@@ -110,5 +117,6 @@ class StripeReportDownloadOperator(LandingOperator):
             place_of(path),
             format=self.format,
             column_types=self.column_types,
+            contract=self.contract,
             overwrite=overwrite,
         )

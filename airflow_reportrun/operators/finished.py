@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_reportrun.landing.formats import OPTIONS
 from airflow_reportrun.lineage import LineageMixin
 from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms_of
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
-from airflow_reportrun.tasks.options import is_template, require_rendered
+from airflow_reportrun.tasks.options import is_template, require_known, require_rendered
 from airflow_reportrun.tasks.outlets import key_of, record_landing, record_partition, require_partitions
 from airflow_reportrun.tasks.results import GivenRun, result
 from airflow_reportrun.tasks.ui import Noted
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_reportrun.hooks import StripeReportingHook
+    from airflow_reportrun.landing.contract import Contract, Metadata, Naming, Schema
     from airflow_reportrun.landing.report import Landed
     from airflow_reportrun.reporting.models import ReportRun
     from airflow_reportrun.tasks.options import Given
@@ -41,6 +43,9 @@ class LandingOperator(Noted, LineageMixin, BaseOperator):
     """Takes a report run that another task created; creates none, however often it is run again.
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``.
+    :param naming: what columns with types are called: ``stripe`` or ``snake_case``.
+    :param metadata: ``columns``, or ``json`` for all metadata of a kind in one.
+    :param schema: ``evolve``, or ``freeze`` to refuse what would change the columns that are there.
     :param partition_key: the partition of what lands, for the consumers of ``outlets``.
     :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
         through, where what the task was given says so, else ``stripe_default``.
@@ -57,6 +62,9 @@ class LandingOperator(Noted, LineageMixin, BaseOperator):
         self,
         *,
         report_run_id: str | Mapping[str, Any],
+        naming: Naming | str = "stripe",
+        metadata: Metadata | str = "columns",
+        schema: Schema | str = "evolve",
         partition_key: str | None = None,
         stripe_conn_id: str | None = None,
         stripe_account: str | None = None,
@@ -66,6 +74,11 @@ class LandingOperator(Noted, LineageMixin, BaseOperator):
         super().__init__(**kwargs)
         set_retry_policy(self)
         require_partitions(self, partition_key)
+        self.naming = naming
+        self.metadata = metadata
+        self.schema = schema
+        for name, words in OPTIONS.items():
+            require_known(name, getattr(self, name), words, templated=True)
         self.partition_key = partition_key
         self.report_run_id = report_run_id
         self.stripe_conn_id = stripe_conn_id
@@ -86,6 +99,16 @@ class LandingOperator(Noted, LineageMixin, BaseOperator):
         record_landing(self, context, landed)
         record_partition(self, context, self._key)
         return result(run, self.hook, request_id=self.given_run.request_id, landed=landed)
+
+    @property
+    def contract(self) -> Contract:
+        """What is asked for of the columns.
+
+        :raises ConfigurationError: when a template came to something else.
+        """
+        from airflow_reportrun.landing.contract import Contract
+
+        return Contract(self.naming, self.metadata, self.schema)
 
     @cached_property
     def given_run(self) -> GivenRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_reportrun.landing.formats import OPTIONS
 from airflow_reportrun.operators.finished import LandingOperator, require_kinds
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.tasks.options import given_options, require_known
@@ -32,6 +33,12 @@ class StripeReportToSqlOperator(LandingOperator):
         (templated)
     :param column_types: kinds by column name where they are to be others than the package's, such as
         ``{"fee": "text"}``. (templated)
+    :param naming: what the columns are called: ``stripe``, or ``snake_case`` for engines that refuse brackets and
+        fold case: ``payment_metadata__order_id``. (templated)
+    :param metadata: ``columns``, or ``json`` for all of ``payment_metadata[…]`` in one column,
+        ``payment_metadata``. (templated)
+    :param schema: ``evolve``, or ``freeze`` to refuse a report with columns that the table lacks, or has of
+        another type. (templated)
     :param on_overlap: ``fail`` when landed rows are of other bounds and would count twice; ``replace`` the ones
         that the interval covers whole, such as days by their month. (templated)
     :param partition_key: the partition of what lands, for the consumers of the assets in ``outlets`` (Airflow
@@ -50,6 +57,7 @@ class StripeReportToSqlOperator(LandingOperator):
         "conn_id",
         "hook_params",
         "column_types",
+        *OPTIONS,
         "on_overlap",
         "stripe_conn_id",
         "stripe_account",
@@ -95,5 +103,6 @@ class StripeReportToSqlOperator(LandingOperator):
             warehouse,
             self.table,
             column_types=self.column_types,
+            contract=self.contract,
             on_overlap=self.on_overlap,
         )

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from io import RawIOBase
 from typing import Any, BinaryIO
 
+from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.columns import MAX_DECIMALS, MAX_DIGITS, Column, columns_of, require_columns
 
 # Of typed first: without pyarrow it says what to install.
 from airflow_reportrun.landing.formats.typed import Converter  # isort: skip
+from airflow_reportrun.landing.formats.arranged import Arrangement  # isort: skip
 import pyarrow as pa  # isort: skip
 import pyarrow.compute as pc  # isort: skip
 import pyarrow.parquet  # isort: skip
@@ -37,7 +39,7 @@ class ParquetFacts:
     """What a Parquet file holds.
 
     :param rows: their number.
-    :param columns: names and kinds, in order; for money with the places that the file has.
+    :param columns: names and kinds of the report's, in order; for money with the places that the file has.
     """
 
     rows: int
@@ -52,6 +54,8 @@ def write_parquet(
     column_types: Mapping[str, str] | None = None,
     timezone: str = "Etc/UTC",
     decimal_separator: str = ".",
+    contract: Contract = PLAIN,
+    accept: Callable[[Sequence[Column]], None] | None = None,
 ) -> ParquetFacts:
     """Convert a report's CSV.
 
@@ -65,6 +69,8 @@ def write_parquet(
     :param column_types: kinds by column name that overrule the table of `columns`.
     :param timezone: the IANA name of the time zone that the report was asked for.
     :param decimal_separator: the one that the report was asked for, a point or a comma.
+    :param contract: what the columns are called in the file, and whether metadata is one of them.
+    :param accept: is shown the columns of the header before anything is written, and may refuse them.
     :raises ConfigurationError: when a kind or the time zone is unknown.
     :raises ContentsError: when the bytes are no CSV, or cells are not of their columns' kinds; it names the first
         of each column, with row (from 1, without the header) and value, and the ``column_types`` that would do.
@@ -76,17 +82,22 @@ def write_parquet(
     names, first = typed.split_header(next(blocks, memoryview(b"")))
     require_columns(names, column_types)
     columns = columns_of(names, column_types, report_type)
+    if accept:
+        accept(columns)
+    kept = contract.kept(columns)
+    names = contract.names(kept)
+    arranged = Arrangement(columns, contract, names)
     converter = _Converter(columns, timezone, decimal_separator, column_types)
-    table = converter.convert(first)
+    table = arranged(converter.convert(first))
     output = _Output(file)
     writer = pyarrow.parquet.ParquetWriter(
         pa.PythonFile(output, "w"),
-        converter.schema,
+        table.schema,
         compression="zstd",
-        use_dictionary=[column.name for column in columns if _repeats(column, table[column.name])],
+        use_dictionary=[name for name, column in zip(names, kept, strict=True) if _repeats(column, table[name])],
     )
     try:
-        _pump(blocks, converter, table, writer)
+        _pump(blocks, lambda block: arranged(converter.convert(block)), table, writer)
         converter.finish()
         writer.close()
     except BaseException:
@@ -96,7 +107,7 @@ def write_parquet(
     return ParquetFacts(converter.rows, columns)
 
 
-def _pump(blocks: Iterator[memoryview], converter: _Converter, table: Any, writer: Any) -> None:
+def _pump(blocks: Iterator[memoryview], convert: Callable[[memoryview], Any], table: Any, writer: Any) -> None:
     """Let blocks be converted, and groups of them written, behind the back of whoever brings them."""
 
     def write(group: Sequence[Future[Any]]) -> None:
@@ -109,7 +120,7 @@ def _pump(blocks: Iterator[memoryview], converter: _Converter, table: Any, write
             group = [converting.submit(lambda: table)]
             written: Future[None] | None = None
             for block in blocks:
-                group.append(converting.submit(converter.convert, block))
+                group.append(converting.submit(convert, block))
                 if len(group) > _BLOCKS_AHEAD:
                     group[-1 - _BLOCKS_AHEAD].result()
                 if len(group) == _BLOCKS_IN_GROUP:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from airflow_reportrun.landing.contract import LONGEST_NAME, PLAIN, Contract, fitting
 from airflow_reportrun.landing.formats.columns import KINDS
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 
@@ -28,8 +29,6 @@ LANDINGS = "stripe_report_landings"
 OURS = ("_report_type", "_stripe_account", "_filters", "_interval_start", "_interval_end", "_report_run_id")
 """The columns that each row has besides those of its report."""
 
-LONGEST_NAME = 63
-"""Bytes of a name, PostgreSQL's limit; a longer one is cut and ends in a digest, in every database."""
 _QUOTES = "\"'`[]"
 
 _LONGEST_TEXT = 255  # characters of our own columns: they are in an index
@@ -77,7 +76,7 @@ class Layout:
     """How a report's columns lie in the table.
 
     :param table: with the columns of the report in its order, and ours behind them.
-    :param columns: of the report; as text where the table has text.
+    :param columns: those of the report that are kept; as text where the table has text.
     :param places: how many the table has behind the point, by the name of the money, where it limits them.
     :param exists: the table does.
     :param missing: the columns that it lacks.
@@ -201,14 +200,21 @@ def our_table(database: Database, place: TableName) -> sa.Table:
 
 
 def layout_of(
-    connection: sa.engine.Connection, database: Database, place: TableName, columns: Sequence[Column]
+    connection: sa.engine.Connection,
+    database: Database,
+    place: TableName,
+    columns: Sequence[Column],
+    contract: Contract = PLAIN,
 ) -> Layout:
     """Look at a table, and say how a report fits into it.
 
+    :param columns: of the report.
+    :param contract: what they are called there, and whether the table may change.
     :raises ContentsError: when it does not: two names for one column, or a column of another type.
-    :raises LandingConflictError: when the table is none of ours.
+    :raises LandingConflictError: when the table is none of ours, or has the columns by other names.
     """
-    names = _names(columns, database)
+    columns = contract.kept(columns)
+    names = _names(columns, database, contract)
     inspector = sa.inspect(connection)
     found: Sequence[Any] = ()
     # First, as another landing may create it meanwhile: a table that is there has its columns.
@@ -222,6 +228,7 @@ def layout_of(
             f"The table {place} exists and lacks {', '.join(lost)}, which tell whose row is whose: "
             "name another table, or add these columns to it (docs/sql.md shows how they are defined)."
         )
+    _require_one_form(columns, found, contract, place)
     if exists:
         database.check_table(connection, place.schema, place.name)
     for ours in _our_columns(database) if exists else ():
@@ -233,16 +240,19 @@ def layout_of(
             )
     laid, places = [], {}
     written = []
-    missing = []
-    unfit = []
+    missing, new = [], []
+    unfit, unlike = [], []
     for column, name in zip(columns, names, strict=True):
         there = known.get(_folded(name, database))
         if there is None:
             made = sa.Column(name, database.type_of(column))
             missing.append(made)
+            new.append(column)
         else:
             if (fitted := _fitted(column, there, database)) is None:
                 unfit.append((column, there))
+            if fitted is None or fitted.kind != column.kind:
+                unlike.append((column, there["type"]))
             column = fitted or column
             made = sa.Column(there["name"], there["type"])
         laid.append(made)
@@ -250,6 +260,8 @@ def layout_of(
         scale = getattr(made.type, "scale", None)
         if column.kind == "money" and isinstance(made.type, sa.Numeric) and scale is not None:
             places[column.name] = scale
+    if exists:
+        contract.require_kept(f"The table {place}", new, unlike)
     if unfit:
         raise ContentsError(_misfits(unfit, database, place))
     ours = _our_columns(database)
@@ -282,15 +294,6 @@ def add_columns(connection: sa.engine.Connection, layout: Layout) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {target} ADD COLUMN {definition}")
 
 
-def fitting(name: str) -> str:
-    """Return a name, cut where it is longer than names may be: its beginning, and what tells it from others."""
-    encoded = name.encode()
-    if len(encoded) <= LONGEST_NAME:
-        return name
-    digest = hashlib.sha256(encoded).hexdigest()[:8]
-    return f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
-
-
 def _index_name(table: str) -> str:
     """Return a name that nothing else has: it stays an index's when its table is renamed, and may be a table's."""
     end = f"_landing_{secrets.token_hex(4)}"
@@ -304,25 +307,34 @@ def _our_columns(database: Database) -> Sequence[Any]:
     return [sa.Column(name, kind, nullable=name not in required) for name, kind in zip(OURS, types, strict=True)]
 
 
-def _names(columns: Sequence[Column], database: Database) -> Sequence[str]:
+def _names(columns: Sequence[Column], database: Database, contract: Contract) -> Sequence[str]:
     """Return the names that the database gets for the report's columns, all of them different."""
-    taken = {_folded(name, database): name for name in OURS}
-    names = []
-    for column in columns:
-        if re.search(database.impossible_name, column.name):
+    names = contract.names(columns, ours=OURS, folds_case=not database.distinguishes_case, spelled=fitting)
+    for column, name in zip(columns, names, strict=True):
+        if re.search(database.impossible_name, name):
             raise ContentsError(
-                f"No table there can have a column {column.name!r}; ask for the report with other columns."
+                f"No table there can have a column {column.name!r}; set naming='snake_case', or ask for the "
+                "report with other columns."
             )
-        name = fitting(column.name)
-        if other := taken.get(_folded(name, database)):
-            whose = "this package has of its own" if other in OURS else "the report has, too"
-            raise ContentsError(
-                f"The column {column.name!r} would be the same in the database as {other!r}, which {whose}; "
-                "ask for the report with other columns."
-            )
-        taken[_folded(name, database)] = column.name
-        names.append(name)
     return names
+
+
+def _require_one_form(
+    columns: Sequence[Column], found: Sequence[Any], contract: Contract, place: TableName
+) -> None:
+    """Refuse to give a table a column that it has by another name.
+
+    :raises LandingConflictError: see above.
+    """
+    there = [column["name"] for column in found]
+    if otherwise := contract.kept_otherwise(columns, there, spelled=fitting):
+        wanted = " and ".join(f"{name}={word!r}" for name, word in contract.form.items())
+        names = ", ".join(f"{name!r} is {mine!r}" for name, mine in otherwise.items())
+        raise LandingConflictError(
+            f"The table {place} has columns by other names than with {wanted}, by which {names}: each would be "
+            "two, with a part of the intervals in it. Set naming and metadata as for what is landed there, rename "
+            "the table's columns, or name another table."
+        )
 
 
 def _folded(name: str, database: Database) -> str:

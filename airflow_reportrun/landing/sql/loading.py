@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.decision import Answer
 from airflow_reportrun.landing.formats import typed
+from airflow_reportrun.landing.formats.arranged import Arrangement
 from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.sql.databases import Database, open_database
@@ -62,6 +64,7 @@ def landed(
     *,
     columns: Sequence[str] = (),
     column_types: Mapping[str, str] | None = None,
+    contract: Contract = PLAIN,
     on_overlap: Literal["fail", "replace"] = "fail",
 ) -> Manifest | None:
     """Return the manifest of what is landed and stays there, None where there is something to land.
@@ -72,6 +75,7 @@ def landed(
     :param manifest: of what is to be landed, as far as it is known.
     :param columns: of the report, where they are known: whether they fit is said now.
     :param column_types: kinds by column name that overrule the table of `columns`.
+    :param contract: what the columns are called, and whether they may change.
     :param on_overlap: see :func:`load`.
     :raises ContentsError: when the columns do not fit the database or the table.
     :raises ConfigurationError: when the table's rows can't be replaced: a privilege is lacking, for example.
@@ -88,13 +92,18 @@ def landed(
             database.check_table(connection, landings.schema, landings.name)
             neighbours = Neighbours(connection, database, place, landings, manifest)
             there = neighbours.same
-            as_wanted = there is not None and there.column_types == _types(there.columns or (), column_types)
+            as_wanted = (
+                there is not None
+                and contract.is_form_of(there)
+                and there.column_types == _types(there.columns or (), column_types)
+            )
             if as_wanted and there is not None:  # unless the owner has dropped one of its columns
-                as_wanted = not look(columns_of(there.columns or (), column_types)).missing
+                kept = replace(contract, schema="evolve")
+                as_wanted = not look(columns_of(there.columns or (), column_types), kept).missing
             if neighbours.answer(there, as_wanted=as_wanted) in (Answer.LANDED, Answer.NEWER):
                 return there
             neighbours.require_told(neighbours.covered(may_go=on_overlap == "replace"))
-        look(columns_of(columns, column_types))
+        look(columns_of(columns, column_types), contract)
         return None
 
 
@@ -105,6 +114,7 @@ def load(
     manifest: Manifest,
     *,
     column_types: Mapping[str, str] | None = None,
+    contract: Contract = PLAIN,
     timezone: str = "Etc/UTC",
     decimal_separator: str = ".",
     on_overlap: Literal["fail", "replace"] = "fail",
@@ -119,6 +129,7 @@ def load(
     :param file: the CSV as Stripe wrote it, whole and checked; it is read from its beginning, perhaps twice.
     :param manifest: what it is; ``rows`` says how many have to arrive.
     :param column_types: kinds by column name that overrule the table of `columns`.
+    :param contract: what the columns are called, and whether they may change.
     :param timezone: the IANA name of the time zone that the report was asked for.
     :param decimal_separator: the one that the report was asked for, a point or a comma.
     :param on_overlap: ``replace`` what the interval covers whole, such as days by their month; by default that is
@@ -148,14 +159,16 @@ def load(
             database.patiently(connection, landings, lambda: database.create_landings(connection, landings))
         with connection.begin():
             has_index = has_near_index(connection, database, landings)
-            layout_of(connection, database, place, columns)  # what does not fit is said before the wait for others
+            # What does not fit is said before the wait for others.
+            layout_of(connection, database, place, columns, contract)
         if not has_index:
             _make_index(hook, landings)
         types = {column.name: column.declared for column in columns}
-        manifest = replace(manifest, columns=tuple(names), format="sql", path=str(place), column_types=types)
+        facts: dict[str, Any] = {"columns": tuple(names), "column_types": types, **contract.form}
+        manifest = replace(manifest, format="sql", path=str(place), **facts)
         loading = _Loading(
             *(database, connection, place, landings, file, manifest, columns),
-            *(column_types or {}, timezone, decimal_separator, on_overlap),
+            *(column_types or {}, contract, timezone, decimal_separator, on_overlap),
         )
         return loading.run()
 
@@ -193,6 +206,7 @@ class _Loading:
         manifest: Manifest,
         columns: Sequence[Column],
         column_types: Mapping[str, str],
+        contract: Contract,
         timezone: str,
         decimal_separator: str,
         on_overlap: str,
@@ -206,6 +220,7 @@ class _Loading:
         self._subject = manifest.subject
         self._columns = columns
         self._column_types = column_types
+        self._contract = contract
         self._timezone = timezone
         self._separator = decimal_separator
         self._neighbours = Neighbours(connection, database, place, landings, manifest)
@@ -267,7 +282,7 @@ class _Loading:
         # What stays need not fit, whatever is asked for now.
         if newer and (layout := look(())).exists and neighbours.answer(there, as_wanted=False) is Answer.NEWER:
             return (), layout, there
-        layout = look(self._columns)
+        layout = look(self._columns, self._contract)
         if not layout.exists:
             return (), layout, None
         replaced = neighbours.covered(may_go=self._may_go)
@@ -354,8 +369,12 @@ class _Loading:
 
     def _batches(self, layout: Layout, make: Callable[[Any], T]) -> Iterator[T]:
         """Convert the file, ahead of who takes what is made of it."""
+        laid = {column.name: column for column in layout.columns}
+        columns = [laid.get(column.name, column) for column in self._columns]
+        arranged = Arrangement(columns, self._contract)
         converter = _Rows(
-            layout,
+            columns,
+            layout.places,
             self._timezone,
             self._separator,
             self._column_types,
@@ -365,7 +384,7 @@ class _Loading:
         _, first = typed.split_header(next(blocks, memoryview(b"")))
 
         def work(block: memoryview) -> T:
-            return make(converter.convert(block))
+            return make(arranged(converter.convert(block)))
 
         with ThreadPoolExecutor(1) as converting:
             try:
@@ -386,15 +405,16 @@ class _Rows(typed.Converter):
 
     def __init__(
         self,
-        layout: Layout,
+        columns: Sequence[Column],
+        places: Mapping[str, int],
         timezone: str,
         decimal_separator: str,
         column_types: Mapping[str, str],
         *,
         holds_nul: bool,
     ) -> None:
-        super().__init__(layout.columns, timezone, decimal_separator, column_types)
-        self._places = layout.places
+        super().__init__(columns, timezone, decimal_separator, column_types)
+        self._places = places
         self._holds_nul = holds_nul
         self._may_have_nul = False
 
@@ -448,7 +468,7 @@ def _says_the_same(there: Manifest, mine: Manifest) -> bool:
     """Tell whether a file that is landed would make the same rows of another report run."""
     return all(
         getattr(there, name) == getattr(mine, name)
-        for name in ("report_type", "file_sha256", "rows", "columns", "column_types")
+        for name in ("report_type", "file_sha256", "rows", "columns", "column_types", "naming", "metadata")
     ) and all(
         there.parameters.get(name) == mine.parameters.get(name) for name in ("timezone", "decimal_separator")
     )

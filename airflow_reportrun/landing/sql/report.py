@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from airflow_reportrun import metrics
+from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.publication import say_newer
@@ -51,6 +52,7 @@ def land_in_table(
     table: str,
     *,
     column_types: Mapping[str, str] | None = None,
+    contract: Contract = PLAIN,
     on_overlap: Literal["fail", "replace"] = "fail",
 ) -> Landed:
     """Bring the file of a report run into a table, unless it is there, or that of a newer run is.
@@ -64,6 +66,7 @@ def land_in_table(
     :param table: ``table`` or ``schema.table``.
     :param column_types: kinds by column name that overrule
         :mod:`~airflow_reportrun.landing.formats.columns`.
+    :param contract: what the columns are called, and whether they may change.
     :param on_overlap: see :func:`~airflow_reportrun.landing.sql.loading.load`.
     :raises ReportRunFailedError: when the run failed.
     :raises ReportNotReadyError: when the run has no file yet.
@@ -75,6 +78,7 @@ def land_in_table(
     :raises StoreError: when the database can't be reached, or the temporary folder can't be written to.
     """
     check_column_types(column_types or {})
+    contract.check_types(column_types or {})
     file = finished_file(run)
     if not is_csv(run):
         raise ConfigurationError(f"Report run {run.id} has a compressed file, which no table can take.")
@@ -85,6 +89,7 @@ def land_in_table(
             *(warehouse, table, Manifest.of(run, file, account, **known)),
             columns=run.parameters.get("columns") or (),
             column_types=column_types,
+            contract=contract,
             on_overlap=on_overlap,
         )
     if before and before.file_id == file.id:
@@ -121,6 +126,7 @@ def land_in_table(
                 spool,
                 Manifest.of(run, file, account, **{**known, **facts}),
                 column_types=column_types,
+                contract=contract,
                 timezone=run.parameters.get("timezone", "Etc/UTC"),
                 decimal_separator=run.parameters.get("decimal_separator", "."),
                 on_overlap=on_overlap,
