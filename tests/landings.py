@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Any
 
 from airflow_reportrun.landing.manifest import Manifest
-from airflow_reportrun.landing.sql.layout import filters_of, landing_key
+from airflow_reportrun.landing.rows import filters_of, landing_key
 from airflow_reportrun.landing.sql.loading import load
 
 Row = Sequence[str | None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from airflow_reportrun.landing.formats.columns import KINDS
+from airflow_reportrun.landing.rows import LONGEST_TEXT, OURS, filters_of
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 
 if TYPE_CHECKING:
@@ -25,14 +25,9 @@ if TYPE_CHECKING:
 LANDINGS = "stripe_report_landings"
 """Name of the table of manifests, which stands in the schema of the tables that it is about."""
 
-OURS = ("_report_type", "_stripe_account", "_filters", "_interval_start", "_interval_end", "_report_run_id")
-"""The columns that each row has besides those of its report."""
-
 LONGEST_NAME = 63
 """Bytes of a name, PostgreSQL's limit; a longer one is cut and ends in a digest, in every database."""
 _QUOTES = "\"'`[]"
-
-_LONGEST_TEXT = 255  # characters of our own columns: they are in an index
 
 
 @dataclass(frozen=True)
@@ -133,23 +128,6 @@ def has_near_index(connection: sa.engine.Connection, database: Database, landing
         and not any(option.endswith("_where") for option in it.get("dialect_options", ()))  # it is of some rows
         for it in sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
     )
-
-
-def landing_key(subject: Subject) -> str:
-    """Return the digest of a subject: NULLs and filters make no good key."""
-    parts = [
-        *(subject.report, subject.livemode, subject.stripe_account),
-        *(sorted(subject.filters.items()), subject.interval_start, subject.interval_end),
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def filters_of(subject: Subject) -> str | None:
-    """Return what the rows and the manifests say of the parameters that chose rows: a digest where it is long."""
-    if not subject.filters:
-        return None
-    text = json.dumps(dict(subject.filters), sort_keys=True)
-    return text if len(text) <= _LONGEST_TEXT else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def our_values(manifest: Manifest, database: Database) -> Sequence[Any]:
@@ -298,7 +276,7 @@ def _index_name(table: str) -> str:
 
 
 def _our_columns(database: Database) -> Sequence[Any]:
-    text, instant = sa.String(_LONGEST_TEXT), database.instant_type()
+    text, instant = sa.String(LONGEST_TEXT), database.instant_type()
     types = (text, text, text, instant, instant, text)
     required = ("_report_type", "_report_run_id")
     return [sa.Column(name, kind, nullable=name not in required) for name, kind in zip(OURS, types, strict=True)]

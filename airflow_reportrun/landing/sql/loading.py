@@ -19,14 +19,13 @@ from airflow_reportrun.landing.decision import Answer
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
 from airflow_reportrun.landing.manifest import Manifest
+from airflow_reportrun.landing.rows import filters_of, landing_key
 from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
     TableName,
     add_columns,
-    filters_of,
     has_near_index,
-    landing_key,
     landings_table,
     layout_of,
     near_index,
@@ -87,13 +86,12 @@ def landed(
         if exists and sa.inspect(connection).has_table(landings.name, schema=place.schema):
             database.check_table(connection, landings.schema, landings.name)
             neighbours = Neighbours(connection, database, place, landings, manifest)
-            there = neighbours.same
-            as_wanted = there is not None and there.column_types == _types(there.columns or (), column_types)
-            if as_wanted and there is not None:  # unless the owner has dropped one of its columns
-                as_wanted = not look(columns_of(there.columns or (), column_types)).missing
-            if neighbours.answer(there, as_wanted=as_wanted) in (Answer.LANDED, Answer.NEWER):
-                return there
-            neighbours.require_told(neighbours.covered(may_go=on_overlap == "replace"))
+            if stays := neighbours.settled(
+                lambda names: columns_of(names, column_types),
+                lambda there: bool(look(there).missing),  # the owner has dropped one of its columns
+                may_go=on_overlap == "replace",
+            ):
+                return stays
         look(columns_of(columns, column_types))
         return None
 
@@ -262,22 +260,16 @@ class _Loading:
         """Look at what is there: what is replaced, how the report fits, and what stays there instead."""
         look = partial(layout_of, self._connection, self._database, self._place)
         mine, neighbours = self._manifest, self._neighbours
-        there = neighbours.same
-        newer = there is not None and there.is_newer_than(mine.report_run_created)
         # What stays need not fit, whatever is asked for now.
-        if newer and (layout := look(())).exists and neighbours.answer(there, as_wanted=False) is Answer.NEWER:
-            return (), layout, there
+        if newer := neighbours.newer(lambda: look(()).exists):
+            return (), look(()), newer
         layout = look(self._columns)
         if not layout.exists:
             return (), layout, None
-        replaced = neighbours.covered(may_go=self._may_go)
-        neighbours.require_told(replaced)
         self._has_lacked = self._has_lacked or bool(layout.missing)  # in rows that are there nothing is in these
-        as_wanted = not self._has_lacked and there is not None and _says_the_same(there, mine)
-        # To count takes a moment, and tells nothing where the file is another.
-        answer = neighbours.answer(there, as_wanted=True) if as_wanted and not replaced else Answer.REPLACE
+        answer, replaced = neighbours.verdict(lacking=self._has_lacked, may_go=self._may_go)
         if answer is Answer.LANDED:
-            return (), layout, there
+            return (), layout, neighbours.same
         if answer is Answer.CONFIRMED:
             self._connection.execute(self._landings.delete().where(neighbours.about(self._subject)))
             self._connection.execute(self._landings.insert(), [self._row()])
@@ -285,12 +277,6 @@ class _Loading:
                 "Report run %s has the figures that are in %s: no row is changed", mine.report_run_id, self._place
             )
             return (), layout, mine
-        if there is not None and newer:
-            log.warning(
-                "Not all %s rows of report run %s, which is newer than %s, are in %s any longer: it is replaced.",
-                *(there.rows, there.report_run_id, mine.report_run_id, self._place),
-            )
-        neighbours.require_no_less(there)
         return replaced, layout, None
 
     def _create(self, layout: Layout) -> None:
@@ -438,17 +424,3 @@ def place_of_table(table: str, connection: sa.engine.Connection, database: Datab
         if re.search(database.impossible_name, part):
             raise ConfigurationError(f"table {table!r}: nothing there can have the name {part!r}; choose another.")
     return place
-
-
-def _types(names: Sequence[str], column_types: Mapping[str, str] | None) -> Mapping[str, str]:
-    return {column.name: column.declared for column in columns_of(names, column_types)}
-
-
-def _says_the_same(there: Manifest, mine: Manifest) -> bool:
-    """Tell whether a file that is landed would make the same rows of another report run."""
-    return all(
-        getattr(there, name) == getattr(mine, name)
-        for name in ("report_type", "file_sha256", "rows", "columns", "column_types")
-    ) and all(
-        there.parameters.get(name) == mine.parameters.get(name) for name in ("timezone", "decimal_separator")
-    )
