@@ -76,7 +76,7 @@ def write_parquet(
     names, first = typed.split_header(next(blocks, memoryview(b"")))
     require_columns(names, column_types)
     columns = columns_of(names, column_types, report_type)
-    converter = _Converter(columns, timezone, decimal_separator, column_types)
+    converter = DecimalConverter(columns, timezone, decimal_separator, column_types)
     table = converter.convert(first)
     output = _Output(file)
     writer = pyarrow.parquet.ParquetWriter(
@@ -96,7 +96,7 @@ def write_parquet(
     return ParquetFacts(converter.rows, columns)
 
 
-def _pump(blocks: Iterator[memoryview], converter: _Converter, table: Any, writer: Any) -> None:
+def _pump(blocks: Iterator[memoryview], converter: DecimalConverter, table: Any, writer: Any) -> None:
     """Let blocks be converted, and groups of them written, behind the back of whoever brings them."""
 
     def write(group: Sequence[Future[Any]]) -> None:
@@ -126,7 +126,7 @@ def _pump(blocks: Iterator[memoryview], converter: _Converter, table: Any, write
             raise
 
 
-class _Converter(Converter):
+class DecimalConverter(Converter):
     """Makes decimals of money."""
 
     def __init__(self, *args: Any) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
@@ -20,6 +18,7 @@ from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.rows import filters_of, landing_key
+from airflow_reportrun.landing.spool import converted, header_of
 from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
@@ -47,9 +46,6 @@ if TYPE_CHECKING:
     from airflow_reportrun.landing.manifest import Subject
 
 T = TypeVar("T")
-
-_CHUNK_SIZE = 1 << 20
-_BLOCKS_AHEAD = 2  # that are converted while one is written
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +129,7 @@ def load(
             f"Report run {manifest.report_run_id} was asked to compress its file; a table needs it plain."
         )
     typed.check_timezone(timezone)
-    names, _ = typed.split_header(next(_blocks(file), memoryview(b"")))
+    names = header_of(file)
     require_columns(names, column_types)
     columns = columns_of(names, column_types)
     database = open_database(hook)
@@ -347,24 +343,7 @@ class _Loading:
             self._column_types,
             holds_nul=self._database.holds_nul,
         )
-        blocks = _blocks(self._file)
-        _, first = typed.split_header(next(blocks, memoryview(b"")))
-
-        def work(block: memoryview) -> T:
-            return make(converter.convert(block))
-
-        with ThreadPoolExecutor(1) as converting:
-            try:
-                waiting = deque([converting.submit(work, first)])
-                for block in blocks:
-                    waiting.append(converting.submit(work, block))
-                    if len(waiting) > _BLOCKS_AHEAD:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-                converter.finish()
-            finally:
-                converting.shutdown(cancel_futures=True)
+        return converted(self._file, converter, make)
 
 
 class _Rows(typed.Converter):
@@ -406,11 +385,6 @@ class _Rows(typed.Converter):
         if found >= 0:
             said = f"Row {self.rows + found + 1} of column {column.name!r} has {what}"
             raise typed.MisfitError(said, as_text=False)
-
-
-def _blocks(file: BinaryIO) -> Iterator[memoryview]:
-    file.seek(0)
-    return typed.blocks_of(iter(lambda: file.read(_CHUNK_SIZE), b""))
 
 
 def place_of_table(table: str, connection: sa.engine.Connection, database: Database) -> TableName:
