@@ -29,14 +29,14 @@ class Neighbourhood(ABC):
 
     :param manifest: of what is to be landed.
     :param table: what the table is called, for an error.
-    :param forgetting: what takes a landing out of the table by hand, as the end of an error's sentence.
+    :param told_in: what has the manifests, for an error.
     """
 
-    def __init__(self, manifest: Manifest, table: str, forgetting: str) -> None:
+    def __init__(self, manifest: Manifest, table: str, told_in: str) -> None:
         self._manifest = manifest
         self._subject = manifest.subject
         self._table = table
-        self._forgetting = forgetting
+        self._told_in = told_in
 
     @property
     @abstractmethod
@@ -170,7 +170,7 @@ class Neighbourhood(ABC):
         return LandingConflictError(
             f"{described(self._subject)} would count the same twice beside what is landed in {self._table}: "
             f"{shown}{more}. Ways out: {way}, land it in another table, or delete those rows and their "
-            f"{self._forgetting}."
+            f"manifests in {self._told_in}."
         )
 
     def require_no_less(self, there: Manifest | None) -> None:
@@ -185,7 +185,7 @@ class Neighbourhood(ABC):
             raise LandingConflictError(
                 f"{described(self._subject)} is landed in {self._table} with columns that this report lacks: "
                 f"{', '.join(lost)}. Ask for these columns, too, land it in another table, or delete its rows and "
-                f"its {self._forgetting}."
+                f"its manifest in {self._told_in}."
             )
 
     def require_told(self, replaced: Sequence[Subject]) -> None:

@@ -24,6 +24,8 @@ LANDING = "reportrun.landing."
 COLUMNS = "reportrun.columns."
 """Beginning of the name of a text with columns and their kinds, which goes on with the digest of the text."""
 
+_NOTHING = dict.fromkeys(("interval_start", "interval_end", "stripe_account"))  # which a manifest says, too
+
 
 def name_of(subject: Subject) -> str:
     """Return the name of the text about a subject."""
@@ -111,7 +113,7 @@ class Facts:
             it = json.loads(self._texts[name])
             if it["version"] == VERSION:
                 _subject(it), it["report_run_id"], it["columns"]
-                return {"rows": None, **it}
+                return {**_NOTHING, **it}
             version = int(it["version"])
         except (ValueError, LookupError, TypeError, AttributeError):
             raise ManifestError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from airflow_reportrun.reporting.report_type_ids import family_of
 if TYPE_CHECKING:
     from airflow_reportrun.landing.lakehouse.facts import Facts
     from airflow_reportrun.landing.lakehouse.layout import Layout
+    from airflow_reportrun.landing.report import Landed
 
 
 class OvertakenError(Exception):
@@ -76,8 +78,8 @@ class LakeTable(ABC):
     """What manifests and errors call it."""
     format: str
     """What manifests call its format."""
-    forgetting: str
-    """What takes a landing out of it by hand, beside its rows, as the end of an error's sentence."""
+    told_in: str
+    """What has the manifests of its landings, for errors."""
 
     @abstractmethod
     def look(self) -> None:
@@ -120,6 +122,14 @@ class LakeTable(ABC):
         :raises OvertakenError: as :meth:`replace`.
         """
 
+    @abstractmethod
+    def errors(self) -> AbstractContextManager[None]:
+        """Make errors of ours of those of the format's library, without what is secret."""
+
+    @abstractmethod
+    def called(self, manifest: Manifest) -> Landed:
+        """Return what is landed, and what others call the place."""
+
     def give_up(self) -> None:  # noqa: B027 - a format may have nothing to do
         """Take away what was written for a landing that came to nothing, as far as that can be done."""
 
@@ -131,7 +141,7 @@ class Neighbours(Neighbourhood):
     """
 
     def __init__(self, table: LakeTable, manifest: Manifest) -> None:
-        super().__init__(manifest, table.name, table.forgetting)
+        super().__init__(manifest, table.name, table.told_in)
         self._lake = table
         self._counted: dict[tuple[int | None, int | None], Mapping[Owner, int]] = {}
 

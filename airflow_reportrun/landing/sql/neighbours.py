@@ -38,7 +38,7 @@ class Neighbours(Neighbourhood):
         landings: sa.Table,
         manifest: Manifest,
     ) -> None:
-        super().__init__(manifest, str(place), f"manifests in {landings.name}")
+        super().__init__(manifest, str(place), landings.name)
         self._connection = connection
         self._database = database
         self._place = place
