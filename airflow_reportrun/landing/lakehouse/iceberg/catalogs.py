@@ -69,7 +69,7 @@ def lakehouse_of(catalog_conn_id: str | None, warehouse: str | None) -> Lakehous
     :raises ConnectionLookUpError: when Airflow does not give the connection.
     :raises StoreError: when the catalog does not answer.
     """
-    if (catalog_conn_id is None) is (warehouse is None):
+    if (catalog_conn_id is None) == (warehouse is None):
         raise ConfigurationError(
             "Name the catalog of the table: catalog_conn_id, an Airflow connection of type iceberg, or warehouse, "
             "a folder that gets a catalog of its own; one of them."
