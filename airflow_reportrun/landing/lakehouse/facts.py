@@ -18,10 +18,13 @@ from airflow_reportrun.landing.overlaps import Overlap, overlap
 from airflow_reportrun.landing.rows import landing_key
 from airflow_reportrun.reporting.errors import ManifestError
 
-LANDING = "reportrun.landing."
+OWN = "reportrun."
+"""Beginning of all that we say of a table."""
+
+LANDING = f"{OWN}landing."
 """Beginning of the name of a landing's text, which goes on with the digest of what it is about."""
 
-COLUMNS = "reportrun.columns."
+COLUMNS = f"{OWN}columns."
 """Beginning of the name of a text with columns and their kinds, which goes on with the digest of the text."""
 
 _NOTHING = dict.fromkeys(("interval_start", "interval_end", "stripe_account"))  # which a manifest says, too

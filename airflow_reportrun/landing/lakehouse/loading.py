@@ -75,8 +75,8 @@ def load(
 ) -> Manifest:
     """Replace the rows of an interval by those of a file.
 
-    Memory does not grow with the file. Landings that meet overtake each other: whose commit comes second looks at
-    the table again, and decides again.
+    Memory does not grow with the file. What the table was like before the download decides at first, since a
+    commit is refused where that is no longer so: who comes second looks at the table again, and decides again.
 
     :param file: the CSV as Stripe wrote it, whole and checked; it is read from its beginning, perhaps twice.
     :param manifest: what it is; ``rows`` says how many have to arrive.
@@ -108,6 +108,8 @@ def load(
         return partial(tables_of, file, layout, manifest, column_types, timezone, decimal_separator)
 
     loading = _Loading(table, manifest, columns, tables, on_overlap == "replace")
+    if not table.looked_at:
+        table.look()
     waited, longest, until = 0, _FIRST_WAIT, time.monotonic() + PATIENCE
     try:
         while True:
@@ -123,6 +125,7 @@ def load(
             log.info("Somebody else has written to %s meanwhile: this landing decides again", table.name)
             sleep(random.uniform(0, longest))  # noqa: S311 - no secret
             longest = min(2 * longest, _LONGEST_WAIT)
+            table.look()
     except BaseException:
         table.give_up()
         raise
@@ -140,12 +143,11 @@ class _Loading:
     has_lacked: bool = field(default=False)
 
     def once(self) -> Manifest:
-        """Look, decide and write; returns the manifest of what is there then.
+        """Decide and write; returns the manifest of what is there then.
 
-        :raises OvertakenError: when somebody else wrote meanwhile.
+        :raises OvertakenError: when somebody else has written since the table was looked at.
         """
         table, mine = self.table, self.manifest
-        table.look()
         neighbours = Neighbours(table, mine)
         exists = table.schema is not None
         # What stays need not fit, whatever is asked for now.

@@ -81,6 +81,9 @@ class LakeTable(ABC):
     told_in: str
     """What has the manifests of its landings, for errors."""
 
+    looked_at: bool = False
+    """Something is known of it."""
+
     @abstractmethod
     def look(self) -> None:
         """Look at the table as it is now: all that follows is about this moment.

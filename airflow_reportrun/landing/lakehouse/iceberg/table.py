@@ -15,6 +15,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
+from pyiceberg.table import Table
 from pyiceberg.transforms import MonthTransform
 from pyiceberg.types import (
     BooleanType,
@@ -27,9 +28,8 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from airflow_reportrun.landing.lakehouse.facts import Facts, name_of, texts_of
+from airflow_reportrun.landing.lakehouse.facts import OWN, Facts, name_of, texts_of
 from airflow_reportrun.landing.lakehouse.iceberg.files import (
-    exactly,
     of_owner,
     owners_in,
     require_one_partition,
@@ -44,7 +44,7 @@ from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.manifest import DataFile
-    from pyiceberg.table import FileScanTask, Table, Transaction
+    from pyiceberg.table import FileScanTask, Transaction
 
     from airflow_reportrun.landing.lakehouse.iceberg.catalogs import Lakehouse
     from airflow_reportrun.landing.manifest import Manifest, Subject
@@ -98,10 +98,11 @@ class IcebergTable(LakeTable):
         """
         self._tasks = {}
         vars(self).pop("facts", None)
-        try:
+        self._table = None
+        with suppress(exceptions.NoSuchTableError):
             self._table = self._catalog.load_table(self._identifier)
-        except exceptions.NoSuchTableError:
-            self._table = None
+        self.looked_at = True
+        if self._table is None:
             return
         metadata = self._table.metadata
         if metadata.format_version > NEWEST:
@@ -111,8 +112,6 @@ class IcebergTable(LakeTable):
             )
         if {*OURS} <= {*metadata.schema().column_names}:
             require_one_partition(metadata, self.name)
-        # Who is overtaken has to decide again, where pyiceberg would commit the same anew; no catalog sees this.
-        self._table.metadata = metadata.model_copy(update={"properties": {**metadata.properties, **_NO_RETRIES}})
 
     @property
     def schema(self) -> Any | None:
@@ -159,7 +158,7 @@ class IcebergTable(LakeTable):
             )
         subjects = (mine.subject, *landing.replaced)
         whole = self._cleared(transaction, subjects)
-        self._say(transaction, mine, landing.replaced)
+        transaction.set_properties(dict(texts_of(mine)))
         update = transaction.update_snapshot(snapshot_properties=dict(_essentials(mine)))
         with update.overwrite() if whole else update.fast_append() as snapshot:
             for file in whole:
@@ -174,8 +173,8 @@ class IcebergTable(LakeTable):
         """Let the properties say so, with a snapshot of no rows, which is what others are overtaken by."""
         if self._table is None:
             raise OvertakenError
-        transaction = self._table.transaction()
-        self._say(transaction, manifest, ())
+        transaction = self._transaction(self._table, ())
+        transaction.set_properties(dict(texts_of(manifest)))
         with transaction.update_snapshot(snapshot_properties=dict(_essentials(manifest))).fast_append():
             pass
         self._commit(transaction)
@@ -195,12 +194,36 @@ class IcebergTable(LakeTable):
             return self._catalog.create_table_transaction(
                 self._identifier, schema, partition_spec=PartitionSpec(by), properties=dict(PROPERTIES)
             )
-        transaction = self._table.transaction()
+        gone = [name for it in landing.replaced if self.facts.about(it) and (name := name_of(it))]
+        transaction = self._transaction(self._table, gone)
+        if gone:
+            transaction.remove_properties(*gone)
         if landing.layout.missing:
             with transaction.update_schema() as update:
                 for field in landing.layout.missing:
                     update.add_column((field.name,), _type(field.type))
         return transaction
+
+    def _transaction(self, table: Table, gone: Sequence[str]) -> Transaction:
+        """Begin a transaction that is not tried again: who is overtaken has to decide again.
+
+        pyiceberg copies what it knows of the table at each step, so that it is told no more than it looks at: no
+        catalog sees this, but the changes alone.
+
+        :param gone: properties that will be removed.
+        """
+        metadata, current = table.metadata, table.current_snapshot()
+        known = {
+            "properties": {
+                **{name: it for name, it in table.properties.items() if not name.startswith(OWN) or name in gone},
+                **_NO_RETRIES,
+            },
+            "snapshots": [current] if current else [],
+            "snapshot_log": [],
+        }
+        less = metadata.model_copy(update=known)
+        it = Table(table.name(), less, table.metadata_location, table.io, table.catalog, table.config)
+        return it.transaction()
 
     def _written_for(self, landing: Landing, transaction: Transaction) -> Sequence[DataFile]:
         """Write the rows, unless they are written already for a table of the same form."""
@@ -218,21 +241,15 @@ class IcebergTable(LakeTable):
         """Return the files in which all rows go; of others, let those that go be left out."""
         whole: dict[str, DataFile] = {}
         parts: set[Owner] = set()
-        for near in {exactly(subject) for subject in subjects}:
-            for task, owners in self._files(near):
-                ours = {owner for owner in owners if any(owner.is_about(subject) for subject in subjects)}
-                if sum(owners[owner] for owner in ours) == task.file.record_count:
-                    whole[task.file.file_path] = task.file
-                else:
-                    parts |= ours
+        for task, owners in self._files(touching(subjects[0])):  # which has the others in it
+            ours = {owner for owner in owners if any(owner.is_about(subject) for subject in subjects)}
+            if sum(owners[owner] for owner in ours) == task.file.record_count:
+                whole[task.file.file_path] = task.file
+            else:
+                parts |= ours
         for owner in sorted(parts, key=str):
             transaction.delete(of_owner(owner))
         return list(whole.values())
-
-    def _say(self, transaction: Transaction, manifest: Manifest, replaced: Sequence[Subject]) -> None:
-        if gone := [name for it in replaced if self.facts.about(it) and (name := name_of(it))]:
-            transaction.remove_properties(*gone)
-        transaction.set_properties(dict(texts_of(manifest)))
 
     def _commit(self, transaction: Transaction) -> None:
         """Commit, unless somebody else has.
