@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.operators.finished import TableOperator
 from airflow_reportrun.reporting.errors import ConfigurationError
-from airflow_reportrun.tasks.options import given_options, path_option
+from airflow_reportrun.tasks.options import given_options
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -65,7 +66,7 @@ class StripeReportToIcebergOperator(TableOperator):
         *,
         table: str,
         catalog_conn_id: str | None = None,
-        warehouse: Any = None,
+        warehouse: str | os.PathLike[str] | None = None,
         column_types: Mapping[str, str] | None = None,
         on_overlap: Literal["fail", "replace"] = "fail",
         **kwargs: Any,
@@ -77,7 +78,7 @@ class StripeReportToIcebergOperator(TableOperator):
                 "warehouse, a folder that gets a catalog of its own; one of them."
             )
         self.catalog_conn_id = catalog_conn_id
-        self.warehouse = path_option(warehouse)
+        self.warehouse = os.fspath(warehouse) if isinstance(warehouse, os.PathLike) else warehouse
         self._given = given_options(self)
 
     def land(self, context: Context) -> tuple[ReportRun, Landed]:

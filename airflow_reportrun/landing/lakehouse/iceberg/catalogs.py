@@ -44,13 +44,11 @@ class Lakehouse:
 
     :param catalog: that tables are asked of.
     :param is_ours: it is a folder's own, in which we make namespaces.
-    :param namespace: what OpenLineage and assets call it.
     :param secrets: texts that no error shows.
     """
 
     catalog: Catalog
     is_ours: bool
-    namespace: str
     secrets: frozenset[str]
 
     @contextmanager
@@ -99,9 +97,13 @@ def _embedded(warehouse: str) -> Lakehouse:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"warehouse {folder}: {error.strerror or error}") from None
+    properties = {"type": "sql", "uri": f"sqlite:///{path / DATABASE}", "warehouse": path.as_uri()}
     with _errors(f"warehouse {folder}", frozenset()):
-        catalog = load_catalog(EMBEDDED, type="sql", uri=f"sqlite:///{path / DATABASE}", warehouse=path.as_uri())
-    return Lakehouse(catalog, True, path.as_uri(), frozenset())
+        try:
+            catalog = load_catalog(EMBEDDED, **properties)
+        except sqlalchemy.exc.OperationalError:  # somebody else was making the same catalog
+            catalog = load_catalog(EMBEDDED, **properties)
+    return Lakehouse(catalog, True, frozenset())
 
 
 def _connected(conn_id: str) -> Lakehouse:
@@ -122,8 +124,7 @@ def _connected(conn_id: str) -> Lakehouse:
     hidden = frozenset(secrets)
     with _errors(f"catalog_conn_id {conn_id!r}", hidden):
         catalog = load_catalog(conn_id, **properties)
-    namespace = properties.get("warehouse") or conn_id
-    return Lakehouse(catalog, False, conn_id if "://" not in namespace else namespace, hidden)
+    return Lakehouse(catalog, False, hidden)
 
 
 def _extra(conn_id: str, extra: Any) -> Mapping[str, Any]:
@@ -141,18 +142,17 @@ def _extra(conn_id: str, extra: Any) -> Mapping[str, Any]:
 
 @contextmanager
 def _errors(what: str, secrets: frozenset[str]) -> Iterator[None]:
-    said: Exception | None = None
     try:
         yield
-    except ReportingError:
-        raise
     except Exception as error:
-        if not _is_of_a_library(error):
+        if isinstance(error, ReportingError) or not _is_of_a_library(error):
             raise
-        said = error
-    if said is not None:  # outside, so that it has no context: pyiceberg's errors can hold all properties
-        kind = ConfigurationError if _stays(said) else StoreError
-        raise kind(f"{what}: {type(said).__name__}: {_shown(said, secrets)}")
+        kind = ConfigurationError if _stays(error) else StoreError
+        ours = kind(f"{what}: {type(error).__name__}: {_shown(error, secrets)}")
+        try:
+            raise ours from None
+        finally:
+            ours.__context__ = None  # pyiceberg's errors can hold all properties of a catalog
 
 
 def _is_of_a_library(error: Exception) -> bool:

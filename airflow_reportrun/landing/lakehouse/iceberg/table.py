@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pyarrow as pa
 from pyiceberg import exceptions
@@ -16,7 +15,7 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.transforms import MonthTransform
+from pyiceberg.transforms import MonthTransform, Transform
 from pyiceberg.types import (
     BooleanType,
     DateType,
@@ -51,6 +50,9 @@ if TYPE_CHECKING:
 
 NEWEST = 2
 """The newest version of the format that pyiceberg (0.12.0) writes."""
+
+PARTITIONS: Transform[Any, int] = MonthTransform()
+"""Of both bounds in new tables, so that a landing reads of the files near it alone."""
 
 PROPERTIES: Mapping[str, str] = {
     # Whose the rows of a file are is told by its statistics, which would cut texts off.
@@ -103,6 +105,7 @@ class IcebergTable(LakeTable):
             self._table = self._catalog.load_table(self._identifier)
         self.looked_at = True
         if self._table is None:
+            self._require_namespace()
             return
         metadata = self._table.metadata
         if metadata.format_version > NEWEST:
@@ -112,6 +115,22 @@ class IcebergTable(LakeTable):
             )
         if {*OURS} <= {*metadata.schema().column_names}:
             require_one_partition(metadata, self.name)
+
+    def _require_namespace(self) -> None:
+        """Make the namespace of a table that is missing, or refuse to where the catalog is somebody else's."""
+        namespace = self._identifier[:-1]
+        if self._catalog.namespace_exists(namespace):
+            return
+        if not self._lakehouse.is_ours:
+            raise ConfigurationError(
+                f"table {self.name}: the catalog has no namespace {'.'.join(namespace)}; create it, or name a "
+                "table in another one."
+            )
+        try:
+            self._catalog.create_namespace(namespace)
+        except Exception:
+            if not self._catalog.namespace_exists(namespace):  # unless somebody else has made it
+                raise
 
     @property
     def schema(self) -> Any | None:
@@ -187,12 +206,15 @@ class IcebergTable(LakeTable):
                 for number, field in enumerate(landing.layout.fields, 1)
             ]
             schema = Schema(*fields)
-            start = schema.find_field("_interval_start")
-            by = PartitionField(start.field_id, 1000, MonthTransform(), "_interval_start_month")
-            if self._lakehouse.is_ours:
-                self._catalog.create_namespace_if_not_exists(self._identifier[:-1])
+            bounds = ("_interval_start", "_interval_end")
+            spec = PartitionSpec(
+                *(
+                    PartitionField(schema.find_field(name).field_id, number, PARTITIONS, f"{name}_{PARTITIONS}")
+                    for number, name in enumerate(bounds, 1000)
+                )
+            )
             return self._catalog.create_table_transaction(
-                self._identifier, schema, partition_spec=PartitionSpec(by), properties=dict(PROPERTIES)
+                self._identifier, schema, partition_spec=spec, properties=dict(PROPERTIES)
             )
         gone = [name for it in landing.replaced if self.facts.about(it) and (name := name_of(it))]
         transaction = self._transaction(self._table, gone)
@@ -257,7 +279,7 @@ class IcebergTable(LakeTable):
         :raises OvertakenError: also when nobody knows whether it was committed: the next look tells.
         """
         try:
-            transaction.commit_transaction()
+            self._table = transaction.commit_transaction()
         except _OVERTAKEN:
             pass
         except exceptions.CommitStateUnknownException:
@@ -285,10 +307,12 @@ class IcebergTable(LakeTable):
         return self._lakehouse.errors(self.name)
 
     def called(self, manifest: Manifest) -> Landed:
-        """Return what is landed, as an asset and as OpenLineage call it."""
-        namespace = self._lakehouse.namespace
-        uri = f"iceberg://{quote(namespace, safe='')}/{quote(self.name)}"
-        return Landed(self.name, uri, manifest, lambda: (namespace, self.name))
+        """Return what is landed: an asset and OpenLineage call it by where it lies."""
+        uri = self._table.location() if self._table else ""
+        scheme, _, path = uri.rpartition("://")
+        bucket, _, name = path.partition("/")
+        dataset = ("file", path) if scheme in ("", "file") else (f"{scheme}://{bucket}", name)
+        return Landed(self.name, uri, manifest, lambda: dataset)
 
 
 def _essentials(manifest: Manifest) -> Mapping[str, str]:
