@@ -75,6 +75,7 @@ def _one_more(database: str, folder: Path) -> Iterator[Comparison]:
 
 def _fill(table: str, landings: list[dict[str, Any]]) -> None:
     """Put a row and its manifest into the tables for each landing, as a landing of its own would."""
+    from airflow_reportrun.landing.rows import OURS
     from airflow_reportrun.landing.sql import layout
     from airflow_reportrun.landing.sql.databases import open_database
 
@@ -87,7 +88,7 @@ def _fill(table: str, landings: list[dict[str, Any]]) -> None:
         rows, manifests = layout.our_table(database, place), layout.landings_table(database, place.schema)
         told = [manifest_of("frr_1", 1, **about) for about in landings[1:]]
         with database.alone(connection, manifests, place.key):
-            cells = [dict(zip(layout.OURS, layout.our_values(it, database), strict=True)) for it in told]
+            cells = [dict(zip(OURS, layout.our_values(it, database), strict=True)) for it in told]
             connection.execute(rows.insert(), cells)
             connection.execute(manifests.insert(), [recorded(it, database, place.key) for it in told])
 

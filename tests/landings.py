@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.manifest import Manifest
-from airflow_reportrun.landing.sql.layout import filters_of, landing_key
+from airflow_reportrun.landing.rows import filters_of, landing_key
 from airflow_reportrun.landing.sql.loading import load
 
 Row = Sequence[str | None]

@@ -14,8 +14,9 @@ from unittest import mock
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Connection
 
+from airflow_reportrun.landing.rows import OURS
 from airflow_reportrun.landing.sql.databases import Database, open_database
-from airflow_reportrun.landing.sql.layout import LANDINGS, OURS, has_near_index, landings_table
+from airflow_reportrun.landing.sql.layout import LANDINGS, has_near_index, landings_table
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.landing.sql.warehouse import what_to_install
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator

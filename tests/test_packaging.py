@@ -119,12 +119,13 @@ ELSEWHERE = {
 
 AIRFLOWS_OWN = {
     "fastapi": ("page/",),
-    "sqlalchemy": ("page/", "cli/planned.py"),
+    "sqlalchemy": ("page/", "cli/planned.py", "landing/lakehouse/iceberg/catalogs.py"),
     "starlette": ("plugin.py",),
 }
 """What Airflow's API server and its database are made with, and what of ours runs within them."""
 
 EXTRAS = {
+    "iceberg": ("landing/lakehouse/",),
     "openlineage": ("lineage.py",),
     "parquet": ("landing/formats/",),
     "sql": ("landing/sql/", "operators/sql.py", "coverage/table.py"),

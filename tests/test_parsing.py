@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
+    StripeReportToIcebergOperator,
     StripeReportToSqlOperator,
 )
 from airflow_reportrun.reporting.errors import ConfigurationError
@@ -21,6 +22,7 @@ REQUIRED: dict[type, dict[str, Any]] = {
     StripeReportRunOperator: {"report_type": "balance.summary.1"},
     StripeReportTypeSensor: {"report_type": "balance.summary.1"},
     StripeReportDownloadOperator: {"report_run_id": "frr_1", "destination": "/data/x.csv"},
+    StripeReportToIcebergOperator: {"report_run_id": "frr_1", "table": "a.x", "warehouse": "/lake"},
     StripeReportToSqlOperator: {"report_run_id": "frr_1", "table": "x", "conn_id": "warehouse"},
 }
 """Each task, and what it can't do without."""
@@ -48,6 +50,8 @@ REQUIRED: dict[type, dict[str, Any]] = {
         (StripeReportDownloadOperator, {"column_types": {"fee": "float"}}, "known kinds are money"),
         (StripeReportToSqlOperator, {"on_overlap": "merge"}, "on_overlap is one of fail, replace, not 'merge'"),
         (StripeReportToSqlOperator, {"column_types": {"fee": "money(38)"}}, "known kinds are money"),
+        (StripeReportToIcebergOperator, {"on_overlap": "merge"}, "on_overlap is one of fail, replace"),
+        (StripeReportToIcebergOperator, {"catalog_conn_id": "lake"}, "Name the catalog of the table"),
     ],
 )
 def test_a_word_that_is_none_of_a_few_fails_the_file(

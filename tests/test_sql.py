@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from airflow_reportrun.landing import spool
 from airflow_reportrun.landing.contract import fitting
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.manifest import Manifest
-from airflow_reportrun.landing.sql import databases, loading
+from airflow_reportrun.landing.sql import databases
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 from tests.databases import WAREHOUSES, Warehouse
@@ -642,7 +643,7 @@ def test_all_columns_that_do_not_fit_are_named_at_once(
 ) -> None:
     """With the first cell of each, wherever it is, and types to paste, the task's own among them."""
     monkeypatch.setattr(typed, "BLOCK_SIZE", 64)
-    monkeypatch.setattr(loading, "_CHUNK_SIZE", 64)
+    monkeypatch.setattr(spool, "_CHUNK_SIZE", 64)
     rows = [["1.00", "1", "2024-05-01 00:00:00", "7"] for _ in range(20)]
     rows[2][1], rows[9][0], rows[18][2], rows[19][1] = "one", "free", "soon", "two"
     names, types = ["net", "count", "created", "tax_code"], {"tax_code": "integer"}

@@ -15,11 +15,11 @@ from sqlalchemy.sql import quoted_name
 
 from airflow_reportrun.landing.manifest import FILTERS, Manifest
 from airflow_reportrun.landing.overlaps import Overlap, overlap
+from airflow_reportrun.landing.rows import landing_key
 from airflow_reportrun.landing.sql.databases import open_database
 from airflow_reportrun.landing.sql.layout import (
     TableName,
     has_near_index,
-    landing_key,
     landings_table,
     near_index,
     our_table,

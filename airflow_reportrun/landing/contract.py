@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.landing.formats import OPTIONS
 from airflow_reportrun.landing.formats.columns import Column, columns_of
-from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.manifest import Manifest
@@ -126,6 +126,29 @@ class Contract:
             taken[key] = f"{column.name!r}, which the report has, too"
             names.append(name)
         return names
+
+    def require_one_form(
+        self,
+        table: object,
+        columns: Iterable[Column],
+        there: Collection[str],
+        *,
+        spelled: Callable[[str], str] = str,
+    ) -> None:
+        """Refuse to give a table a column that it has by another name.
+
+        :param columns: the kept ones.
+        :param there: the table's names.
+        :raises LandingConflictError: see above.
+        """
+        if otherwise := self.kept_otherwise(columns, there, spelled=spelled):
+            wanted = " and ".join(f"{name}={word!r}" for name, word in self.form.items())
+            names = ", ".join(f"{name!r} is {mine!r}" for name, mine in otherwise.items())
+            raise LandingConflictError(
+                f"The table {table} has columns by other names than with {wanted}, by which {names}: each would "
+                "be two, with a part of the intervals in it. Set naming and metadata as for what is landed there, "
+                "rename the table's columns, or name another table."
+            )
 
     def kept_otherwise(
         self, columns: Iterable[Column], there: Collection[str], *, spelled: Callable[[str], str] = str

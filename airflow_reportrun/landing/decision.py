@@ -24,6 +24,10 @@ class Answer(Enum):
     NOBODYS = "data is there that no manifest tells of: refuse"
 
 
+STAYS = (Answer.LANDED, Answer.NEWER)
+"""What there is to do nothing about."""
+
+
 def decide(
     mine: Manifest,
     there: Manifest | None,

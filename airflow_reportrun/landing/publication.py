@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.landing.contract import PLAIN, Contract
-from airflow_reportrun.landing.decision import Answer, decide, refusal
+from airflow_reportrun.landing.decision import STAYS, Answer, decide, refusal
 from airflow_reportrun.landing.formats.columns import columns_of
 from airflow_reportrun.landing.lake import (
     gather_manifest,
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from airflow_reportrun.reporting.models import ReportRun
 
 log = logging.getLogger(__name__)
-
-STAYS = (Answer.LANDED, Answer.NEWER)
-"""What there is to do nothing about."""
 
 _LOOKS = 8
 """How often a landing decides anew because somebody else was faster."""

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_reportrun import metrics
 from airflow_reportrun.landing.contract import PLAIN, Contract
+from airflow_reportrun.landing.decision import STAYS
 from airflow_reportrun.landing.destination import is_compressed
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.formats.columns import check_column_types, columns_of, require_columns
 from airflow_reportrun.landing.formats.csv_gz import gzipped
 from airflow_reportrun.landing.lake import gather_manifest, root_of
 from airflow_reportrun.landing.manifest import Manifest, iso
-from airflow_reportrun.landing.publication import STAYS, There, require_kept
+from airflow_reportrun.landing.publication import There, require_kept
 from airflow_reportrun.landing.stores.place import MovedError
 from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.reporting.errors import (

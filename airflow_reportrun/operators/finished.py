@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_reportrun.landing.formats import OPTIONS
 from airflow_reportrun.lineage import LineageMixin
 from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms_of
+from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import is_template, require_known, require_rendered
 from airflow_reportrun.tasks.outlets import key_of, record_landing, record_partition, require_partitions
@@ -133,3 +134,37 @@ class LandingOperator(Noted, LineageMixin, BaseOperator):
         account = self.hook.settings.stripe_account
         self._key = key_of(self.partition_key, run.report_type, run.parameters, context, account, run.id)
         return run
+
+
+class TableOperator(LandingOperator):
+    """Lands a report in a table, of whatever kind.
+
+    :param table: what it is called.
+    :param column_types: kinds by column name where they are to be others than the package's.
+    :param on_overlap: ``fail`` when landed rows are of other bounds and would count twice; ``replace`` the ones
+        that the interval covers whole.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: str,
+        column_types: Mapping[str, str] | None = None,
+        on_overlap: Literal["fail", "replace"] = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        require_known("on_overlap", on_overlap, ("fail", "replace"), templated=True)
+        require_kinds(column_types)
+        self.table = table
+        self.column_types = column_types
+        self.on_overlap = on_overlap
+
+    def checked_overlap(self) -> Literal["fail", "replace"]:
+        """Return what was chosen, now that it is rendered.
+
+        :raises ConfigurationError: when it is neither.
+        """
+        if self.on_overlap not in ("fail", "replace"):
+            raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
+        return self.on_overlap

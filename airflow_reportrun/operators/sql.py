@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.landing.formats import OPTIONS
-from airflow_reportrun.operators.finished import LandingOperator, require_kinds
-from airflow_reportrun.reporting.errors import ConfigurationError
-from airflow_reportrun.tasks.options import given_options, require_known
+from airflow_reportrun.operators.finished import TableOperator
+from airflow_reportrun.tasks.options import given_options
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.reporting.models import ReportRun
 
 
-class StripeReportToSqlOperator(LandingOperator):
+class StripeReportToSqlOperator(TableOperator):
     """Land the file of a succeeded report run in a table, with types (extra ``sql``).
 
     One transaction replaces exactly the rows of the interval and records a manifest of it, so that a retry, a
@@ -78,14 +77,9 @@ class StripeReportToSqlOperator(LandingOperator):
         on_overlap: Literal["fail", "replace"] = "fail",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        require_known("on_overlap", on_overlap, ("fail", "replace"), templated=True)
-        require_kinds(column_types)
-        self.table = table
+        super().__init__(table=table, column_types=column_types, on_overlap=on_overlap, **kwargs)
         self.conn_id = conn_id
         self.hook_params = hook_params
-        self.column_types = column_types
-        self.on_overlap = on_overlap
         self._given = given_options(self)
 
     def land(self, context: Context) -> tuple[ReportRun, Landed]:
@@ -93,8 +87,7 @@ class StripeReportToSqlOperator(LandingOperator):
         from airflow_reportrun.landing.sql.report import land_in_table
         from airflow_reportrun.landing.sql.warehouse import warehouse_of
 
-        if self.on_overlap not in ("fail", "replace"):
-            raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
+        on_overlap = self.checked_overlap()
         warehouse = warehouse_of(self.conn_id, self.hook_params)
         run = self.report_run(context)
         return run, land_in_table(
@@ -104,5 +97,5 @@ class StripeReportToSqlOperator(LandingOperator):
             self.table,
             column_types=self.column_types,
             contract=self.contract,
-            on_overlap=self.on_overlap,
+            on_overlap=on_overlap,
         )

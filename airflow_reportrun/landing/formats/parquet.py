@@ -87,7 +87,7 @@ def write_parquet(
     kept = contract.kept(columns)
     names = contract.names(kept)
     arranged = Arrangement(columns, contract, names)
-    converter = _Converter(columns, timezone, decimal_separator, column_types)
+    converter = DecimalConverter(columns, timezone, decimal_separator, column_types)
     table = arranged(converter.convert(first))
     output = _Output(file)
     writer = pyarrow.parquet.ParquetWriter(
@@ -137,7 +137,7 @@ def _pump(blocks: Iterator[memoryview], convert: Callable[[memoryview], Any], ta
             raise
 
 
-class _Converter(Converter):
+class DecimalConverter(Converter):
     """Makes decimals of money."""
 
     def __init__(self, *args: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -16,6 +14,7 @@ import sqlalchemy as sa
 
 from airflow_reportrun.landing.contract import LONGEST_NAME, PLAIN, Contract, fitting
 from airflow_reportrun.landing.formats.columns import KINDS
+from airflow_reportrun.landing.rows import LONGEST_TEXT, OURS, filters_of
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 
 if TYPE_CHECKING:
@@ -26,12 +25,8 @@ if TYPE_CHECKING:
 LANDINGS = "stripe_report_landings"
 """Name of the table of manifests, which stands in the schema of the tables that it is about."""
 
-OURS = ("_report_type", "_stripe_account", "_filters", "_interval_start", "_interval_end", "_report_run_id")
-"""The columns that each row has besides those of its report."""
 
 _QUOTES = "\"'`[]"
-
-_LONGEST_TEXT = 255  # characters of our own columns: they are in an index
 
 
 @dataclass(frozen=True)
@@ -134,23 +129,6 @@ def has_near_index(connection: sa.engine.Connection, database: Database, landing
     )
 
 
-def landing_key(subject: Subject) -> str:
-    """Return the digest of a subject: NULLs and filters make no good key."""
-    parts = [
-        *(subject.report, subject.livemode, subject.stripe_account),
-        *(sorted(subject.filters.items()), subject.interval_start, subject.interval_end),
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def filters_of(subject: Subject) -> str | None:
-    """Return what the rows and the manifests say of the parameters that chose rows: a digest where it is long."""
-    if not subject.filters:
-        return None
-    text = json.dumps(dict(subject.filters), sort_keys=True)
-    return text if len(text) <= _LONGEST_TEXT else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-
 def our_values(manifest: Manifest, database: Database) -> Sequence[Any]:
     """Return what each row of a landing says in our columns."""
     subject = manifest.subject
@@ -228,7 +206,7 @@ def layout_of(
             f"The table {place} exists and lacks {', '.join(lost)}, which tell whose row is whose: "
             "name another table, or add these columns to it (docs/sql.md shows how they are defined)."
         )
-    _require_one_form(columns, found, contract, place)
+    contract.require_one_form(place, columns, [column["name"] for column in found], spelled=fitting)
     if exists:
         database.check_table(connection, place.schema, place.name)
     for ours in _our_columns(database) if exists else ():
@@ -301,7 +279,7 @@ def _index_name(table: str) -> str:
 
 
 def _our_columns(database: Database) -> Sequence[Any]:
-    text, instant = sa.String(_LONGEST_TEXT), database.instant_type()
+    text, instant = sa.String(LONGEST_TEXT), database.instant_type()
     types = (text, text, text, instant, instant, text)
     required = ("_report_type", "_report_run_id")
     return [sa.Column(name, kind, nullable=name not in required) for name, kind in zip(OURS, types, strict=True)]
@@ -317,24 +295,6 @@ def _names(columns: Sequence[Column], database: Database, contract: Contract) ->
                 "report with other columns."
             )
     return names
-
-
-def _require_one_form(
-    columns: Sequence[Column], found: Sequence[Any], contract: Contract, place: TableName
-) -> None:
-    """Refuse to give a table a column that it has by another name.
-
-    :raises LandingConflictError: see above.
-    """
-    there = [column["name"] for column in found]
-    if otherwise := contract.kept_otherwise(columns, there, spelled=fitting):
-        wanted = " and ".join(f"{name}={word!r}" for name, word in contract.form.items())
-        names = ", ".join(f"{name!r} is {mine!r}" for name, mine in otherwise.items())
-        raise LandingConflictError(
-            f"The table {place} has columns by other names than with {wanted}, by which {names}: each would be "
-            "two, with a part of the intervals in it. Set naming and metadata as for what is landed there, rename "
-            "the table's columns, or name another table."
-        )
 
 
 def _folded(name: str, database: Database) -> str:

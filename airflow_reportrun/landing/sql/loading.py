@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
@@ -21,14 +19,14 @@ from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.arranged import Arrangement
 from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
 from airflow_reportrun.landing.manifest import Manifest
+from airflow_reportrun.landing.rows import filters_of, landing_key
+from airflow_reportrun.landing.spool import converted, header_of
 from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
     TableName,
     add_columns,
-    filters_of,
     has_near_index,
-    landing_key,
     landings_table,
     layout_of,
     near_index,
@@ -50,9 +48,6 @@ if TYPE_CHECKING:
     from airflow_reportrun.landing.manifest import Subject
 
 T = TypeVar("T")
-
-_CHUNK_SIZE = 1 << 20
-_BLOCKS_AHEAD = 2  # that are converted while one is written
 
 log = logging.getLogger(__name__)
 
@@ -91,18 +86,14 @@ def landed(
         if exists and sa.inspect(connection).has_table(landings.name, schema=place.schema):
             database.check_table(connection, landings.schema, landings.name)
             neighbours = Neighbours(connection, database, place, landings, manifest)
-            there = neighbours.same
-            as_wanted = (
-                there is not None
-                and contract.is_form_of(there)
-                and there.column_types == _types(there.columns or (), column_types)
-            )
-            if as_wanted and there is not None:  # unless the owner has dropped one of its columns
-                kept = replace(contract, schema="evolve")
-                as_wanted = not look(columns_of(there.columns or (), column_types), kept).missing
-            if neighbours.answer(there, as_wanted=as_wanted) in (Answer.LANDED, Answer.NEWER):
-                return there
-            neighbours.require_told(neighbours.covered(may_go=on_overlap == "replace"))
+            evolving = replace(contract, schema="evolve")
+            if stays := neighbours.settled(
+                lambda names: columns_of(names, column_types),
+                lambda there: bool(look(there, evolving).missing),  # the owner has dropped one of its columns
+                contract,
+                may_go=on_overlap == "replace",
+            ):
+                return stays
         look(columns_of(columns, column_types), contract)
         return None
 
@@ -146,7 +137,7 @@ def load(
             f"Report run {manifest.report_run_id} was asked to compress its file; a table needs it plain."
         )
     typed.check_timezone(timezone)
-    names, _ = typed.split_header(next(_blocks(file), memoryview(b"")))
+    names = header_of(file)
     require_columns(names, column_types)
     columns = columns_of(names, column_types)
     database = open_database(hook)
@@ -277,22 +268,16 @@ class _Loading:
         """Look at what is there: what is replaced, how the report fits, and what stays there instead."""
         look = partial(layout_of, self._connection, self._database, self._place)
         mine, neighbours = self._manifest, self._neighbours
-        there = neighbours.same
-        newer = there is not None and there.is_newer_than(mine.report_run_created)
         # What stays need not fit, whatever is asked for now.
-        if newer and (layout := look(())).exists and neighbours.answer(there, as_wanted=False) is Answer.NEWER:
-            return (), layout, there
+        if newer := neighbours.newer(lambda: look(()).exists):
+            return (), look(()), newer
         layout = look(self._columns, self._contract)
         if not layout.exists:
             return (), layout, None
-        replaced = neighbours.covered(may_go=self._may_go)
-        neighbours.require_told(replaced)
         self._has_lacked = self._has_lacked or bool(layout.missing)  # in rows that are there nothing is in these
-        as_wanted = not self._has_lacked and there is not None and _says_the_same(there, mine)
-        # To count takes a moment, and tells nothing where the file is another.
-        answer = neighbours.answer(there, as_wanted=True) if as_wanted and not replaced else Answer.REPLACE
+        answer, replaced = neighbours.verdict(lacking=self._has_lacked, may_go=self._may_go)
         if answer is Answer.LANDED:
-            return (), layout, there
+            return (), layout, neighbours.same
         if answer is Answer.CONFIRMED:
             self._connection.execute(self._landings.delete().where(neighbours.about(self._subject)))
             self._connection.execute(self._landings.insert(), [self._row()])
@@ -300,12 +285,6 @@ class _Loading:
                 "Report run %s has the figures that are in %s: no row is changed", mine.report_run_id, self._place
             )
             return (), layout, mine
-        if there is not None and newer:
-            log.warning(
-                "Not all %s rows of report run %s, which is newer than %s, are in %s any longer: it is replaced.",
-                *(there.rows, there.report_run_id, mine.report_run_id, self._place),
-            )
-        neighbours.require_no_less(there)
         return replaced, layout, None
 
     def _create(self, layout: Layout) -> None:
@@ -380,24 +359,7 @@ class _Loading:
             self._column_types,
             holds_nul=self._database.holds_nul,
         )
-        blocks = _blocks(self._file)
-        _, first = typed.split_header(next(blocks, memoryview(b"")))
-
-        def work(block: memoryview) -> T:
-            return make(arranged(converter.convert(block)))
-
-        with ThreadPoolExecutor(1) as converting:
-            try:
-                waiting = deque([converting.submit(work, first)])
-                for block in blocks:
-                    waiting.append(converting.submit(work, block))
-                    if len(waiting) > _BLOCKS_AHEAD:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-                converter.finish()
-            finally:
-                converting.shutdown(cancel_futures=True)
+        return converted(self._file, converter, lambda cells: make(arranged(cells)))
 
 
 class _Rows(typed.Converter):
@@ -442,11 +404,6 @@ class _Rows(typed.Converter):
             raise typed.MisfitError(said, as_text=False)
 
 
-def _blocks(file: BinaryIO) -> Iterator[memoryview]:
-    file.seek(0)
-    return typed.blocks_of(iter(lambda: file.read(_CHUNK_SIZE), b""))
-
-
 def place_of_table(table: str, connection: sa.engine.Connection, database: Database) -> TableName:
     """Return where rows of a table go.
 
@@ -458,17 +415,3 @@ def place_of_table(table: str, connection: sa.engine.Connection, database: Datab
         if re.search(database.impossible_name, part):
             raise ConfigurationError(f"table {table!r}: nothing there can have the name {part!r}; choose another.")
     return place
-
-
-def _types(names: Sequence[str], column_types: Mapping[str, str] | None) -> Mapping[str, str]:
-    return {column.name: column.declared for column in columns_of(names, column_types)}
-
-
-def _says_the_same(there: Manifest, mine: Manifest) -> bool:
-    """Tell whether a file that is landed would make the same rows of another report run."""
-    return all(
-        getattr(there, name) == getattr(mine, name)
-        for name in ("report_type", "file_sha256", "rows", "columns", "column_types", "naming", "metadata")
-    ) and all(
-        there.parameters.get(name) == mine.parameters.get(name) for name in ("timezone", "decimal_separator")
-    )

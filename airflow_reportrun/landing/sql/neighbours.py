@@ -1,4 +1,4 @@
-"""What is landed in a table already: what a report replaces there, and what it can't stand beside."""
+"""What is landed in a table of a database already, as its rows and the table of manifests tell."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from airflow_reportrun.landing.decision import Answer, decide
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
-from airflow_reportrun.landing.overlaps import Overlap, described, overlap
-from airflow_reportrun.landing.sql.layout import filters_of, landing_key, our_table, rows_of, rows_of_report
-from airflow_reportrun.reporting.errors import LandingConflictError
+from airflow_reportrun.landing.neighbours import SHOWN, Neighbourhood
+from airflow_reportrun.landing.rows import filters_of, landing_key
+from airflow_reportrun.landing.sql.layout import our_table, rows_of, rows_of_report
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.sql.databases import Database
     from airflow_reportrun.landing.sql.layout import TableName
 
-_SHOWN = 5  # landings in an error
 _NONE = object()
 
 
-class Neighbours:
+class Neighbours(Neighbourhood):
     """The landings in a table, as their manifests tell.
 
     :param manifest: of what is to be landed.
@@ -40,12 +38,11 @@ class Neighbours:
         landings: sa.Table,
         manifest: Manifest,
     ) -> None:
+        super().__init__(manifest, str(place), landings.name)
         self._connection = connection
         self._database = database
         self._place = place
         self._landings = landings
-        self._manifest = manifest
-        self._subject = manifest.subject
 
     @property
     def here(self) -> Any:
@@ -72,81 +69,17 @@ class Neighbours:
         query = sa.select(sa.func.count()).select_from(rows).where(condition)
         return int(self._connection.execute(query).scalar_one())
 
-    def answer(self, there: Manifest | None, *, as_wanted: bool) -> Answer:
-        """Say what to do about what is landed of the same subject.
+    def _of_other_mode(self) -> str | None:
+        c = self._landings.c
+        query = sa.select(c.report_run_id).where(self.here, c.livemode == (not self._subject.livemode)).limit(1)
+        found: str | None = self._connection.execute(query).scalar()
+        return found
 
-        :param as_wanted: its rows have the types that are asked for now.
-        """
-        intact = there is not None and self.rows_there(there) == there.rows
-        return decide(self._manifest, there, intact=intact, as_wanted=as_wanted)
+    def _untold(self, replaced: Sequence[Subject]) -> Sequence[Subject]:
+        """Look for rows that touch.
 
-    def covered(self, *, may_go: bool) -> Sequence[Subject]:
-        """Return what is landed of other bounds, and goes with this landing.
-
-        :param may_go: what is covered whole, and not of a newer report run.
-        :raises LandingConflictError: when something can't stand beside this landing, and must not go.
-        """
-        new, c = self._subject, self._landings.c
-        of_other_mode = sa.select(c.report_run_id).where(self.here, c.livemode == (not new.livemode)).limit(1)
-        if (run_id := self._connection.execute(of_other_mode).scalar()) is not None:
-            mine, its = ("live", "test") if new.livemode else ("test", "live")
-            raise LandingConflictError(
-                f"{self._place} has {its} data (report run {run_id}), and {self._manifest.report_run_id} is of "
-                f"{mine} data: land it in another table."
-            )
-        others = [
-            there for there in self._near() if overlap(new, there.subject) not in (Overlap.APART, Overlap.SAME)
-        ]
-        if not others:
-            return ()
-        covered = [there for there in others if overlap(new, there.subject) is Overlap.COVERED]
-        newer = [there for there in covered if self._is_newer(there)]
-        if len(covered) < len(others):
-            raise self._conflict(others, "land what covers them whole, since replacing them would lose a part")
-        if newer:
-            run = self._manifest.report_run_id
-            raise self._conflict(newer, f"clear the task that created {run}, which is older, for fresh figures")
-        if not may_go:
-            raise self._conflict(others, "set on_overlap='replace' to put this landing in their place")
-        return [there.subject for there in covered]
-
-    def _is_newer(self, there: Manifest) -> bool:
-        """Tell whether newer figures are landed, and still there."""
-        newer = there.is_newer_than(self._manifest.report_run_created)
-        return newer and self.rows_there(there) == there.rows
-
-    def _conflict(self, others: Sequence[Manifest], way: str) -> LandingConflictError:
-        shown = "; ".join(f"{described(it.subject)} (report run {it.report_run_id})" for it in others[:_SHOWN])
-        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-        return LandingConflictError(
-            f"{described(self._subject)} would count the same twice beside what is landed in {self._place}: "
-            f"{shown}{more}. Ways out: {way}, land it in another table, or delete those rows and their manifests "
-            f"in {self._landings.name}."
-        )
-
-    def require_no_less(self, there: Manifest | None) -> None:
-        """Refuse to put less of a report in the place of one of the same subject.
-
-        :raises LandingConflictError: when one of the same version has columns that this one lacks.
-        """
-        mine = self._manifest
-        if there is None or there.report_type != mine.report_type:
-            return
-        if lost := [name for name in there.columns or () if name not in (mine.columns or ())]:
-            raise LandingConflictError(
-                f"{described(self._subject)} is landed in {self._place} with columns that this report lacks: "
-                f"{', '.join(lost)}. Ask for these columns, too, land it in another table, or delete its rows and "
-                f"its manifest in {self._landings.name}."
-            )
-
-    def require_told(self, replaced: Sequence[Subject]) -> None:
-        """Refuse rows that no manifest tells of, and that would count twice beside this landing.
-
-        Rows of this very subject are replaced, whether a manifest tells of them or not. Each query is a range of
-        the index over the rows, and their number grows with the intervals that touch, not with the table.
-
-        :param replaced: what goes with this landing.
-        :raises LandingConflictError: when there are any.
+        Each query is a range of the index over the rows, and their number grows with the intervals that touch, not
+        with the table.
         """
         new = self._subject
         gone: dict[Any, list[str | None]] = {}
@@ -154,20 +87,13 @@ class Neighbours:
             gone.setdefault((it.interval_start, it.interval_end), []).append(filters_of(it))
         found = []
         for bounds, values in self._touching():
-            if (filters := self._untold(values, gone.get(bounds, []))) is not _NONE:
+            if (filters := self._untold_filters(values, gone.get(bounds, []))) is not _NONE:
                 found.append(replace(new, filters=filters, interval_start=bounds[0], interval_end=bounds[1]))
-            if len(found) > _SHOWN:
+            if len(found) > SHOWN:
                 break
-        if not found:
-            return
-        shown = "; ".join(described(it) for it in found[:_SHOWN]) + (" and more" if len(found) > _SHOWN else "")
-        raise LandingConflictError(
-            f"{described(new)} would count the same twice beside rows in {self._place} that no manifest tells of, "
-            f"as after a table was renamed or restored: {shown}. Ways out: delete those rows, land exactly that "
-            "again, which brings its manifest back, or land this in another table."
-        )
+        return found
 
-    def _untold(self, bounds: Any, gone: Sequence[str | None]) -> Any:
+    def _untold_filters(self, bounds: Any, gone: Sequence[str | None]) -> Any:
         """Return the filters of rows with these bounds that touch and stay, `_NONE` where there are none.
 
         Of reports with filters, those with the same ones or fewer are looked for.

@@ -1,48 +1,29 @@
-"""A finished report run lands in a table: downloaded, checked, and loaded at once."""
+"""A finished report run lands in a table of a database; what the database says then becomes an error of ours."""
 
 from __future__ import annotations
 
-import logging
 import re
 import sqlite3
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import quote
 
-from airflow_reportrun import metrics
 from airflow_reportrun.landing.contract import PLAIN, Contract
-from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
-from airflow_reportrun.landing.manifest import Manifest
-from airflow_reportrun.landing.publication import say_newer
-from airflow_reportrun.landing.report import (
-    Contents,
-    Landed,
-    default_columns,
-    finished_file,
-    is_csv,
-    require_unexpired,
-)
+from airflow_reportrun.landing.report import Landed
 from airflow_reportrun.landing.sql.loading import landed, load
 from airflow_reportrun.landing.sql.warehouse import dataset_of
-from airflow_reportrun.landing.stores.local import LocalFile
-from airflow_reportrun.reporting.errors import (
-    ConfigurationError,
-    ContentsError,
-    ReportingError,
-    StoreError,
-)
+from airflow_reportrun.landing.tables import land_in
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_reportrun.hooks import StripeReportingHook
+    from airflow_reportrun.landing.manifest import Manifest
     from airflow_reportrun.reporting.models import ReportRun
-
-log = logging.getLogger(__name__)
 
 
 def land_in_table(
@@ -57,8 +38,7 @@ def land_in_table(
 ) -> Landed:
     """Bring the file of a report run into a table, unless it is there, or that of a newer run is.
 
-    The file waits in the worker's temporary folder until it is whole, so that the table is locked for no longer
-    than its rows take; it has no name there, and is gone however the process ends.
+    It is whole before the table is locked, so that this takes no longer than its rows.
 
     :param hook: of the account that the run acted as.
     :param run: a succeeded one.
@@ -77,65 +57,46 @@ def land_in_table(
     :raises ConfigurationError: when the file is compressed, or an option can't be.
     :raises StoreError: when the database can't be reached, or the temporary folder can't be written to.
     """
-    check_column_types(column_types or {})
-    contract.check_types(column_types or {})
-    file = finished_file(run)
-    if not is_csv(run):
-        raise ConfigurationError(f"Report run {run.id} has a compressed file, which no table can take.")
-    account = hook.settings.stripe_account
-    known: dict[str, Any] = {"file_sha256": "", "rows": None, "columns": None, "format": "sql", "path": table}
-    with database_errors(table):
-        before = landed(
-            *(warehouse, table, Manifest.of(run, file, account, **known)),
-            columns=run.parameters.get("columns") or (),
-            column_types=column_types,
-            contract=contract,
-            on_overlap=on_overlap,
+    return land_in(hook, run, _Table(warehouse, table, column_types, contract, on_overlap))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of a database, with the options of a landing."""
+
+    warehouse: DbApiHook
+    name: str
+    column_types: Mapping[str, str] | None
+    contract: Contract
+    on_overlap: Literal["fail", "replace"]
+    format: str = "sql"
+
+    def errors(self) -> AbstractContextManager[None]:
+        return database_errors(self.name)
+
+    def landed(self, manifest: Manifest, columns: Sequence[str]) -> Manifest | None:
+        return landed(
+            *(self.warehouse, self.name, manifest),
+            columns=columns,
+            column_types=self.column_types,
+            contract=self.contract,
+            on_overlap=self.on_overlap,
         )
-    if before and before.file_id == file.id:
-        require_columns(before.columns or (), column_types)
-        log.info("Report run %s is landed already, in %s", run.id, before.path)
-        return _landed(warehouse, before)
-    if before:
-        say_newer(before.path, before, run)
-        return _landed(warehouse, before)
-    require_unexpired(run, file)
-    folder = LocalFile(Path(tempfile.gettempdir(), file.id))
-    defaults = default_columns(hook, run)
 
-    with folder.errors():
-        folder.require_space(file.size)
-        spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, where other errors are possible
-    with spool:
+    def load(self, file: BinaryIO, manifest: Manifest, *, timezone: str, decimal_separator: str) -> Manifest:
+        return load(
+            *(self.warehouse, self.name, file, manifest),
+            column_types=self.column_types,
+            contract=self.contract,
+            timezone=timezone,
+            decimal_separator=decimal_separator,
+            on_overlap=self.on_overlap,
+        )
 
-        def save(chunks: Iterator[bytes]) -> dict[str, Any]:
-            spool.seek(0)
-            spool.truncate()
-            contents = Contents(run, defaults)
-            for chunk in contents.watched(chunks):
-                spool.write(chunk)
-            spool.flush()
-            return contents.facts()
-
-        with folder.errors():
-            facts = hook.read_file(file, save)
-        with database_errors(table):
-            manifest = load(
-                warehouse,
-                table,
-                spool,
-                Manifest.of(run, file, account, **{**known, **facts}),
-                column_types=column_types,
-                contract=contract,
-                timezone=run.parameters.get("timezone", "Etc/UTC"),
-                decimal_separator=run.parameters.get("decimal_separator", "."),
-                on_overlap=on_overlap,
-            )
-    if manifest.file_id == file.id:
-        metrics.landed(run.report_type, manifest.format, file.size, manifest.rows)
-    else:
-        say_newer(manifest.path, manifest, run)
-    return _landed(warehouse, manifest)
+    def called(self, manifest: Manifest) -> Landed:
+        # By the connection: its host may be another one for each who knows the database.
+        uri = f"sql://{quote(self.warehouse.get_conn_id())}/{quote(manifest.path)}"
+        return Landed(manifest.path, uri, manifest, partial(dataset_of, self.warehouse, manifest.path))
 
 
 @contextmanager
@@ -221,9 +182,3 @@ def _shown(said: BaseException) -> str:
     context = getattr(getattr(said, "diag", None), "context", None) or ""
     place = re.match(r"COPY .*, line \d+(, column .*?)?(?=:|\n|$)", context)
     return f"{line} ({place[0]})" if place else line
-
-
-def _landed(warehouse: DbApiHook, manifest: Manifest) -> Landed:
-    # By the connection: its host may be another one for each who knows the database.
-    uri = f"sql://{quote(warehouse.get_conn_id())}/{quote(manifest.path)}"
-    return Landed(manifest.path, uri, manifest, partial(dataset_of, warehouse, manifest.path))

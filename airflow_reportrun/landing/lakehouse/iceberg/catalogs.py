@@ -1,0 +1,175 @@
+"""The catalog that knows an Iceberg table: of an Airflow connection, or of a folder's own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from traceback import walk_tb
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg import exceptions
+from pyiceberg.catalog import load_catalog
+
+from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
+from airflow_reportrun.wire.lookup import look_up
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+EMBEDDED = "reportrun"
+"""Name of a folder's own catalog, by which it finds its tables."""
+
+DATABASE = "catalog.db"
+"""File of a folder's own catalog, of SQLite."""
+
+_SECRET = re.compile("secret|token|password|credential|key|sas|^uri$|header", re.IGNORECASE)
+"""Names of properties whose values no error may show; the URI of a database may have a password in it."""
+
+_STAYS = (
+    *(exceptions.BadRequestError, exceptions.UnauthorizedError, exceptions.ForbiddenError, exceptions.OAuthError),
+    *(exceptions.NoSuchNamespaceError, exceptions.NoSuchPropertyException, exceptions.NotInstalledError),
+    *(exceptions.NoSuchIcebergTableError, exceptions.ValidationError, PermissionError, ValueError, TypeError),
+    *(NotImplementedError, ImportError),
+)
+"""What a retry would only meet again."""
+
+
+@dataclass(frozen=True)
+class Lakehouse:
+    """A catalog, and what may not be shown of it.
+
+    :param catalog: that tables are asked of.
+    :param is_ours: it is a folder's own, in which we make namespaces.
+    :param secrets: texts that no error shows.
+    """
+
+    catalog: Catalog
+    is_ours: bool
+    secrets: frozenset[str]
+
+    @contextmanager
+    def errors(self, table: str) -> Iterator[None]:
+        """Say in a line what the catalog, a store or pyiceberg said, without what is secret."""
+        with _errors(f"table {table}", self.secrets):
+            yield
+
+
+def lakehouse_of(catalog_conn_id: str | None, warehouse: str | None) -> Lakehouse:
+    """Return the catalog that a task names.
+
+    :param catalog_conn_id: Airflow connection of type ``iceberg``.
+    :param warehouse: a folder that has a catalog of its own in it, which is made where it is missing.
+    :raises ConfigurationError: when neither or both are named, or a catalog can't be made of them.
+    :raises ConnectionLookUpError: when Airflow does not give the connection.
+    :raises StoreError: when the catalog does not answer.
+    """
+    if (catalog_conn_id is None) == (warehouse is None):
+        raise ConfigurationError(
+            "Name the catalog of the table: catalog_conn_id, an Airflow connection of type iceberg, or warehouse, "
+            "a folder that gets a catalog of its own; one of them."
+        )
+    return _connected(catalog_conn_id) if catalog_conn_id is not None else _embedded(str(warehouse))
+
+
+def _embedded(warehouse: str) -> Lakehouse:
+    folder = warehouse.removeprefix("file://")
+    if not folder.startswith("/"):
+        raise ConfigurationError(
+            f"warehouse {warehouse!r}: give the absolute path of a folder. Tables in a store need a catalog that "
+            "all workers reach; name it by catalog_conn_id."
+        )
+    try:
+        import sqlalchemy
+
+        if int(sqlalchemy.__version__.partition(".")[0]) < 2:
+            raise ImportError(f"SQLAlchemy {sqlalchemy.__version__} is installed")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"A warehouse with a catalog of its own needs SQLAlchemy 2 ({error}), which Airflow allows from 3.1 "
+            "on: name a catalog by catalog_conn_id instead."
+        ) from None
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"warehouse {folder}: {error.strerror or error}") from None
+    properties = {"type": "sql", "uri": f"sqlite:///{path / DATABASE}", "warehouse": path.as_uri()}
+    with _errors(f"warehouse {folder}", frozenset()):
+        try:
+            catalog = load_catalog(EMBEDDED, **properties)
+        except sqlalchemy.exc.OperationalError:  # somebody else was making the same catalog
+            catalog = load_catalog(EMBEDDED, **properties)
+    return Lakehouse(catalog, True, frozenset())
+
+
+def _connected(conn_id: str) -> Lakehouse:
+    connection = look_up(conn_id, option="catalog_conn_id")
+    if connection.conn_type != "iceberg":
+        raise ConfigurationError(
+            f"catalog_conn_id {conn_id!r} is of type {connection.conn_type}: an Iceberg catalog's is iceberg, "
+            "with the URI as host, client id and secret as login and password, and other properties in the extra."
+        )
+    properties = {name: str(value) for name, value in _extra(conn_id, connection.extra).items()}
+    secrets = {value for name, value in properties.items() if _SECRET.search(name)}
+    if connection.host:
+        properties["uri"] = connection.host.rstrip("/")
+    properties.setdefault("type", "rest")
+    if properties["type"] == "rest" and connection.login and connection.password:
+        properties["credential"] = f"{connection.login}:{connection.password}"
+    secrets |= {it for it in (connection.password, properties.get("credential")) if it}
+    hidden = frozenset(secrets)
+    with _errors(f"catalog_conn_id {conn_id!r}", hidden):
+        catalog = load_catalog(conn_id, **properties)
+    return Lakehouse(catalog, False, hidden)
+
+
+def _extra(conn_id: str, extra: Any) -> Mapping[str, Any]:
+    """Read a connection's extra as text: Airflow makes an empty one of what is no JSON."""
+    try:
+        found = json.loads(extra) if isinstance(extra, str) and extra.strip() else extra or {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigurationError(
+            f'catalog_conn_id {conn_id!r}: its extra is no JSON object, such as {{"warehouse": "s3://lake"}}.'
+        )
+    return found
+
+
+@contextmanager
+def _errors(what: str, secrets: frozenset[str]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ReportingError) or not _is_of_a_library(error):
+            raise
+        kind = ConfigurationError if _stays(error) else StoreError
+        ours = kind(f"{what}: {type(error).__name__}: {_shown(error, secrets)}")
+        try:
+            raise ours from None
+        finally:
+            ours.__context__ = None  # pyiceberg's errors can hold all properties of a catalog
+
+
+def _is_of_a_library(error: Exception) -> bool:
+    """Tell whether an error is what a catalog or a store says: it came through pyiceberg then."""
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(str(name).startswith("pyiceberg.") for name in frames)
+
+
+def _stays(error: Exception) -> bool:
+    if type(error).__module__.startswith("sqlalchemy"):
+        said = str(error)
+        return "readonly database" in said or "unable to open" in said or "no such table" in said
+    return isinstance(error, _STAYS)
+
+
+def _shown(error: Exception, secrets: frozenset[str]) -> str:
+    text = str(getattr(error, "orig", None) or error)
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text.strip().partition("\n")[0]
