@@ -257,7 +257,7 @@ def test_cells_that_do_not_fit_leave_the_table_alone(books: Books) -> None:
 
 def test_names_that_case_alone_tells_apart_are_refused(books: Books) -> None:
     """Most readers of lakes don't tell them apart; a column that is there is found in any case."""
-    with pytest.raises(ContentsError, match="'Net' would be the same for many readers as 'net'"):
+    with pytest.raises(ContentsError, match="'Net' would be the same there as 'net'"):
         books.land(["net", "Net"], [["1.00", "2.00"]])
     with pytest.raises(ContentsError, match="which this package has of its own"):
         books.land(["net", "_FILTERS"], [["1.00", "2.00"]])
