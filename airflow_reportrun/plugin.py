@@ -1,4 +1,4 @@
-"""The plugin of Airflow's UI: the page that shows which intervals are landed, for Airflow 3.1 and newer.
+"""The plugin of Airflow's UI: the page that shows which intervals are landed, for Airflow 3.1.1 and newer.
 
 It is an entry point, since plugins that a provider's description names are loaded only where
 ``[core] lazy_discover_providers`` is off. Each process of Airflow loads it, so that the page itself is loaded by
