@@ -117,17 +117,18 @@ class IcebergTable(LakeTable):
             require_one_partition(metadata, self.name)
 
     def _require_namespace(self) -> None:
-        """Make the namespace of a table that is missing, or refuse to where the catalog is somebody else's."""
+        """Refuse to make one in a catalog that is somebody else's."""
         namespace = self._identifier[:-1]
-        if self._catalog.namespace_exists(namespace):
-            return
-        if not self._lakehouse.is_ours:
+        if not self._lakehouse.is_ours and not self._catalog.namespace_exists(namespace):
             raise ConfigurationError(
                 f"table {self.name}: the catalog has no namespace {'.'.join(namespace)}; create it, or name a "
                 "table in another one."
             )
+
+    def _make_namespace(self) -> None:
+        namespace = self._identifier[:-1]
         try:
-            self._catalog.create_namespace(namespace)
+            self._catalog.create_namespace_if_not_exists(namespace)
         except Exception:
             if not self._catalog.namespace_exists(namespace):  # unless somebody else has made it
                 raise
@@ -213,6 +214,8 @@ class IcebergTable(LakeTable):
                     for number, name in enumerate(bounds, 1000)
                 )
             )
+            if self._lakehouse.is_ours:
+                self._make_namespace()
             return self._catalog.create_table_transaction(
                 self._identifier, schema, partition_spec=spec, properties=dict(PROPERTIES)
             )
