@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.coverage.landings import Landing
-from airflow_reportrun.landing.lakehouse.facts import LANDING, Facts
+from airflow_reportrun.landing.lakehouse.facts import Facts
 
 if TYPE_CHECKING:
-    from airflow_reportrun.landing.lakehouse.table import LakeTable
+    from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
     from airflow_reportrun.landing.manifest import Manifest
 
 
@@ -21,7 +21,7 @@ class LakehouseTable:
     :param table: of whatever format, None where there can be none yet.
     """
 
-    def __init__(self, name: str, where: str, table: LakeTable | None) -> None:
+    def __init__(self, name: str, where: str, table: IcebergTable | None) -> None:
         self._name, self._where, self._table = name, where, table
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class LakehouseTable:
 
     def manifest(self, told_at: str) -> Manifest | None:
         """Return the manifest of a landing, None where it is there no longer."""
-        return dict(self._facts().all()).get(told_at) if told_at.startswith(LANDING) else None
+        return dict(self._facts().all()).get(told_at)
 
     def _facts(self) -> Facts:
         if self._table is None:
