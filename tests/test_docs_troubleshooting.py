@@ -21,7 +21,11 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
-from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
+from airflow_reportrun.operators import (
+    StripeReportDownloadOperator,
+    StripeReportRunOperator,
+    StripeReportToIcebergOperator,
+)
 from airflow_reportrun.question.intervals import resolve
 from airflow_reportrun.question.report_types import preferred
 from airflow_reportrun.reporting import errors
@@ -224,6 +228,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.connected(extra={"stripe_acount": "acct_1"}),
         lambda it: it.connected(host="http://api.stripe.com"),
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),
+        lambda it: in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="books.activity"),
     ),
     "ConnectionLookUpError": (lambda it: StripeReportingHook("nowhere").list_report_types(),),
     "InvalidParametersError": (

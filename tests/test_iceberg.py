@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_reportrun.landing.formats import typed
-from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDING
+from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDINGS
 from airflow_reportrun.landing.lakehouse.iceberg.catalogs import lakehouse_of
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
@@ -382,6 +382,16 @@ def test_filters_accounts_and_reports_stand_beside_each_other(books: Books) -> N
     assert len(books.rows("net")) == len(others) - 1
 
 
+def test_an_interval_is_taken_out_by_deleting_its_rows(books: Books) -> None:
+    """What the table tells of it then is in nobody's way, and goes with what takes its place."""
+    books.land(["net"], [["1.00"]], "frr_month", end=day(32))
+    with pytest.raises(LandingConflictError):
+        books.land(["net"], [["2.00"]], "frr_day", start=day(2), end=day(3))
+    books.native().delete("_report_run_id = 'frr_month'")
+    books.land(["net"], [["2.00"]], "frr_day", start=day(2), end=day(3))
+    assert (books.rows("net"), books.told()) == ([Decimal(2)], ["frr_day"])
+
+
 def test_test_data_never_joins_live_data(books: Books) -> None:
     """Whatever its interval."""
     books.land(["net"], [["1.00"]], livemode=True)
@@ -393,7 +403,7 @@ def forget(books: Books) -> None:
     """Take away what the table tells, as one that was made anew of another one's files has it."""
     table = books.native()
     with table.transaction() as transaction:
-        transaction.remove_properties(*(name for name in table.properties if name.startswith((LANDING, COLUMNS))))
+        transaction.remove_properties(*(name for name in table.properties if name.startswith((LANDINGS, COLUMNS))))
 
 
 def test_rows_that_nothing_tells_of_are_in_the_way(books: Books) -> None:
@@ -430,10 +440,11 @@ def test_what_a_later_package_has_landed_is_no_ones_guess(books: Books) -> None:
     """Nor is a property that is none of ours."""
     books.land(["net"], [["1.00"]])
     table = books.native()
-    (name,) = (name for name in table.properties if name.startswith(LANDING))
+    (name,) = (name for name in table.properties if name.startswith(LANDINGS))
     for text, said in (
         (table.properties[name].replace('"version":1', '"version":3'), "upgrade airflow-provider-reportrun"),
         ("{}", "tells of no landing"),
+        ('{"version":1,"landings":"eJw="}', "tells of no landing"),
         ("no JSON", "tells of no landing"),
     ):
         with books.native().transaction() as transaction:

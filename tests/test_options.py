@@ -48,18 +48,24 @@ class Upstream(BaseOperator):
         return self.returns
 
 
+def needed(task_class: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with what the task can't do without; one of two that exclude each other is enough."""
+    others = {"warehouse"} if "catalog_conn_id" in options else set()
+    return {name: it for name, it in NEEDED[task_class].items() if name not in others} | options
+
+
 def run_after(returns: Any, task_class: Any, option: str, **options: Any) -> Try:
     """Run a task that has an option from a task before it."""
     with DAG("stripe", schedule=None, start_date=START):
         upstream = Upstream(task_id="upstream", returns=returns)
-        task = task_class(task_id="report", **{**NEEDED[task_class], **options, option: upstream.output})
+        task = task_class(task_id="report", **needed(task_class, {**options, option: upstream.output}))
     runner = TaskRunner()
     assert runner.run(upstream).state == "success"
     return runner.run(task)
 
 
 def run(task_class: Any, native: bool = True, **options: Any) -> Try:
-    task = in_dag(task_class, **{**NEEDED[task_class], **options})
+    task = in_dag(task_class, **needed(task_class, options))
     task.dag.render_template_as_native_obj = native
     return TaskRunner().run(task)
 

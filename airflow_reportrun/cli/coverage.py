@@ -27,11 +27,19 @@ TO_DO = (State.MISSING, State.CHANGED, State.LANDING)
 @command
 def coverage(args: Namespace) -> Outcome:
     """Show which intervals are landed, and which are missing."""
-    if (args.destination is None) == (args.table is None) or (args.conn_id is None) != (args.table is None):
-        raise UsageError("Give a DESTINATION, or --conn-id and --table.")
+    homes = (args.conn_id, args.catalog_conn_id, args.warehouse)
+    named = sum(it is not None for it in homes)
+    if (args.destination is None) == (args.table is None) or named != (args.table is not None):
+        raise UsageError("Give a DESTINATION, or --table and one of --conn-id, --catalog-conn-id and --warehouse.")
     if args.stripe_account and args.stripe_conn_id is None:
         raise UsageError("--stripe-account is for --stripe-conn-id, with which Stripe is asked.")
-    source = source_of(args.destination, conn_id=args.conn_id, table=args.table)
+    source = source_of(
+        args.destination,
+        conn_id=args.conn_id,
+        catalog_conn_id=args.catalog_conn_id,
+        warehouse=args.warehouse,
+        table=args.table,
+    )
     dag, interval = _schedule(args) if args.dag_id else (None, None)
     zones = [args.timezone] if args.timezone else [_zone_of(dag)] if dag else []
     seen = look_at(

@@ -87,7 +87,9 @@ _PLAN = (
 _COVERAGE = (
     Arg(("destination",), nargs="?", help="root or folder of what is landed; a task's destination will do"),
     Arg(("--conn-id",), help="Airflow connection of a database"),
-    Arg(("--table",), help="table there, or schema.table"),
+    Arg(("--catalog-conn-id",), help="Airflow connection of an Iceberg catalog"),
+    Arg(("--warehouse",), help="folder with an Iceberg catalog of its own"),
+    Arg(("--table",), help="table there: table or schema.table, of Iceberg namespace.table"),
     *(_FROM_DATE, _TO_DATE, _TIMEZONE),
     Arg(("--dag-id",), help="DAG that lands there: say how to backfill what is missing"),
     Arg(("--task-id",), help="task of it, where several land different intervals"),

@@ -19,8 +19,8 @@ from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
-    StripeReportToSqlOperator,
 )
+from airflow_reportrun.operators.finished import TableOperator
 from airflow_reportrun.question.backfill_runs import backfill_runs
 from airflow_reportrun.question.report_types import preferences
 from airflow_reportrun.reporting.errors import ReportingError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.wire.connection import ConnectionSettings
 
 
-_Tables = dict[tuple[str, str], dict[str, Manifest]]
+_Tables = dict[tuple[Any, ...], dict[str, Manifest]]
 """The manifests of tables, each read once: by connection and table, and by subject."""
 
 
@@ -160,7 +160,7 @@ def _asked(planned: PlannedTask) -> _Asked:
 
 def _landing_tasks(planned: PlannedTask) -> Sequence[Any]:
     """Return the tasks that land what a task has created: those for which it is the only one upstream."""
-    dag, kinds = planned.run.dag, (StripeReportDownloadOperator, StripeReportToSqlOperator)
+    dag, kinds = planned.run.dag, (StripeReportDownloadOperator, TableOperator)
     creating = {it.task_id for it in report_tasks(dag)}
     return [
         it for it in dag.tasks if isinstance(it, kinds) and _above(dag, it) & creating == {planned.task.task_id}
@@ -187,11 +187,13 @@ def _landing(task: Any, planned: PlannedTask, asked: _Asked, tables: _Tables) ->
     if unknown.keys() - {"report_run_id"} or question is None or subject is None:
         return row
     try:
-        if isinstance(task, StripeReportToSqlOperator):
-            row["destination"] = f"{task.table} of {task.conn_id}"
-            key = task.conn_id, task.table
+        if isinstance(task, TableOperator):
+            names = ("conn_id", "catalog_conn_id", "warehouse")
+            homes = {name: it for name in names if (it := getattr(task, name, None))}
+            row["destination"] = f"{task.table} of {next(iter(homes.values()))}"
+            key = task.table, *homes.items()
             if key not in tables:
-                tables[key] = _told(source_of(conn_id=task.conn_id, table=task.table))
+                tables[key] = _told(source_of(table=task.table, **homes))
             return {**row, **_of_manifest(tables[key].get(_unmoded(subject)))}
         asked_for = question.parameters.as_dict()
         values = placeholders(

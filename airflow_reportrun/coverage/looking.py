@@ -30,6 +30,8 @@ def source_of(
     destination: str | None = None,
     *,
     conn_id: str | None = None,
+    catalog_conn_id: str | None = None,
+    warehouse: str | None = None,
     table: str | None = None,
     hook_params: Mapping[str, Any] | None = None,
 ) -> Source:
@@ -37,12 +39,17 @@ def source_of(
 
     :param destination: see :class:`~airflow_reportrun.coverage.lake.Lake`.
     :param conn_id: see :class:`~airflow_reportrun.coverage.table.Table`, as the others.
+    :param catalog_conn_id: see :func:`~airflow_reportrun.coverage.lakehouse.iceberg_table`, as ``warehouse``.
     :raises ReportingError: when it can't be one.
     """
     if destination is not None:
         from airflow_reportrun.coverage.lake import Lake
 
         return Lake(destination)
+    if catalog_conn_id is not None or warehouse is not None:
+        from airflow_reportrun.coverage.lakehouse import iceberg_table
+
+        return iceberg_table(table or "", catalog_conn_id=catalog_conn_id, warehouse=warehouse)
     from airflow_reportrun.landing.sql.warehouse import warehouse_of
 
     warehouse_of(conn_id or "", hook_params)  # says what to install, where that is missing

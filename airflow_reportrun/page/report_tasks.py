@@ -31,15 +31,19 @@ class Where:
     :param conn_id: Airflow connection of a table's database.
     :param table: ``table`` or ``schema.table``.
     :param hook_params: of the connection's hook, as JSON.
+    :param catalog_conn_id: Airflow connection of an Iceberg table's catalog.
+    :param warehouse: folder with an Iceberg catalog of its own.
     """
 
     destination: str = ""
     conn_id: str = ""
     table: str = ""
     hook_params: str = "null"
+    catalog_conn_id: str = ""
+    warehouse: str = ""
 
     def __str__(self) -> str:
-        return self.destination or f"{self.table} in {self.conn_id}"
+        return self.destination or f"{self.table} in {self.conn_id or self.catalog_conn_id or self.warehouse}"
 
 
 @dataclass(frozen=True, order=True)
@@ -175,9 +179,11 @@ def landers_of(tasks: Sequence[ReportTask], rendered: Mapping[str, Sequence[Mapp
 
 def _where(task: ReportTask, rendered: Mapping[str, Any]) -> set[Where]:
     if "table" in task.fields:
-        conn_id, table = task.told("conn_id", rendered), task.told("table", rendered)
+        table = task.told("table", rendered)
+        names = ("conn_id", "catalog_conn_id", "warehouse")
+        homes = {name: it for name in names if (it := task.told(name, rendered))}
         params = json.dumps(task.told("hook_params", rendered), sort_keys=True)
-        return {Where(conn_id=conn_id, table=table, hook_params=params)} if conn_id and table else set()
+        return {Where(table=table, hook_params=params, **homes)} if homes and table else set()
     destination = task.told("destination", rendered)
     if not isinstance(destination, str) or not destination:
         return set()

@@ -116,6 +116,12 @@ def source_of(where: Where) -> Source:
         from airflow_reportrun.coverage.lake import Lake
 
         return Lake(where.destination)
+    if where.catalog_conn_id or where.warehouse:
+        from airflow_reportrun.coverage.lakehouse import iceberg_table
+
+        return iceberg_table(
+            where.table, catalog_conn_id=where.catalog_conn_id or None, warehouse=where.warehouse or None
+        )
     from airflow_reportrun.coverage.table import Table
 
     return Table(where.conn_id, where.table, json.loads(where.hook_params))

@@ -1,15 +1,18 @@
 """What a table says of what is landed in it: small texts by name, which come and go with the rows they tell of.
 
-They are manifests without what would be told again and again: the columns, which most intervals have in common,
-have a text of their own.
+They are manifests, those of a month in one text and compressed, since some catalogs take all texts of a table in
+one request. Columns, which most intervals have in common, have a text of their own.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -21,8 +24,8 @@ from airflow_reportrun.reporting.errors import ManifestError
 OWN = "reportrun."
 """Beginning of all that we say of a table."""
 
-LANDING = f"{OWN}landing."
-"""Beginning of the name of a landing's text, which goes on with the digest of what it is about."""
+LANDINGS = f"{OWN}landings."
+"""Beginning of the name of a text about landings, which goes on with the month that they end in."""
 
 COLUMNS = f"{OWN}columns."
 """Beginning of the name of a text with columns and their kinds, which goes on with the digest of the text."""
@@ -30,23 +33,21 @@ COLUMNS = f"{OWN}columns."
 _NOTHING = dict.fromkeys(("interval_start", "interval_end", "stripe_account"))  # which a manifest says, too
 
 
-def name_of(subject: Subject) -> str:
-    """Return the name of the text about a subject."""
-    return f"{LANDING}{landing_key(subject)}"
+def text_about(subject: Subject) -> str:
+    """Return the name of the text that tells of a subject, with others that end in its month."""
+    if subject.interval_end is None:  # of payouts, for example; there may be many
+        return f"{LANDINGS}{landing_key(subject)[:2]}"
+    return f"{LANDINGS}{datetime.fromtimestamp(subject.interval_end, UTC):%Y-%m}"
 
 
-def texts_of(manifest: Manifest) -> Mapping[str, str]:
-    """Return what a table has to say of a landing, by name."""
-    it = {name: value for name, value in asdict(manifest).items() if value is not None}
-    columns = _compact(it.pop("column_types", {}))
-    digest = hashlib.sha256(columns.encode()).hexdigest()[:16]
-    asked, names = it["parameters"].get("columns"), list(it.pop("columns", ()))
-    if asked == names:
-        it["parameters"] = {**it["parameters"], "columns": True}
-    return {
-        name_of(manifest.subject): _compact({**it, "columns": digest}),
-        f"{COLUMNS}{digest}": columns,
-    }
+def essentials_of(manifest: Manifest) -> Mapping[str, str]:
+    """Return what a snapshot or a commit says of its landing, by name."""
+    names = (
+        *("report_run_id", "report_type", "interval_start", "interval_end", "stripe_account"),
+        *("file_id", "file_sha256", "landed_by"),
+    )
+    said = {name: getattr(manifest, name) for name in names}
+    return {f"{OWN}{name.replace('_', '-')}": str(it) for name, it in said.items() if it is not None}
 
 
 class Facts:
@@ -59,74 +60,102 @@ class Facts:
         self._texts = texts
 
     @cached_property
-    def _told(self) -> Mapping[str, Mapping[str, Any]]:
-        return {name: self._read(name) for name in self._texts if name.startswith(LANDING)}
+    def _told(self) -> Sequence[Mapping[str, Any]]:
+        return [it for name in self._texts if name.startswith(LANDINGS) for it in self._read(name)]
 
     def about(self, subject: Subject) -> Manifest | None:
         """Return what is landed of a subject.
 
-        :raises ManifestError: as :meth:`all`.
+        :raises ManifestError: when that can't be read, or a later version of this package has landed it.
         """
-        name = name_of(subject)
-        return self._whole(name) if name in self._texts else None
+        name = text_about(subject)
+        found = (it for it in self._read(name) if _subject(it) == subject) if name in self._texts else ()
+        return next((self._whole(it) for it in found), None)
 
     def near(self, subject: Subject) -> Sequence[Manifest]:
-        """Return what is landed that overlaps a subject, itself left out, in the order of time."""
+        """Return what is landed that overlaps a subject, itself left out, in the order of time.
+
+        :raises ManifestError: as :meth:`about`.
+        """
         found = [
-            name
-            for name, it in self._told.items()
+            self._whole(it)
+            for it in self._told
             if _may_touch(it["parameters"], subject)
             and overlap(subject, _subject(it)) not in (Overlap.APART, Overlap.SAME)
         ]
-        manifests = [self._whole(name) for name in found]
-        return sorted(manifests, key=lambda it: (it.subject.interval_start or 0, it.subject.interval_end or 0))
+        return sorted(found, key=lambda it: (it.subject.interval_start or 0, it.subject.interval_end or 0))
 
     def of_mode(self, livemode: bool) -> str | None:
         """Return a report run that is landed, live or of test data, None where there is none."""
-        return next((it["report_run_id"] for it in self._told.values() if it["livemode"] is livemode), None)
+        return next((it["report_run_id"] for it in self._told if it["livemode"] is livemode), None)
 
     def all(self) -> Iterator[tuple[str, Manifest]]:
-        """Yield all that is landed, by the names of its texts.
+        """Yield all that is landed, by the digests of what it is about.
 
-        :raises ManifestError: when a text is none, or of a later version of this package.
+        :raises ManifestError: as :meth:`about`.
         """
-        for name in self._told:
-            yield name, self._whole(name)
+        for it in self._told:
+            yield landing_key(_subject(it)), self._whole(it)
 
-    def _whole(self, name: str) -> Manifest:
-        it = dict(self._read(name))
-        columns = self._texts.get(f"{COLUMNS}{it['columns']}", "")
+    def changed(self, manifest: Manifest, gone: Sequence[Subject] = ()) -> Mapping[str, str | None]:
+        """Return the texts that are others when the table tells of a landing, too; None for one that goes.
+
+        :param gone: what the table tells of no longer.
+        """
+        columns = _compact(manifest.column_types or {})
+        digest = hashlib.sha256(columns.encode()).hexdigest()[:16]
+        it = {name: value for name, value in asdict(manifest).items() if value is not None}
+        del it["column_types"]
+        if it["parameters"].get("columns") == list(it.pop("columns")):
+            it["parameters"] = {**it["parameters"], "columns": True}
+        subjects = (manifest.subject, *gone)
+        changed: dict[str, str | None] = {f"{COLUMNS}{digest}": columns}
+        for name in sorted({text_about(subject) for subject in subjects}):
+            told = self._read(name) if name in self._texts else []
+            kept = [one for one in told if _subject(one) not in subjects]
+            if name == text_about(manifest.subject):
+                kept.append({**it, "columns": digest})
+            changed[name] = _text(kept) if kept else None
+        return changed
+
+    def _whole(self, it: Mapping[str, Any]) -> Manifest:
+        name = f"{COLUMNS}{it['columns']}"
         try:
-            types = json.loads(columns)
-            it |= {"columns": list(types), "column_types": types}
+            types = json.loads(self._texts.get(name, ""))
+            columns = list(types)
         except (ValueError, TypeError):
             raise ManifestError(
-                f"The table's property {COLUMNS}{it['columns']} is gone, or changed, and {name} needs it: set it "
-                "as it was, or remove both and the rows to land the report anew."
+                f"The table's property {name} is gone, or changed, and tells of columns that are landed: set it "
+                "as it was, or remove all that begin with reportrun. and the rows, to land the reports anew."
             ) from None
+        whole = {**_NOTHING, **it, "columns": columns, "column_types": types}
         if it["parameters"].get("columns") is True:
-            it["parameters"] = {**it["parameters"], "columns": it["columns"]}
-        try:
-            return Manifest.from_json(json.dumps(it))
-        except ManifestError as error:
-            raise ManifestError(f"{name}: {error}") from None
+            whole["parameters"] = {**it["parameters"], "columns": columns}
+        return Manifest.from_json(json.dumps(whole))
 
-    def _read(self, name: str) -> Mapping[str, Any]:
-        """Read a text as far as it takes to find it; the rest is read when it is wanted."""
+    def _read(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Read a text as far as it takes to find what it tells of; the rest is read when it is wanted."""
         try:
-            it = json.loads(self._texts[name])
-            if it["version"] == VERSION:
-                it["report_type"], it["parameters"].get, it["livemode"], it["report_run_id"], it["columns"]
-                return {**_NOTHING, **it}
-            version = int(it["version"])
-        except (ValueError, LookupError, TypeError, AttributeError):
+            text = json.loads(self._texts[name])
+            version = int(text["version"])
+            if version == VERSION:
+                found = json.loads(zlib.decompress(base64.b64decode(text["landings"])))
+                for it in found:
+                    it["report_type"], it["parameters"].get, it["livemode"], it["report_run_id"], it["columns"]
+                return [dict(it) for it in found]
+        except (ValueError, LookupError, TypeError, AttributeError, zlib.error):
             raise ManifestError(
-                f"The table's property {name} tells of no landing: remove it, to land the report anew."
+                f"The table's property {name} tells of no landing: remove it, to land what it told of anew."
             ) from None
         raise ManifestError(
             f"The table's property {name} has version {version}, and this package knows version {VERSION}: "
-            "upgrade airflow-provider-reportrun, or remove the property to land the report anew."
+            "upgrade airflow-provider-reportrun, or remove the property to land anew what it tells of."
         )
+
+
+def _text(told: Sequence[Mapping[str, Any]]) -> str:
+    packed = base64.b64encode(zlib.compress(_compact(told).encode(), 9)).decode()
+    return _compact({"version": VERSION, "landings": packed})
 
 
 def _may_touch(parameters: Mapping[str, Any], subject: Subject) -> bool:

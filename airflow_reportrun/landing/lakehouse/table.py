@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.neighbours import SHOWN, Neighbourhood
@@ -16,7 +16,6 @@ from airflow_reportrun.landing.rows import filters_of
 from airflow_reportrun.reporting.report_type_ids import family_of
 
 if TYPE_CHECKING:
-    from airflow_reportrun.landing.lakehouse.facts import Facts
     from airflow_reportrun.landing.lakehouse.layout import Layout
     from airflow_reportrun.landing.report import Landed
 
@@ -71,6 +70,25 @@ class Landing:
     tables: Callable[[], Iterator[Any]]
 
 
+class Told(Protocol):
+    """What a table says of what is landed in it."""
+
+    def about(self, subject: Subject) -> Manifest | None:
+        """Return what is landed of a subject.
+
+        :raises ManifestError: when that can't be read, or a later version of this package has landed it.
+        """
+
+    def near(self, subject: Subject) -> Sequence[Manifest]:
+        """Return what is landed that overlaps a subject, itself left out, in the order of time.
+
+        :raises ManifestError: as :meth:`about`.
+        """
+
+    def of_mode(self, livemode: bool) -> str | None:
+        """Return a report run that is landed, live or of test data, None where there is none."""
+
+
 class LakeTable(ABC):
     """A table of some format, as it was when it was looked at last."""
 
@@ -98,7 +116,7 @@ class LakeTable(ABC):
 
     @property
     @abstractmethod
-    def facts(self) -> Facts:
+    def facts(self) -> Told:
         """What the table says of what is landed in it."""
 
     @abstractmethod
@@ -155,13 +173,15 @@ class Neighbours(Neighbourhood):
 
     def rows_there(self, of: Manifest) -> int:
         """Count what the table has of a subject."""
-        return sum(count for owner, count in self._owners(of.subject).items() if owner.is_about(of.subject))
+        near = of.subject if overlap(self._subject, of.subject) is Overlap.APART else self._subject
+        return sum(count for owner, count in self._owners(near).items() if owner.is_about(of.subject))
 
     def _of_other_mode(self) -> str | None:
         return self._lake.facts.of_mode(not self._subject.livemode)
 
     def _near(self) -> Sequence[Manifest]:
-        return self._lake.facts.near(self._subject)
+        # Whose rows were deleted by hand, was taken out of the table.
+        return [it for it in self._lake.facts.near(self._subject) if not it.rows or self.rows_there(it)]
 
     def _untold(self, replaced: Sequence[Subject]) -> Sequence[Subject]:
         new = self._subject

@@ -27,7 +27,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from airflow_reportrun.landing.lakehouse.facts import OWN, Facts, name_of, texts_of
+from airflow_reportrun.landing.lakehouse.facts import OWN, Facts, essentials_of
 from airflow_reportrun.landing.lakehouse.iceberg.files import (
     of_owner,
     owners_in,
@@ -117,17 +117,18 @@ class IcebergTable(LakeTable):
             require_one_partition(metadata, self.name)
 
     def _require_namespace(self) -> None:
-        """Make the namespace of a table that is missing, or refuse to where the catalog is somebody else's."""
+        """Refuse to make one in a catalog that is somebody else's."""
         namespace = self._identifier[:-1]
-        if self._catalog.namespace_exists(namespace):
-            return
-        if not self._lakehouse.is_ours:
+        if not self._lakehouse.is_ours and not self._catalog.namespace_exists(namespace):
             raise ConfigurationError(
                 f"table {self.name}: the catalog has no namespace {'.'.join(namespace)}; create it, or name a "
                 "table in another one."
             )
+
+    def _make_namespace(self) -> None:
+        namespace = self._identifier[:-1]
         try:
-            self._catalog.create_namespace(namespace)
+            self._catalog.create_namespace_if_not_exists(namespace)
         except Exception:
             if not self._catalog.namespace_exists(namespace):  # unless somebody else has made it
                 raise
@@ -166,10 +167,12 @@ class IcebergTable(LakeTable):
         Where others have put rows of several intervals into one file, pyiceberg writes what stays of it anew, in a
         snapshot more of the same commit.
         """
-        transaction = self._begun(landing)
+        mine = landing.manifest
+        # Of what overlaps, the decisions have left what is replaced, and what has no rows any longer.
+        said = self.facts.changed(mine, [it.subject for it in self.facts.near(mine.subject)])
+        transaction = self._begun(landing, said)
         files = self._written_for(landing, transaction)
         rows = sum(file.record_count for file in files)
-        mine = landing.manifest
         if rows != mine.rows:
             raise ContentsError(
                 f"The report has {mine.rows} rows, and {rows} of them would come into {self.name}: it has an "
@@ -177,8 +180,8 @@ class IcebergTable(LakeTable):
             )
         subjects = (mine.subject, *landing.replaced)
         whole = self._cleared(transaction, subjects)
-        transaction.set_properties(dict(texts_of(mine)))
-        update = transaction.update_snapshot(snapshot_properties=dict(_essentials(mine)))
+        _say(transaction, said)
+        update = transaction.update_snapshot(snapshot_properties=dict(essentials_of(mine)))
         with update.overwrite() if whole else update.fast_append() as snapshot:
             for file in whole:
                 snapshot.delete_data_file(file)
@@ -192,13 +195,14 @@ class IcebergTable(LakeTable):
         """Let the properties say so, with a snapshot of no rows, which is what others are overtaken by."""
         if self._table is None:
             raise OvertakenError
-        transaction = self._transaction(self._table, ())
-        transaction.set_properties(dict(texts_of(manifest)))
-        with transaction.update_snapshot(snapshot_properties=dict(_essentials(manifest))).fast_append():
+        said = self.facts.changed(manifest)
+        transaction = self._transaction(self._table, said)
+        _say(transaction, said)
+        with transaction.update_snapshot(snapshot_properties=dict(essentials_of(manifest))).fast_append():
             pass
         self._commit(transaction)
 
-    def _begun(self, landing: Landing) -> Transaction:
+    def _begun(self, landing: Landing, said: Mapping[str, str | None]) -> Transaction:
         """Begin a transaction in which the table is there, and has all columns."""
         if self._table is None:
             fields = [
@@ -213,31 +217,30 @@ class IcebergTable(LakeTable):
                     for number, name in enumerate(bounds, 1000)
                 )
             )
+            if self._lakehouse.is_ours:
+                self._make_namespace()
             return self._catalog.create_table_transaction(
                 self._identifier, schema, partition_spec=spec, properties=dict(PROPERTIES)
             )
-        gone = [name for it in landing.replaced if self.facts.about(it) and (name := name_of(it))]
-        transaction = self._transaction(self._table, gone)
-        if gone:
-            transaction.remove_properties(*gone)
+        transaction = self._transaction(self._table, said)
         if landing.layout.missing:
             with transaction.update_schema() as update:
                 for field in landing.layout.missing:
                     update.add_column((field.name,), _type(field.type))
         return transaction
 
-    def _transaction(self, table: Table, gone: Sequence[str]) -> Transaction:
+    def _transaction(self, table: Table, said: Mapping[str, str | None]) -> Transaction:
         """Begin a transaction that is not tried again: who is overtaken has to decide again.
 
         pyiceberg copies what it knows of the table at each step, so that it is told no more than it looks at: no
         catalog sees this, but the changes alone.
 
-        :param gone: properties that will be removed.
+        :param said: the properties that will change.
         """
         metadata, current = table.metadata, table.current_snapshot()
         known = {
             "properties": {
-                **{name: it for name, it in table.properties.items() if not name.startswith(OWN) or name in gone},
+                **{name: it for name, it in table.properties.items() if not name.startswith(OWN) or name in said},
                 **_NO_RETRIES,
             },
             "snapshots": [current] if current else [],
@@ -315,14 +318,11 @@ class IcebergTable(LakeTable):
         return Landed(self.name, uri, manifest, lambda: dataset)
 
 
-def _essentials(manifest: Manifest) -> Mapping[str, str]:
-    """Return what a snapshot says of its landing."""
-    names = (
-        *("report_run_id", "report_type", "interval_start", "interval_end", "stripe_account"),
-        *("file_id", "file_sha256", "landed_by"),
-    )
-    said = {name: getattr(manifest, name) for name in names}
-    return {f"reportrun.{name.replace('_', '-')}": str(it) for name, it in said.items() if it is not None}
+def _say(transaction: Transaction, said: Mapping[str, str | None]) -> None:
+    """Let the table say so; None takes a property away."""
+    if gone := [name for name, text in said.items() if text is None]:
+        transaction.remove_properties(*gone)
+    transaction.set_properties({name: text for name, text in said.items() if text is not None})
 
 
 def _type(kind: Any) -> IcebergType:

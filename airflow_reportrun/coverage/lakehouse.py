@@ -1,0 +1,60 @@
+"""What is landed in a table of a lakehouse: told by the table itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_reportrun.coverage.landings import Landing
+from airflow_reportrun.landing.lakehouse.facts import Facts
+
+if TYPE_CHECKING:
+    from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
+    from airflow_reportrun.landing.manifest import Manifest
+
+
+class LakehouseTable:
+    """What is landed in a table, as it tells; its rows are not counted.
+
+    :param name: of the table.
+    :param where: whose table it is, in words.
+    :param table: of whatever format, None where there can be none yet.
+    """
+
+    def __init__(self, name: str, where: str, table: IcebergTable | None) -> None:
+        self._name, self._where, self._table = name, where, table
+
+    def __str__(self) -> str:
+        return f"{self._name} of {self._where}"
+
+    def landings(self) -> list[Landing]:
+        """Return what is landed there, nothing where the table is not there."""
+        return [Landing.of(it, path=self._name, told_at=name) for name, it in self._facts().all()]
+
+    def manifest(self, told_at: str) -> Manifest | None:
+        """Return the manifest of a landing, None where it is there no longer."""
+        return dict(self._facts().all()).get(told_at)
+
+    def _facts(self) -> Facts:
+        if self._table is None:
+            return Facts({})
+        with self._table.errors():
+            self._table.look()
+            return self._table.facts
+
+
+def iceberg_table(table: str, *, catalog_conn_id: str | None, warehouse: str | None) -> LakehouseTable:
+    """Return an Iceberg table as a source.
+
+    :param table: ``namespace.table``.
+    :param catalog_conn_id: Airflow connection of type ``iceberg``.
+    :param warehouse: a folder with a catalog of its own.
+    :raises ReportingError: when it can't be one.
+    """
+    from airflow_reportrun.landing.lakehouse.iceberg.catalogs import DATABASE, lakehouse_of
+    from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
+
+    where = catalog_conn_id or str(warehouse)
+    if warehouse is not None and not Path(warehouse.removeprefix("file://"), DATABASE).exists():
+        return LakehouseTable(table, where, None)  # to look is not to make one
+    return LakehouseTable(table, where, IcebergTable(lakehouse_of(catalog_conn_id, warehouse), table))
