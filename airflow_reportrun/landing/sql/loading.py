@@ -147,7 +147,7 @@ def load(
         if is_new:
             database.patiently(connection, landings, lambda: database.create_landings(connection, landings))
         with connection.begin():
-            has_index = has_near_index(connection, database, landings)
+            has_index = not database.indexes_ranges or has_near_index(connection, database, landings)
             layout_of(connection, database, place, columns)  # what does not fit is said before the wait for others
         if not has_index:
             _make_index(hook, landings)
