@@ -165,7 +165,7 @@ def test_instants_are_the_same_in_whichever_zone(duckdb: Warehouse, monkeypatch:
 
 
 def test_instants_need_no_pytz(tmp_path: Path) -> None:
-    """DuckDB's own reading of them does, and it is no requirement of its package."""
+    """DuckDB's own reading of them does before 2.0.1, and it is no requirement of its package."""
     code = (
         "import sys; sys.modules['pytz'] = None\n"
         "import duckdb, sqlalchemy as sa\n"

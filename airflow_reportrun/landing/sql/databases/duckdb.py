@@ -207,7 +207,7 @@ class _Cursor:
 
 
 class _Instant(sa.TIMESTAMP):
-    """TIMESTAMP WITH TIME ZONE, read as a number: DuckDB makes Python's instants by pytz, if that is there."""
+    """TIMESTAMP WITH TIME ZONE, read as a number: DuckDB before 2.0.1 makes Python's instants by pytz."""
 
     def __init__(self) -> None:
         super().__init__(timezone=True)
