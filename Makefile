@@ -10,7 +10,7 @@ INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test coverage matrix release kills stores readers recipes docs pages mariadb system check bench live clean
+.PHONY: help demo test coverage matrix release kills stores readers recipes warehouses docs pages mariadb system check bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ readers: .venv/ready  ## read lakes with DuckDB, pandas, polars, pyarrow, and Sp
 
 recipes: .venv/ready  ## make a DAG of YAML with dag-factory
 	.venv/bin/nox --sessions recipes -- $(ARGS)
+
+warehouses: .venv/ready  ## parse the examples of warehouses with their providers, and run Snowflake's on fakesnow
+	.venv/bin/nox --sessions warehouses -- $(ARGS)
 
 docs: .venv/ready  ## make a site of the docs in build/site, a warning is an error; takes npm
 	.venv/bin/nox --sessions docs

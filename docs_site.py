@@ -19,8 +19,8 @@ MERMAID = {"mermaid.min.js": PACKAGE / "dist" / "mermaid.min.js", "mermaid.licen
 
 AT_THE_ROOT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 EXAMPLES = {
-    f"example_dags/{path.name}": f"examples/{path.stem}.md"
-    for path in sorted((ROOT / "example_dags").glob("*.py"))
+    path.relative_to(ROOT).as_posix(): f"examples/{path.stem}.md"
+    for path in sorted((ROOT / "example_dags").rglob("*.py"))
 }
 PAGES = AT_THE_ROOT | EXAMPLES
 """What else is a page, by its path in the repository."""

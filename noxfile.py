@@ -52,6 +52,29 @@ MERMAID = "mermaid@11.12.2"
 READERS = ("duckdb", "pandas", "polars")
 """What reads lakes, besides pyarrow, and Spark where there is a java."""
 
+WAREHOUSES = (
+    "apache-airflow-providers-databricks",
+    "fakesnow",
+    "gcloud-aio-auth",
+    "gcloud-aio-bigquery",
+    "gcloud-aio-storage",
+    "google-api-python-client",
+    "google-auth-httplib2",
+    "google-cloud-bigquery",
+    "google-cloud-secret-manager",
+    "google-cloud-storage",
+    "pandas-gbq",
+    "snowflake-connector-python",
+)
+"""A Snowflake without the service, and what the providers import for what the examples take of them."""
+
+WAREHOUSES_WITHOUT_MORE = (
+    "apache-airflow-providers-google",
+    "apache-airflow-providers-snowflake",
+    "snowflake-sqlalchemy",
+)
+"""Installed without what they require: a SQLAlchemy that Airflow 3.3 is not pinned with, and 160 packages."""
+
 PAGES = ("axe-playwright-python", "playwright")
 """What drives Chromium, and looks for what keeps people out."""
 
@@ -142,6 +165,19 @@ def recipes(session: nox.Session) -> None:
     pins = "constraints/recipes.txt"
     _make(session, "3.3", lambda: session.install("--constraint", pins, "dag-factory"), "noxfile.py", pins)
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/test_recipes.py"]))
+
+
+@nox.session(python="3.11", reuse_venv=True)
+def warehouses(session: nox.Session) -> None:
+    """Parse and store the examples of warehouses with their providers, and run Snowflake's on fakesnow."""
+    pins = "constraints/warehouses.txt"
+
+    def install_warehouses() -> None:
+        _install(session, "--constraint", "constraints/airflow-3.3.txt", "--constraint", pins, *WAREHOUSES)
+        _install(session, "--constraint", pins, "--no-deps", *WAREHOUSES_WITHOUT_MORE)
+
+    _make(session, "3.3", install_warehouses, "noxfile.py", pins)
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/test_warehouses.py"]))
 
 
 @nox.session(python="3.11", reuse_venv=True)

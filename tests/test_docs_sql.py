@@ -21,7 +21,7 @@ from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.landing.sql.warehouse import what_to_install
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
 from airflow_reportrun.reporting.errors import ConfigurationError, LandingConflictError
-from tests.databases import WAREHOUSES, Warehouse
+from tests.databases import AND_DUCKDB, WAREHOUSES, Warehouse
 from tests.docs_blocks import ROOT, programs
 from tests.landings import day, land
 
@@ -42,13 +42,14 @@ def test_the_tasks_can_be_declared() -> None:
     assert dag.task_dict["to_warehouse"].upstream_task_ids == {"report"}
 
 
+@pytest.mark.parametrize("warehouse", AND_DUCKDB, indirect=True)
 def test_the_query_counts_its_week(warehouse: Warehouse) -> None:
-    """In both databases, whatever the time zone of the session; neither the day before nor the day after."""
+    """In each database, whatever the time zone of the session; neither the day before nor the day after."""
     for number in range(9):
         rows = [["charge"], ["charge"]]
         start, end = day(number), day(number + 1)
         land(warehouse.hook, ["reporting_category"], rows, table="stripe_activity", start=start, end=end)
-    zones = ["America/New_York", "Asia/Tokyo"] if warehouse.name == "postgresql" else []
+    zones = ["America/New_York", "Asia/Tokyo"] if warehouse.name in ("postgresql", "duckdb") else []
     for statements in [[QUERY], *([f"SET TIME ZONE '{zone}'", QUERY] for zone in zones)]:
         with closing(warehouse.hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
             for statement in statements:
@@ -146,5 +147,5 @@ def test_each_database_is_connected_from_nothing() -> None:
     section = PAGE.partition("## Connections")[2].partition("\n## ")[0]
     found = re.findall(r"-providers-(\w+)\nexport AIRFLOW_CONN_WAREHOUSE='(.*?)'\n", section, re.DOTALL)
     types = {provider: Connection(conn_id="warehouse", **json.loads(text)).conn_type for provider, text in found}
-    assert types == {"sqlite": "sqlite", "postgres": "postgres", "mysql": "mysql"}
+    assert types == {name: name for name in ("sqlite", "duckdb", "postgres", "mysql")}
     assert all(f"pip install apache-airflow-providers-{name}" in what_to_install(it) for name, it in types.items())

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from airflow_reportrun import sandbox as faults
+from airflow_reportrun.coverage.table import Table
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.report import land_report
@@ -154,6 +156,26 @@ def no_folder(it: Scene) -> None:
     it.land(it.asked(), "file/report.csv")
 
 
+def in_memory(it: Scene) -> None:
+    it.monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", '{"conn_type": "duckdb"}')
+    Table("warehouse", "activity").landings()
+
+
+def open_elsewhere(it: Scene) -> None:
+    path = it.folder / "warehouse.duckdb"
+    it.monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "duckdb", "host": str(path)}))
+    it.monkeypatch.setattr("airflow_reportrun.coverage.table.PATIENCE", 0)
+    holds = "import duckdb, sys; it = duckdb.connect(sys.argv[1]); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", holds, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            Table("warehouse", "activity").landings()
+        finally:
+            process.communicate()
+
+
 def other_columns(it: Scene) -> None:
     run = it.asked()
     it.land(ReportRun(**{**vars(run), "parameters": {**run.parameters, "columns": ["category", "fee"]}}))
@@ -229,6 +251,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.connected(host="http://api.stripe.com"),
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),
         lambda it: in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="books.activity"),
+        in_memory,
     ),
     "ConnectionLookUpError": (lambda it: StripeReportingHook("nowhere").list_report_types(),),
     "InvalidParametersError": (
@@ -255,7 +278,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.land(it.asked(), "r.parquet", format="parquet", column_types={"description": "money"}),
         a_frozen_table,
     ),
-    "StoreError": (no_folder,),
+    "StoreError": (no_folder, open_elsewhere),
     "LandingConflictError": (another_interval, a_file_of_nobody, overlapping, a_table_by_other_names),
     "ManifestError": (
         lambda it: a_broken_manifest(it, "mine"),

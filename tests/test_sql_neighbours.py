@@ -28,7 +28,7 @@ from airflow_reportrun.landing.sql.layout import (
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.landing.sql.neighbours import Neighbours
 from airflow_reportrun.reporting.errors import LandingConflictError
-from tests.databases import WAREHOUSES, Warehouse
+from tests.databases import AND_DUCKDB, WAREHOUSES, Warehouse
 from tests.landings import OURS, day, land, manifest_of, recorded
 
 BOUNDS: Mapping[str, Sequence[Any]] = {
@@ -71,6 +71,7 @@ def connected(warehouse: Warehouse) -> Iterator[tuple[Any, Any, TableName, sa.Ta
         yield connection, database, TableName(schema, "activity", "activity"), landings
 
 
+@pytest.mark.parametrize("warehouse", AND_DUCKDB, indirect=True)
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(there=st.lists(ABOUT, min_size=30, max_size=60), news=st.lists(ABOUT, min_size=10, max_size=20))
 def test_whatever_overlaps_is_found(way: Warehouse, there: list[Any], news: list[Any]) -> None:

@@ -24,6 +24,10 @@ _AT_ONCE = 1000
 """Manifests that are read with one query."""
 
 
+PATIENCE = 10
+"""Seconds that somebody who looks waits for a file that a task has for itself, as DuckDB's."""
+
+
 class Table:
     """What is landed in a table, as all of its manifests tell; its rows are not counted.
 
@@ -72,7 +76,7 @@ class Table:
     def _asked(self, read: Callable[[sa.engine.Connection, TableName, sa.Table], Any]) -> Any:
         """Return what is read of the table of manifests, None where there is none."""
         with database_errors(self.table):
-            database: Database = open_database(self._hook)
+            database: Database = open_database(self._hook, patience=PATIENCE)
             with database.connected() as connection, connection.begin():
                 place = place_of_table(self.table, connection, database)
                 landings = landings_table(database, place.schema)

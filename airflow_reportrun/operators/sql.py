@@ -26,8 +26,8 @@ class StripeReportToSqlOperator(TableOperator):
 
     :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
     :param table: ``table`` or ``schema.table``; the schema has to exist. (templated)
-    :param conn_id: Airflow connection of a database: PostgreSQL, SQLite, or another one with a hook based on
-        ``DbApiHook`` and a dialect of SQLAlchemy. (templated)
+    :param conn_id: Airflow connection of a database: PostgreSQL, SQLite, DuckDB, or another one with a hook based
+        on ``DbApiHook`` and a dialect of SQLAlchemy. (templated)
     :param hook_params: what the connection's hook is made with, such as ``{"database": "finance"}``.
         (templated)
     :param column_types: kinds by column name where they are to be others than the package's, such as

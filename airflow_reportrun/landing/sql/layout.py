@@ -244,7 +244,7 @@ def layout_of(
         raise ContentsError(_misfits(unfit, database, place))
     ours = _our_columns(database)
     table = sa.Table(place.name, sa.MetaData(), *laid, *ours, schema=place.schema, **database.table_options)
-    if not exists:
+    if not exists and database.indexes_ranges:
         # What is deleted and counted by; an end has every report but that of a payout, which has a filter.
         by = (table.c["_interval_end"], table.c["_interval_start"], table.c["_filters"])
         sa.Index(_index_name(place.name), *by)

@@ -149,7 +149,7 @@ def load(
         if is_new:
             database.patiently(connection, landings, lambda: database.create_landings(connection, landings))
         with connection.begin():
-            has_index = has_near_index(connection, database, landings)
+            has_index = not database.indexes_ranges or has_near_index(connection, database, landings)
             # What does not fit is said before the wait for others.
             layout_of(connection, database, place, columns, contract)
         if not has_index:

@@ -150,6 +150,12 @@ _STAYS_IN_MYSQL: Mapping[Any, type[ReportingError]] = {
 }
 
 
+# Of a file that can't be opened; what else is said of files passes, such as a full disk.
+_STAYS_IN_DUCKDB = re.compile(
+    r"^IO Error: (Cannot open|.* Is a directory|.* not a valid DuckDB|.* version number)"
+)
+
+
 def _kind_by_code(said: BaseException) -> type[ReportingError] | None:
     """Return the error that a database's own code means, None where it says nothing or it passes."""
     driver = type(said).__module__.partition(".")[0].lower()
@@ -166,6 +172,8 @@ def _kind_by_code(said: BaseException) -> type[ReportingError] | None:
         return _STAYS_IN_POSTGRESQL.get(state) or _STAYS_IN_POSTGRESQL.get(state[:2])
     if driver in ("mysqldb", "pymysql", "mysql"):
         return _STAYS_IN_MYSQL.get(said.args[0] if said.args else None)
+    if driver == "_duckdb":
+        return ConfigurationError if _STAYS_IN_DUCKDB.search(str(said)) else None
     return None
 
 
@@ -177,8 +185,10 @@ def _stays_at_the_door(said: str) -> bool:
 
 def _shown(said: BaseException) -> str:
     """Return the first line of what a database said, and in which line and column of a COPY, without values."""
-    # MySQL quotes the value: Duplicate entry 'a customer' for key 'an_index'.
+    # MySQL quotes the value: Duplicate entry 'a customer' for key 'an_index'. DuckDB does, too, but numbers.
     line = re.sub(r"'.*' for ", "'…' for ", str(said), flags=re.DOTALL).partition("\n")[0]
+    if re.match("(Conversion|Constraint|Out of Range) Error: ", line):
+        line = re.sub(r"""["'].*["']|(?<=value )-?[0-9][0-9.]*""", "…", line)
     context = getattr(getattr(said, "diag", None), "context", None) or ""
     place = re.match(r"COPY .*, line \d+(, column .*?)?(?=:|\n|$)", context)
     return f"{line} ({place[0]})" if place else line

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.wire.lookup import look_up
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 _PROVIDERS = {
-    **{name: name for name in ("databricks", "mysql", "oracle", "postgres", "snowflake", "sqlite", "trino")},
+    **{name: name for name in ("databricks", "duckdb", "mysql", "oracle")},
+    **{name: name for name in ("postgres", "snowflake", "sqlite", "trino")},
     **dict.fromkeys(("gcpbigquery", "google_cloud_platform"), "google"),
     **{"mssql": "microsoft-mssql", "redshift": "amazon"},
 }
@@ -68,7 +71,7 @@ def dataset_of(warehouse: DbApiHook, table: str) -> tuple[str, str]:
     """Return the namespace and the name that OpenLineage's rules give a table.
 
     The hook says where its database is, as it does for Airflow's own operators; of one that doesn't, such as
-    SQLite's, SQLAlchemy's URL does.
+    SQLite's and DuckDB's, its URL does.
 
     :param table: with its schema, where the database has schemas; MySQL's are its databases.
     """
@@ -78,9 +81,11 @@ def dataset_of(warehouse: DbApiHook, table: str) -> tuple[str, str]:
     if info is not None:
         scheme, authority, database = info.scheme, info.authority, info.database
     else:
-        url = warehouse.get_sqlalchemy_engine().url
+        url = sa.engine.make_url(warehouse.get_uri())
         scheme, database = url.get_backend_name(), url.database
         authority = ":".join(str(it) for it in (url.host, url.port) if it)
+    if scheme == "duckdb":
+        return f"duckdb://{database}", table
     if scheme == "sqlite":
         return f"sqlite://{database}", table.removeprefix("main.")
     name = table if scheme == "mysql" or not database else f"{database}.{table}"

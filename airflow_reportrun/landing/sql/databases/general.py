@@ -68,6 +68,8 @@ class Database:
     """Text may have the character NUL."""
     knows_time_zones = False
     """Instants are stored as such, and not as what the clocks showed somewhere."""
+    indexes_ranges = True
+    """An index finds the rows between two values; without one all are looked at."""
     impossible_name = "\0"
     """What no column can have in its name, as a regular expression."""
     text_holds_everything = False
