@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from airflow_reportrun.landing.lakehouse import loading
+from airflow_reportrun.landing.lakehouse import layout, loading
 from airflow_reportrun.landing.lakehouse.delta.table import DeltaLakeTable
 from airflow_reportrun.landing.lakehouse.layout import OUR_FIELDS
 from airflow_reportrun.reporting.errors import LandingConflictError
@@ -83,7 +83,7 @@ def test_whoever_comes_second_decides_again(ledger: Ledger, meeting: str) -> Non
 
 def meeting_in_the_middle(monkeypatch: pytest.MonkeyPatch, meets: Callable[[], Any]) -> None:
     """Let something happen while the rows of the next landing are on their way."""
-    tables_of = loading.tables_of
+    tables_of = layout.tables_of
     met = iter([meets])
 
     def tables(*args: Any) -> Iterator[Any]:
@@ -130,7 +130,7 @@ def test_days_that_meet_write_their_rows_once(ledger: Ledger, monkeypatch: pytes
     ledger.land(**BEFORE[0])
     tables = [ledger.looked_at() for _ in range(8)]
     written = []
-    tables_of = loading.tables_of
+    tables_of = layout.tables_of
 
     def counted(*args: Any) -> Iterator[Any]:
         written.append(args)
