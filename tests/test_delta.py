@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -478,3 +480,49 @@ def test_statistics_are_of_what_tells_files_apart(ledger: Ledger) -> None:
     names = pa.table(ledger.native().get_add_actions(flatten=True)).column_names
     told = {name.removeprefix("null_count.") for name in names if name.startswith("null_count.")}
     assert told == {"created_utc", *OURS}
+
+
+def test_the_packages_that_are_missing_are_named() -> None:
+    """It is not for everybody."""
+    for library in ("pyarrow", "deltalake"):
+        module = "airflow_reportrun.landing.lakehouse.delta.table"
+        code = f"import sys; sys.modules[{library!r}] = None; import {module}"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert "ConfigurationError: " in done.stderr
+        assert "pip install 'airflow-provider-reportrun[delta]'" in done.stderr
+
+
+PROGRAM = """
+import resource, sys
+from airflow_reportrun.landing.lakehouse.loading import load
+from tests.deltas import Ledger
+from tests.landings import as_stripe_writes, manifest_of
+
+ROWS = 20_000
+block = as_stripe_writes([str(number), f"description of row {number * 7919:060}"] for number in range(ROWS))
+
+class Large:
+    def __init__(self, times):
+        self.times = times
+
+    def seek(self, at):
+        self.parts = iter([b"net,what\\n", *[block] * self.times])
+
+    def read(self, size):
+        return next(self.parts, b"")
+
+def peak(times):
+    load(Ledger(sys.argv[1]).table(), Large(times), manifest_of(f"frr_{times}", ROWS * times))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+peak(5)
+small = peak(15)
+print(peak(60) - small)
+"""
+
+
+def test_memory_does_not_grow_with_the_report(ledger: Ledger) -> None:
+    """Four times the rows take no more."""
+    command = [sys.executable, "-c", PROGRAM, ledger.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 60
