@@ -171,7 +171,7 @@ class DeltaLakeTable(LakeTable):
             write_deltalake(
                 self._location.uri if self._table is None else self._table,
                 rows,
-                writer_properties=WriterProperties(max_row_group_size=_ROWS_IN_GROUP),
+                writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=_ROWS_IN_GROUP),
                 commit_properties=properties,
                 **where,
                 **options,
@@ -258,7 +258,7 @@ def _properties(layout: Layout) -> Mapping[str, str]:
     ]
     return {
         "delta.dataSkippingStatsColumns": ",".join(told),
-        "delta.checkpointInterval": "10",  # what is not in the last one is read file by file
+        "delta.checkpointInterval": "50",  # what is not in the last one is read file by file
         "delta.logRetentionDuration": "interval 3650 days",  # the table can be read as it was; the default is 30
     }
 
