@@ -1,7 +1,7 @@
 """Yesterday's balance activity in a Delta table, in a folder of a disk or of a store.
 
-For those whose engines read Delta tables where they lie. Clearing the landing changes nothing where the day is landed;
-clearing the report asks for fresh figures, which replace the day; the table's history keeps the former ones.
+For those whose engines read Delta tables where they lie. Clearing the landing changes nothing where the day is
+landed; clearing the report asks for fresh figures, which replace the day; its history keeps the former ones.
 """
 
 # [START stripe_to_delta]
@@ -27,7 +27,7 @@ with DAG(
     StripeReportToDeltaOperator(
         task_id="to_delta",
         report_run_id=report.output,
-        table="/tmp/stripe/delta/activity",  # or s3://aws_default@bucket/stripe/activity
+        table="/data/lake/activity",  # or s3://aws_default@bucket/stripe/activity
         outlets=[Asset("stripe-activity-delta")],
     )
 # [END stripe_to_delta]

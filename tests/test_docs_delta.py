@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_reportrun.coverage.looking import look_at, source_of
+from airflow_reportrun.coverage.series import State
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToDeltaOperator
+from airflow_reportrun.page.report_tasks import Where
+from airflow_reportrun.page.shelves import source_of as source_of_page
 from tests.deltas import Ledger
 from tests.docs_blocks import ROOT, blocks
 from tests.landings import day
@@ -58,3 +63,31 @@ def test_what_it_says_of_new_tables_is_so(ledger: Ledger) -> None:
     assert metadata.configuration["delta.checkpointInterval"] == commits
     assert metadata.configuration["delta.logRetentionDuration"] == "interval 3650 days"
     assert not metadata.partition_columns
+
+
+@pytest.mark.parametrize("way", ["command", "page"])
+def test_a_table_tells_what_is_covered(ledger: Ledger, way: str) -> None:
+    """Landed and empty days, and the one that is missing; nothing where there is no table, which makes none."""
+    source = source_of(table=ledger.url) if way == "command" else source_of_page(Where(table=ledger.url))
+    assert list(source.landings()) == []
+    assert not ledger.folder.exists()
+    for number, rows in ((1, [["1.00"]]), (2, []), (4, [["1.00"]])):
+        ledger.land(["net"], rows, f"frr_{number}", start=day(number), end=day(number + 1))
+    (series,) = look_at(source, now=day(5) - 1).series
+    assert [it.state for it in series.intervals] == [State.LANDED, State.EMPTY, State.MISSING, State.LANDED]
+    first = min(source.landings(), key=lambda it: it.interval_start or 0)
+    assert (manifest := source.manifest(first.told_at)) is not None
+    assert manifest.report_run_id == "frr_1"
+    assert source.manifest("elsewhere") is None
+    assert str(source) == ledger.url
+
+
+def test_each_error_of_the_page_is_one_of_ours() -> None:
+    """As the code words it; what deltalake says stands behind the table."""
+    code = "".join(path.read_text() for path in Path(ROOT, "airflow_reportrun", "landing").rglob("*.py"))
+    words = re.sub(r'"\s*f?"', "", code)
+    quotes = [it for it in re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE) if not it.startswith("table …: …")]
+    assert len(quotes) > 4
+    for quote in quotes:
+        parts = [re.escape(part.strip("'")) for part in quote.split("…") if part.strip("' ")]
+        assert re.search(r"[^\n]*".join(parts), words), quote

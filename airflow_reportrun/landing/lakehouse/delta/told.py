@@ -33,7 +33,8 @@ NOTHING = 0
 
 _DAYS = "_stripe_report_days"
 _MODES = {True: "live", False: "test"}
-_NAME = re.compile(r"(?P<about>.*)\.(?P<number>[0-9a-f]{15})\.json")
+_APP = re.compile("[^/]+/[^/]+/[^/]+/[^/]+")
+_NAME = re.compile(rf"(?P<app>{_APP.pattern})\.(?P<number>[0-9a-f]{{15}})\.json")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Manifests:
         """Return what is landed of a subject, and the report run that its rows name."""
         app = app_of(subject)
         number = self._number_of(app)
-        return self._read(app, number) if number else None
+        return self._verified(app, number) if number else None
 
     def near(self, subject: Subject) -> Sequence[Manifest]:
         """Return what is landed that overlaps a subject, itself left out, in the order of time."""
@@ -114,33 +115,37 @@ class Manifests:
         found = []
         for name in self._place.names_in(self._folders(folder)):
             app, number = _told(f"{folder}/{name}")
-            if app and overlap(mine, _subject(app)) not in (Overlap.APART, Overlap.SAME):
-                found += [it for it, _ in self._current(app, number)]
+            apart = not app or overlap(mine, _subject(app)) in (Overlap.APART, Overlap.SAME)
+            if not apart and self._number_of(app) == number and (it := self._verified(app, number)):
+                found.append(it[0])
         return sorted(found, key=lambda it: (it.subject.interval_start or 0, it.subject.interval_end or 0))
 
     def of_mode(self, livemode: bool) -> str | None:
         """Return a report run that is landed, live or of test data, None where there is none."""
-        return next((it.report_run_id for it in self._all(_MODES[livemode])), None)
+        return next((it.report_run_id for _, it in self._all(_MODES[livemode])), None)
 
-    def all(self) -> Iterator[Manifest]:
-        """Yield all that is landed; each is asked of the log by itself."""
+    def all(self) -> Iterator[tuple[str, Manifest]]:
+        """Yield all that is landed; each is asked of the log by itself, and rows are not looked at."""
         for mode in _MODES.values():
             yield from self._all(mode)
 
-    def _all(self, mode: str) -> Iterator[Manifest]:
+    def called(self, name: str) -> Manifest | None:
+        """Return what is landed that the log calls so, None where there is nothing."""
+        number = self._number_of(name) if _APP.fullmatch(name) else None
+        found = self._read(name, number) if number else None
+        return found[0] if found else None
+
+    def _all(self, mode: str) -> Iterator[tuple[str, Manifest]]:
         for parts in self._place.files_below(self._folders(mode)):
-            yield from (it for it, _ in self._current(*_told("/".join((mode, *parts)))))
+            app, number = _told("/".join((mode, *parts)))
+            if app and self._number_of(app) == number and (found := self._read(app, number)):
+                yield app, found[0]
 
     def write(self, note: Note) -> None:
         """Put a note where it is looked for once the log has its number."""
         self._at(note.app, note.number).write(note.text.encode())
 
-    def _current(self, app: str, number: int) -> Iterator[tuple[Manifest, str]]:
-        if app and self._number_of(app) == number and (found := self._read(app, number)):
-            yield found
-
     def _read(self, app: str, number: int) -> tuple[Manifest, str] | None:
-        """Read a manifest, unless its rows are another landing's, as after the table was restored."""
         place = self._at(app, number)
         text = place.read()
         if text is None:
@@ -149,8 +154,12 @@ class Manifests:
             manifest = Manifest.from_json(text)
         except ManifestError as error:
             raise ManifestError(f"{place}: {error}") from None
-        rows_of = str(json.loads(text).get("rows_of") or manifest.report_run_id)
-        return (manifest, rows_of) if {*self._runs_of(manifest.subject)} <= {rows_of} else None
+        return manifest, str(json.loads(text).get("rows_of") or manifest.report_run_id)
+
+    def _verified(self, app: str, number: int) -> tuple[Manifest, str] | None:
+        """Read a manifest, unless its rows are another landing's, as after the table was restored."""
+        found = self._read(app, number)
+        return found if found and {*self._runs_of(found[0].subject)} <= {found[1]} else None
 
     def _folders(self, folder: str) -> Sequence[str]:
         return [*self._place.folders, self._place.name, FOLDER, *folder.split("/")]
@@ -177,7 +186,7 @@ def _hashed(subject: Subject) -> Subject:
 def _told(path: str) -> tuple[str, int]:
     """Return of which application and number a file is, an empty one where it is none of ours."""
     found = _NAME.fullmatch(path)
-    return (found["about"], int(found["number"], 16)) if found and path.count("/") == 3 else ("", NOTHING)
+    return (found["app"], int(found["number"], 16)) if found else ("", NOTHING)
 
 
 def _subject(app: str) -> Subject:
