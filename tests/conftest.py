@@ -39,7 +39,7 @@ if AIRFLOW_2:
 
 # Their tables are about Airflow 3, and about 3.3.
 collect_ignore = ["test_crashes.py"] * AIRFLOW_2 + ["test_docs_intervals.py"] * BEFORE_3_3
-pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin", "tests.databases", "tests.icebergs"]
+pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin", "tests.databases", "tests.deltas", "tests.icebergs"]
 
 
 @pytest.hookimpl(optionalhook=True)

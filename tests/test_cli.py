@@ -341,8 +341,10 @@ def test_coverage_gives_the_backfills(capsys: pytest.CaptureFixture[str], tmp_pa
 def test_coverage_says_what_it_cannot_mean(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Neither store nor table, both, a date that is none, a DAG that lands nothing; and nothing is landed."""
     for words, code, said in (
-        ([], 2, "Give a DESTINATION, or --table and one of --conn-id, --catalog-conn-id and --warehouse."),
-        (["--conn-id=warehouse", "--warehouse=/lake", "--table=it"], 2, "Give a DESTINATION, or --table and one"),
+        ([], 2, "Give a DESTINATION, --table and one of --conn-id, --catalog-conn-id and --warehouse, or"),
+        (["--conn-id=warehouse", "--warehouse=/lake", "--table=it"], 2, "Give a DESTINATION, --table and one"),
+        (["--warehouse=/nowhere", "--table=/a/b"], 2, "Give a DESTINATION, --table and one"),
+        ([f"--table={tmp_path}/activity"], 3, f"Nothing is landed in {tmp_path}/activity."),
         (["--warehouse=/nowhere", "--table=a.b"], 3, "Nothing is landed in a.b of /nowhere."),
         ([tmp_path, "--conn-id=warehouse", "--table=it"], 2, "Give a DESTINATION"),
         (["--table=it"], 2, "Give a DESTINATION"),

@@ -29,8 +29,12 @@ def coverage(args: Namespace) -> Outcome:
     """Show which intervals are landed, and which are missing."""
     homes = (args.conn_id, args.catalog_conn_id, args.warehouse)
     named = sum(it is not None for it in homes)
-    if (args.destination is None) == (args.table is None) or named != (args.table is not None):
-        raise UsageError("Give a DESTINATION, or --table and one of --conn-id, --catalog-conn-id and --warehouse.")
+    is_folder = "/" in (args.table or "")
+    if (args.destination is None) == (args.table is None) or named != (args.table is not None and not is_folder):
+        raise UsageError(
+            "Give a DESTINATION, --table and one of --conn-id, --catalog-conn-id and --warehouse, or the folder "
+            "of a Delta table as --table."
+        )
     if args.stripe_account and args.stripe_conn_id is None:
         raise UsageError("--stripe-account is for --stripe-conn-id, with which Stripe is asked.")
     source = source_of(

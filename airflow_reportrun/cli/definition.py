@@ -89,7 +89,7 @@ _COVERAGE = (
     Arg(("--conn-id",), help="Airflow connection of a database"),
     Arg(("--catalog-conn-id",), help="Airflow connection of an Iceberg catalog"),
     Arg(("--warehouse",), help="folder with an Iceberg catalog of its own"),
-    Arg(("--table",), help="table there: table or schema.table, of Iceberg namespace.table"),
+    Arg(("--table",), help="table there: [schema.]table, namespace.table of Iceberg; or a Delta table's folder"),
     *(_FROM_DATE, _TO_DATE, _TIMEZONE),
     Arg(("--dag-id",), help="DAG that lands there: say how to backfill what is missing"),
     Arg(("--task-id",), help="task of it, where several land different intervals"),

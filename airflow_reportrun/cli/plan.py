@@ -190,7 +190,7 @@ def _landing(task: Any, planned: PlannedTask, asked: _Asked, tables: _Tables) ->
         if isinstance(task, TableOperator):
             names = ("conn_id", "catalog_conn_id", "warehouse")
             homes = {name: it for name in names if (it := getattr(task, name, None))}
-            row["destination"] = f"{task.table} of {next(iter(homes.values()))}"
+            row["destination"] = " of ".join([task.table, *map(str, homes.values())])
             key = task.table, *homes.items()
             if key not in tables:
                 tables[key] = _told(source_of(table=task.table, **homes))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.coverage.landings import Landing
-from airflow_reportrun.landing.lakehouse.facts import Facts
 
 if TYPE_CHECKING:
-    from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
+    from airflow_reportrun.landing.lakehouse.table import LakeTable, Told
     from airflow_reportrun.landing.manifest import Manifest
 
 
@@ -17,30 +18,34 @@ class LakehouseTable:
     """What is landed in a table, as it tells; its rows are not counted.
 
     :param name: of the table.
-    :param where: whose table it is, in words.
+    :param where: whose table it is, in words; empty where the name says it.
     :param table: of whatever format, None where there can be none yet.
     """
 
-    def __init__(self, name: str, where: str, table: IcebergTable | None) -> None:
+    def __init__(self, name: str, where: str, table: LakeTable | None) -> None:
         self._name, self._where, self._table = name, where, table
 
     def __str__(self) -> str:
-        return f"{self._name} of {self._where}"
+        return f"{self._name} of {self._where}" if self._where else self._name
 
     def landings(self) -> list[Landing]:
         """Return what is landed there, nothing where the table is not there."""
-        return [Landing.of(it, path=self._name, told_at=name) for name, it in self._facts().all()]
+        with self._told() as told:
+            return [Landing.of(it, path=self._name, told_at=name) for name, it in told.all()] if told else []
 
     def manifest(self, told_at: str) -> Manifest | None:
         """Return the manifest of a landing, None where it is there no longer."""
-        return dict(self._facts().all()).get(told_at)
+        with self._told() as told:
+            return told.called(told_at) if told else None
 
-    def _facts(self) -> Facts:
+    @contextmanager
+    def _told(self) -> Iterator[Told | None]:
         if self._table is None:
-            return Facts({})
+            yield None
+            return
         with self._table.errors():
             self._table.look()
-            return self._table.facts
+            yield self._table.facts
 
 
 def iceberg_table(table: str, *, catalog_conn_id: str | None, warehouse: str | None) -> LakehouseTable:
@@ -58,3 +63,15 @@ def iceberg_table(table: str, *, catalog_conn_id: str | None, warehouse: str | N
     if warehouse is not None and not Path(warehouse.removeprefix("file://"), DATABASE).exists():
         return LakehouseTable(table, where, None)  # to look is not to make one
     return LakehouseTable(table, where, IcebergTable(lakehouse_of(catalog_conn_id, warehouse), table))
+
+
+def delta_table(table: str) -> LakehouseTable:
+    """Return a Delta table as a source.
+
+    :param table: its folder, as a task names it.
+    :raises ReportingError: when it can't be one.
+    """
+    from airflow_reportrun.landing.lakehouse.delta.storage import location_of
+    from airflow_reportrun.landing.lakehouse.delta.table import DeltaLakeTable
+
+    return LakehouseTable(table, "", DeltaLakeTable(location_of(table)))

@@ -40,6 +40,7 @@ def source_of(
     :param destination: see :class:`~airflow_reportrun.coverage.lake.Lake`.
     :param conn_id: see :class:`~airflow_reportrun.coverage.table.Table`, as the others.
     :param catalog_conn_id: see :func:`~airflow_reportrun.coverage.lakehouse.iceberg_table`, as ``warehouse``.
+    :param table: of one of these; without one, the folder of a Delta table.
     :raises ReportingError: when it can't be one.
     """
     if destination is not None:
@@ -50,6 +51,10 @@ def source_of(
         from airflow_reportrun.coverage.lakehouse import iceberg_table
 
         return iceberg_table(table or "", catalog_conn_id=catalog_conn_id, warehouse=warehouse)
+    if conn_id is None and "/" in (table or ""):
+        from airflow_reportrun.coverage.lakehouse import delta_table
+
+        return delta_table(table or "")
     from airflow_reportrun.landing.sql.warehouse import warehouse_of
 
     warehouse_of(conn_id or "", hook_params)  # says what to install, where that is missing

@@ -29,7 +29,7 @@ class Where:
 
     :param destination: a folder or a URL; empty for a table.
     :param conn_id: Airflow connection of a table's database.
-    :param table: ``table`` or ``schema.table``.
+    :param table: ``table`` or ``schema.table``; the folder of a Delta table.
     :param hook_params: of the connection's hook, as JSON.
     :param catalog_conn_id: Airflow connection of an Iceberg table's catalog.
     :param warehouse: folder with an Iceberg catalog of its own.
@@ -43,7 +43,8 @@ class Where:
     warehouse: str = ""
 
     def __str__(self) -> str:
-        return self.destination or f"{self.table} in {self.conn_id or self.catalog_conn_id or self.warehouse}"
+        home = self.conn_id or self.catalog_conn_id or self.warehouse
+        return self.destination or (f"{self.table} in {home}" if home else self.table)
 
 
 @dataclass(frozen=True, order=True)
@@ -183,7 +184,8 @@ def _where(task: ReportTask, rendered: Mapping[str, Any]) -> set[Where]:
         names = ("conn_id", "catalog_conn_id", "warehouse")
         homes = {name: it for name in names if (it := task.told(name, rendered))}
         params = json.dumps(task.told("hook_params", rendered), sort_keys=True)
-        return {Where(table=table, hook_params=params, **homes)} if homes and table else set()
+        known = table and (homes or "/" in str(table))
+        return {Where(table=table, hook_params=params, **homes)} if known else set()
     destination = task.told("destination", rendered)
     if not isinstance(destination, str) or not destination:
         return set()

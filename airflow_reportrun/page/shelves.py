@@ -122,6 +122,10 @@ def source_of(where: Where) -> Source:
         return iceberg_table(
             where.table, catalog_conn_id=where.catalog_conn_id or None, warehouse=where.warehouse or None
         )
+    if not where.conn_id:
+        from airflow_reportrun.coverage.lakehouse import delta_table
+
+        return delta_table(where.table)
     from airflow_reportrun.coverage.table import Table
 
     return Table(where.conn_id, where.table, json.loads(where.hook_params))

@@ -97,6 +97,10 @@ class Facts:
         for it in self._told:
             yield landing_key(_subject(it)), self._whole(it)
 
+    def called(self, name: str) -> Manifest | None:
+        """Return what is landed that has this digest, None where there is nothing."""
+        return dict(self.all()).get(name)
+
     def changed(self, manifest: Manifest, gone: Sequence[Subject] = ()) -> Mapping[str, str | None]:
         """Return the texts that are others when the table tells of a landing, too; None for one that goes.
 

@@ -88,6 +88,15 @@ class Told(Protocol):
     def of_mode(self, livemode: bool) -> str | None:
         """Return a report run that is landed, live or of test data, None where there is none."""
 
+    def all(self) -> Iterator[tuple[str, Manifest]]:
+        """Yield all that is landed, by what the table calls it; its rows are not looked at.
+
+        :raises ManifestError: as :meth:`about`.
+        """
+
+    def called(self, name: str) -> Manifest | None:
+        """Return what is landed that the table calls so, None where there is nothing of that name."""
+
 
 class LakeTable(ABC):
     """A table of some format, as it was when it was looked at last."""

@@ -1,0 +1,77 @@
+"""The operator that lands the file of a report run in a Delta table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_reportrun.operators.finished import TableOperator
+from airflow_reportrun.tasks.options import given_options
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_reportrun.landing.report import Landed
+    from airflow_reportrun.reporting.models import ReportRun
+
+
+class StripeReportToDeltaOperator(TableOperator):
+    """Land the file of a succeeded report run in a Delta table, with types (extra ``delta``).
+
+    One commit replaces exactly the rows of the interval and says so in the table's log, so that a retry, a clear
+    and a backfill over what is landed neither duplicate nor lose a row. The table is created, and gets the columns
+    that it lacks; ``docs/delta.md`` describes it. What is there already is not transferred again. Creates no
+    report run. Returns what :class:`StripeReportRunOperator` returns; ``path`` is the table.
+
+    :param report_run_id: ``frr_…``, or what :class:`StripeReportRunOperator` returned: ``run.output``. (templated)
+    :param table: the folder that is the table: an absolute path, or ``s3://conn_id@bucket/folder`` with the id of
+        an Airflow connection, without which the worker's environment says how to reach the store. (templated)
+    :param column_types: kinds by column name where they are to be others than the package's, such as
+        ``{"fee": "text"}``. (templated)
+    :param on_overlap: ``fail`` when landed rows are of other bounds and would count twice; ``replace`` the ones
+        that the interval covers whole, such as days by their month. (templated)
+    :param partition_key: the partition of what lands, for the consumers of the assets in ``outlets`` (Airflow
+        ≥ 3.3): with the placeholders of a destination, such as ``{interval_start:%Y-%m-%d}``. (templated)
+    :param stripe_conn_id: Airflow connection of type ``stripe``; by default the one that the run was created
+        through, where what the task was given says so, else ``stripe_default``. (templated)
+    :param stripe_account: account to act as; by default the one that the run was created for, likewise, else the
+        connection's own. (templated)
+    :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "report_run_id",
+        "partition_key",
+        "table",
+        "column_types",
+        "on_overlap",
+        "stripe_conn_id",
+        "stripe_account",
+        "stripe_context",
+    )
+    note = (
+        "Replaces the rows of a report's interval in a Delta table, in one commit. Creates no report run at "
+        "Stripe, and does not transfer again what is landed already."
+    )
+
+    def __init__(
+        self,
+        *,
+        table: Any,
+        column_types: Mapping[str, str] | None = None,
+        on_overlap: Literal["fail", "replace"] = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(table=str(table), column_types=column_types, on_overlap=on_overlap, **kwargs)
+        self._given = given_options(self)
+
+    def land(self, context: Context) -> tuple[ReportRun, Landed]:
+        """Land the file in the table."""
+        from airflow_reportrun.landing.lakehouse.delta.storage import location_of
+        from airflow_reportrun.landing.lakehouse.delta.table import DeltaLakeTable
+        from airflow_reportrun.landing.lakehouse.report import land_in_lakehouse
+
+        on_overlap = self.checked_overlap()
+        table = DeltaLakeTable(location_of(self.table))
+        run = self.report_run(context)
+        return run, land_in_lakehouse(self.hook, run, table, column_types=self.column_types, on_overlap=on_overlap)
