@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_reportrun.landing.contract import PLAIN, Contract
 from tests.landings import Row, as_stripe_writes, manifest_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Ledger:
         *,
         table: DeltaLakeTable | None = None,
         column_types: Mapping[str, str] | None = None,
+        contract: Contract = PLAIN,
         timezone: str = "Etc/UTC",
         decimal_separator: str = ".",
         on_overlap: Any = "fail",
@@ -75,6 +77,7 @@ class Ledger:
                 BytesIO(contents),
                 manifest_of(run_id, len(rows) if claimed is None else claimed, contents=contents, **about),
                 column_types=column_types,
+                contract=contract,
                 timezone=timezone,
                 decimal_separator=decimal_separator,
                 on_overlap=on_overlap,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy
 
+from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.lakehouse.facts import Facts
 from tests.landings import Row, as_stripe_writes, manifest_of
 
@@ -55,6 +56,7 @@ class Books:
         *,
         table: str | IcebergTable = "books.activity",
         column_types: Mapping[str, str] | None = None,
+        contract: Contract = PLAIN,
         timezone: str = "Etc/UTC",
         decimal_separator: str = ".",
         on_overlap: Any = "fail",
@@ -76,6 +78,7 @@ class Books:
                 BytesIO(contents),
                 manifest_of(run_id, len(rows) if claimed is None else claimed, contents=contents, **about),
                 column_types=column_types,
+                contract=contract,
                 timezone=timezone,
                 decimal_separator=decimal_separator,
                 on_overlap=on_overlap,

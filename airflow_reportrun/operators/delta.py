@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_reportrun.landing.formats import OPTIONS
 from airflow_reportrun.operators.finished import TableOperator
 from airflow_reportrun.tasks.options import given_options
 
@@ -28,6 +29,12 @@ class StripeReportToDeltaOperator(TableOperator):
         an Airflow connection, without which the worker's environment says how to reach the store. (templated)
     :param column_types: kinds by column name where they are to be others than the package's, such as
         ``{"fee": "text"}``. (templated)
+    :param naming: what the columns are called: ``stripe``, or ``snake_case`` for engines that refuse brackets and
+        fold case: ``payment_metadata__order_id``. (templated)
+    :param metadata: ``columns``, or ``json`` for all of ``payment_metadata[…]`` in one column,
+        ``payment_metadata``. (templated)
+    :param schema: ``evolve``, or ``freeze`` to refuse a report with columns that the table lacks, or has of
+        another type. (templated)
     :param on_overlap: ``fail`` when landed rows are of other bounds and would count twice; ``replace`` the ones
         that the interval covers whole, such as days by their month. (templated)
     :param partition_key: the partition of what lands, for the consumers of the assets in ``outlets`` (Airflow
@@ -44,6 +51,7 @@ class StripeReportToDeltaOperator(TableOperator):
         "partition_key",
         "table",
         "column_types",
+        *OPTIONS,
         "on_overlap",
         "stripe_conn_id",
         "stripe_account",
@@ -74,4 +82,11 @@ class StripeReportToDeltaOperator(TableOperator):
         on_overlap = self.checked_overlap()
         table = DeltaLakeTable(location_of(self.table))
         run = self.report_run(context)
-        return run, land_in_lakehouse(self.hook, run, table, column_types=self.column_types, on_overlap=on_overlap)
+        return run, land_in_lakehouse(
+            self.hook,
+            run,
+            table,
+            column_types=self.column_types,
+            contract=self.contract,
+            on_overlap=on_overlap,
+        )

@@ -34,9 +34,12 @@ class StripeReportToIcebergOperator(TableOperator):
         (templated)
     :param column_types: kinds by column name where they are to be others than the package's, such as
         ``{"fee": "text"}``. (templated)
-    :param naming: what columns are called: ``stripe``, or ``snake_case``. (templated)
-    :param metadata: ``columns``, or ``json`` for all metadata of a kind in one. (templated)
-    :param schema: ``evolve``, or ``freeze`` to refuse what would change the table's columns. (templated)
+    :param naming: what the columns are called: ``stripe``, or ``snake_case`` for engines that refuse brackets and
+        fold case: ``payment_metadata__order_id``. (templated)
+    :param metadata: ``columns``, or ``json`` for all of ``payment_metadata[…]`` in one column,
+        ``payment_metadata``. (templated)
+    :param schema: ``evolve``, or ``freeze`` to refuse a report with columns that the table lacks, or has of
+        another type. (templated)
     :param on_overlap: ``fail`` when landed rows are of other bounds and would count twice; ``replace`` the ones
         that the interval covers whole, such as days by their month. (templated)
     :param partition_key: the partition of what lands, for the consumers of the assets in ``outlets`` (Airflow
