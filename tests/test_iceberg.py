@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDINGS
+from airflow_reportrun.landing.lakehouse.iceberg import files
 from airflow_reportrun.landing.lakehouse.iceberg.catalogs import lakehouse_of
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
@@ -255,6 +256,18 @@ def test_cells_that_do_not_fit_leave_the_table_alone(books: Books) -> None:
     assert (books.files(), books.native().schema().column_names) == (files, ["net", *OURS])
 
 
+def test_a_file_that_was_begun_goes_with_its_report(books: Books) -> None:
+    """Of a report whose last cell does not fit, rows before it are written by then."""
+    with mock.patch.object(files, "_GROUP", 1), mock.patch.object(typed, "BLOCK_SIZE", 40):
+        rows: list[Row] = [[f"{number}.00"] for number in range(100)]
+        with pytest.raises(ContentsError, match="Row 101 of column 'net'"):
+            books.land(["net"], [*rows, ["much"]])
+        assert not books.files()
+        books.land(["net"], rows)
+    assert len(books.rows("net")) == 100
+    assert len(books.files()) == 1
+
+
 def test_names_that_case_alone_tells_apart_are_refused(books: Books) -> None:
     """Most readers of lakes don't tell them apart; a column that is there is found in any case."""
     with pytest.raises(ContentsError, match="'Net' would be the same there as 'net'"):
@@ -432,8 +445,12 @@ def test_rows_of_several_intervals_in_one_file_are_told_apart(books: Books) -> N
     assert books.landed("frr_2", start=day(2), end=day(3))
     books.land(["net"], [["7.00"]], "frr_4", start=day(2), end=day(3))
     assert books.rows("net") == [Decimal(it) for it in ("1", "1.5", "3", "3.5", "7")]
+    books.land(["net"], [["8.00"]], "frr_acct", account="acct_1")
+    table = books.native()
+    table.overwrite(table.scan().to_arrow())
+    books.land(["net"], [["6.00"]], "frr_5", start=day(5), end=day(6))
     books.land(["net"], [["9.00"]], "frr_month", end=day(32), on_overlap="replace")
-    assert books.rows("net") == [Decimal(9)]
+    assert (books.rows("net"), books.told()) == ([Decimal(8), Decimal(9)], ["frr_acct", "frr_month"])
 
 
 def test_what_a_later_package_has_landed_is_no_ones_guess(books: Books) -> None:
@@ -485,6 +502,13 @@ def test_the_books_as_they_were_closed(books: Books) -> None:
     table = books.native()
     then = table.snapshot_as_of_timestamp(closed)
     assert [row["net"] for row in table.scan(snapshot_id=then.snapshot_id).to_arrow().to_pylist()] == [Decimal(1)]
+
+
+def test_sqlalchemy_of_airflow_2_is_too_old_for_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says which Airflow has another, and what does without."""
+    monkeypatch.setattr("sqlalchemy.__version__", "1.4.54")
+    with pytest.raises(ConfigurationError, match=r"SQLAlchemy 1\.4\.54 is installed.*3\.1.*catalog_conn_id"):
+        lakehouse_of(None, str(tmp_path))
 
 
 @pytest.mark.parametrize("table", ["activity", "books.", ".activity", "books..activity"])

@@ -57,7 +57,7 @@ def require_ours(there: Any, table: str) -> None:
     :param table: what it is called.
     :raises LandingConflictError: when columns of ours are missing, or of another type.
     """
-    known = {field.name.lower(): field for field in there}
+    known = {field.name: field for field in there}
     if lost := [name for name in OURS if name not in known]:
         raise LandingConflictError(
             f"The table {table} exists and lacks {', '.join(lost)}, which tell whose row is whose: name another "
@@ -111,10 +111,9 @@ def layout_of(columns: Sequence[Column], there: Any | None, table: str, contract
         contract.require_kept(f"The table {table}", new, unlike)
     if unfit:
         raise ContentsError(_misfits(unfit, table))
-    ours = [field if there is None else field.with_name(known[field.name].name) for field in OUR_FIELDS]
     laid = [written.get(column.name, column) for column in columns]
     arranged = Arrangement(laid, contract, [field.name for field in fields])
-    return Layout(laid, arranged, [*fields, *ours], missing if there is not None else [*missing, *ours])
+    return Layout(laid, arranged, [*fields, *OUR_FIELDS], missing if there is not None else [*missing, *OUR_FIELDS])
 
 
 def type_of(column: Column) -> Any:

@@ -59,19 +59,14 @@ class Lakehouse:
 
 
 def lakehouse_of(catalog_conn_id: str | None, warehouse: str | None) -> Lakehouse:
-    """Return the catalog that a task names.
+    """Return the catalog that a task names, in one of two ways.
 
     :param catalog_conn_id: Airflow connection of type ``iceberg``.
     :param warehouse: a folder that has a catalog of its own in it, which is made where it is missing.
-    :raises ConfigurationError: when neither or both are named, or a catalog can't be made of them.
+    :raises ConfigurationError: when no catalog can be made of it.
     :raises ConnectionLookUpError: when Airflow does not give the connection.
     :raises StoreError: when the catalog does not answer.
     """
-    if (catalog_conn_id is None) == (warehouse is None):
-        raise ConfigurationError(
-            "Name the catalog of the table: catalog_conn_id, an Airflow connection of type iceberg, or warehouse, "
-            "a folder that gets a catalog of its own; one of them."
-        )
     return _connected(catalog_conn_id) if catalog_conn_id is not None else _embedded(str(warehouse))
 
 

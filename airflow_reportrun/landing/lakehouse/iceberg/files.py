@@ -6,6 +6,7 @@ import itertools
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -63,12 +64,17 @@ def write_files(landing: Landing, metadata: TableMetadata, io: FileIO) -> Iterat
         output = io.new_output(path)
         writer = FileFormatFactory.get(FileFormat.PARQUET).create_writer(output, schema, metadata.properties)
         size = 0
-        with writer:
-            for group in itertools.chain([first], groups):
-                writer.write(_as_stored(group, schema, arrow, names))
-                size += group.nbytes
-                if size >= _FILE:
-                    break
+        try:
+            with writer:
+                for group in itertools.chain([first], groups):
+                    writer.write(_as_stored(group, schema, arrow, names))
+                    size += group.nbytes
+                    if size >= _FILE:
+                        break
+        except BaseException:
+            with suppress(Exception):  # it is harmless
+                io.delete(path)
+            raise
         yield DataFile.from_args(
             content=DataFileContent.DATA,
             file_path=path,

@@ -57,7 +57,7 @@ PARTITIONS: Transform[Any, int] = MonthTransform()
 PROPERTIES: Mapping[str, str] = {
     # Whose the rows of a file are is told by its statistics, which would cut texts off.
     **{f"write.metadata.metrics.column.{name}": "full" for name in OURS},
-    # Each commit writes all that the table says of itself into a new file: the hundred before it are enough.
+    # Each commit writes all that the table says of itself into a new file: the twenty before it are enough.
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
 }
@@ -288,7 +288,7 @@ class IcebergTable(LakeTable):
         except exceptions.CommitStateUnknownException:
             self._written = None  # they may be the table's by now
         except Exception as error:
-            if "database is locked" not in str(error):
+            if "database is locked" not in str(error):  # by another commit: this one was none
                 self._written = None
                 raise
         else:
