@@ -23,6 +23,7 @@ from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
+    StripeReportToDeltaOperator,
     StripeReportToIcebergOperator,
 )
 from airflow_reportrun.question.intervals import resolve
@@ -128,6 +129,12 @@ def a_file_of_nobody(it: Scene) -> None:
     it.land(it.asked())
 
 
+def a_table_among_files(it: Scene) -> None:
+    run = it.asked()
+    it.land(run)
+    it.tried(in_dag(StripeReportToDeltaOperator, report_run_id=run.id, table=str(it.folder)))
+
+
 def no_folder(it: Scene) -> None:
     (it.folder / "file").write_text("")
     it.land(it.asked(), "file/report.csv")
@@ -231,7 +238,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.land(it.asked(), "r.parquet", format="parquet", column_types={"description": "money"}),
     ),
     "StoreError": (no_folder,),
-    "LandingConflictError": (another_interval, a_file_of_nobody, overlapping),
+    "LandingConflictError": (another_interval, a_file_of_nobody, a_table_among_files, overlapping),
     "ManifestError": (
         lambda it: a_broken_manifest(it, "mine"),
         lambda it: a_broken_manifest(it, '{"version": 99}'),
