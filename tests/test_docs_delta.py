@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,13 +13,14 @@ import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_reportrun.__main__ import main
 from airflow_reportrun.coverage.looking import look_at, source_of
 from airflow_reportrun.coverage.series import State
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToDeltaOperator
 from airflow_reportrun.page.report_tasks import Where
 from airflow_reportrun.page.shelves import source_of as source_of_page
 from tests.deltas import Ledger
-from tests.docs_blocks import ROOT, blocks
+from tests.docs_blocks import ROOT, blocks, programs
 from tests.landings import day
 
 PAGE = (ROOT / "docs" / "delta.md").read_text(encoding="utf-8")
@@ -80,6 +82,17 @@ def test_a_table_tells_what_is_covered(ledger: Ledger, way: str) -> None:
     assert manifest.report_run_id == "frr_1"
     assert source.manifest("elsewhere") is None
     assert str(source) == ledger.url
+
+
+def test_its_command_shows_what_is_landed(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    """As it stands there, of the folder alone."""
+    ledger.land(["net"], [["1.00"]])
+    (command,) = programs("docs/delta.md", "bash")
+    words = command.replace("/data/lake/activity", ledger.url).split()
+    assert words[:2] == ["airflow", "reportrun"]
+    with suppress(SystemExit):
+        main(words[2:])
+    assert "balance_change_from_activity.itemized" in capsys.readouterr().out
 
 
 def test_each_error_of_the_page_is_one_of_ours() -> None:

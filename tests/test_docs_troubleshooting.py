@@ -26,6 +26,7 @@ from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
+    StripeReportToDeltaOperator,
     StripeReportToIcebergOperator,
 )
 from airflow_reportrun.question.intervals import resolve
@@ -149,6 +150,12 @@ def a_frozen_table(it: Scene) -> None:
 
 def a_table_by_other_names(it: Scene) -> None:
     in_tables(it, ([ORDER], SNAKE), ([ORDER], JSON))
+
+
+def a_table_among_files(it: Scene) -> None:
+    run = it.asked()
+    it.land(run)
+    it.tried(in_dag(StripeReportToDeltaOperator, report_run_id=run.id, table=str(it.folder)))
 
 
 def no_folder(it: Scene) -> None:
@@ -279,7 +286,9 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         a_frozen_table,
     ),
     "StoreError": (no_folder, open_elsewhere),
-    "LandingConflictError": (another_interval, a_file_of_nobody, overlapping, a_table_by_other_names),
+    "LandingConflictError": (
+        *(another_interval, a_file_of_nobody, a_table_among_files, overlapping, a_table_by_other_names),
+    ),
     "ManifestError": (
         lambda it: a_broken_manifest(it, "mine"),
         lambda it: a_broken_manifest(it, '{"version": 99}'),

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
+    StripeReportToDeltaOperator,
     StripeReportToIcebergOperator,
     StripeReportToSqlOperator,
 )
@@ -22,6 +23,7 @@ REQUIRED: dict[type, dict[str, Any]] = {
     StripeReportRunOperator: {"report_type": "balance.summary.1"},
     StripeReportTypeSensor: {"report_type": "balance.summary.1"},
     StripeReportDownloadOperator: {"report_run_id": "frr_1", "destination": "/data/x.csv"},
+    StripeReportToDeltaOperator: {"report_run_id": "frr_1", "table": "/lake/x"},
     StripeReportToIcebergOperator: {"report_run_id": "frr_1", "table": "a.x", "warehouse": "/lake"},
     StripeReportToSqlOperator: {"report_run_id": "frr_1", "table": "x", "conn_id": "warehouse"},
 }

@@ -113,7 +113,9 @@ def layout_of(columns: Sequence[Column], there: Any | None, table: str, contract
         raise ContentsError(_misfits(unfit, table))
     laid = [written.get(column.name, column) for column in columns]
     arranged = Arrangement(laid, contract, [field.name for field in fields])
-    return Layout(laid, arranged, [*fields, *OUR_FIELDS], missing if there is not None else [*missing, *OUR_FIELDS])
+    return Layout(
+        laid, arranged, [*fields, *OUR_FIELDS], missing if there is not None else [*missing, *OUR_FIELDS]
+    )
 
 
 def type_of(column: Column) -> Any:
