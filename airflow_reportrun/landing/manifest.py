@@ -107,7 +107,7 @@ class Manifest:
     :param file_sha256: of the same bytes, in hexadecimal.
     :param rows: records without the header; None for a file that Stripe was asked to compress.
     :param columns: names, in the order of the file; None likewise.
-    :param format: ``csv``, ``csv.gz``, ``parquet`` or ``sql``.
+    :param format: ``csv``, ``csv.gz``, ``parquet``, ``sql`` or ``iceberg``.
     :param column_types: kinds by column name, for the formats that have types.
     :param path: name of the data beside the manifest, or the table.
     :param size: bytes of the data there; None for a table.
