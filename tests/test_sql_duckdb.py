@@ -13,11 +13,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_reportrun.coverage.table import Table
+from airflow_reportrun.landing.sql import loading
 from airflow_reportrun.landing.sql.databases import general, open_database
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.landing.sql.report import database_errors
@@ -235,6 +237,23 @@ def test_many_batches_are_one_transaction(duckdb: Warehouse, monkeypatch: pytest
     with pytest.raises(ContentsError, match="column 'count'"):
         land(duckdb.hook, ["count"], [*[[str(number)] for number in range(50)], ["many"]], "frr_2")
     assert duckdb.query("SELECT count(*), min(_report_run_id) FROM activity") == [(50, "frr_1")]
+
+
+def test_batches_are_let_go_as_they_are_written(duckdb: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction must not keep what it has taken, or memory grows with the report."""
+    monkeypatch.setattr("airflow_reportrun.landing.formats.typed.BLOCK_SIZE", 1 << 16)
+    monkeypatch.setattr("airflow_reportrun.landing.sql.loading._CHUNK_SIZE", 1 << 16)
+    batches, held = loading._Loading._batches, []
+
+    def measured(self: Any, *args: Any) -> Iterator[Any]:
+        for batch in batches(self, *args):
+            held.append(pa.total_allocated_bytes())
+            yield batch
+
+    monkeypatch.setattr(loading._Loading, "_batches", measured)
+    land(duckdb.hook, ["x"], [["x" * 1000] for _ in range(6000)])
+    assert len(held) > 80
+    assert max(held) - held[0] < 2 << 20
 
 
 def test_a_view_is_refused(duckdb: Warehouse) -> None:

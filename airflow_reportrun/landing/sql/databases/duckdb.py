@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine.default import DefaultDialect
@@ -32,7 +33,7 @@ _IN_SCHEMA = (  # information_schema takes twice as long
     "SELECT {0}_name AS name FROM duckdb_{0}s() WHERE database_name = current_database() AND schema_name = ?"
 )
 _PAUSES = (0.1, 10.0)  # seconds, the first and the longest: a try costs ten milliseconds of CPU time
-_BATCH = "_reportrun_batch"
+_ROWS = "_reportrun_rows"
 _HELD = re.compile(
     r'Could not set lock on file "(?P<file>.*)": (?P<by>.*)'
     r'|Unique file handle conflict: .* the database file "(?P<ours>.*)" is already attached'
@@ -102,16 +103,35 @@ class DuckDB(Database):
         return table.rename_columns([f"c{number}" for number in range(len(columns))]), ours
 
     def write(self, connection: sa.engine.Connection, table: sa.Table, batches: Iterator[Any]) -> int | None:
-        """Insert each batch from where it lies in memory; money is text until it is in its column."""
+        """Insert all batches by one statement, as a stream; money is text until it is in its column.
+
+        A statement for each would keep all of them in memory until the commit: what is registered is part of the
+        transaction.
+        """
         quoted = connection.dialect.identifier_preparer
         names = ", ".join(quoted.quote(column.name) for column in table.columns)
-        raw = connection.connection.raw
-        for cells, ours in batches:
-            values = ", ".join([*cells.column_names, *["?"] * len(ours)])
-            raw.register(_BATCH, cells)
-            insert = f"INSERT INTO {quoted.format_table(table)} ({names}) SELECT {values} FROM {_BATCH}"  # noqa: S608
+        first, ours = next(batches)
+        failed: list[BaseException] = []
+
+        def stream() -> Iterator[Any]:
+            try:
+                yield from first.to_batches()
+                for cells, _ in batches:
+                    yield from cells.to_batches()
+            except BaseException as error:  # which DuckDB turns into one of its own
+                failed.append(error)
+                raise
+
+        connection.connection.raw.register(_ROWS, pa.RecordBatchReader.from_batches(first.schema, stream()))
+        values = ", ".join([*first.column_names, *["?"] * len(ours)])
+        insert = f"INSERT INTO {quoted.format_table(table)} ({names}) SELECT {values} FROM {_ROWS}"  # noqa: S608
+        try:
             connection.exec_driver_sql(insert, tuple(ours))
-            raw.unregister(_BATCH)  # after an error it can't be, and goes with the connection
+        except Exception:
+            if failed:
+                raise failed[0] from None
+            raise
+        connection.connection.raw.unregister(_ROWS)  # after an error it can't be, and goes with the connection
         return None
 
 
