@@ -32,7 +32,7 @@ from tests.deltas import Ledger
 from tests.landings import day
 from tests.s3 import S3
 
-POINTS = 4
+POINTS = 3
 """Steps of a scenario at which a landing is killed; ``EVERY_POINT=1`` in the environment takes them all."""
 
 FAILED = 255
@@ -293,14 +293,22 @@ def test_landings_at_once_are_all_there(ledger: Ledger, landings: Landings) -> N
     assert ledger.told() == ["frr_1", "frr_2", "frr_3"]
 
 
-def test_a_table_lies_where_a_connection_leads(s3: S3) -> None:
+@pytest.mark.parametrize("way", ["connection", "environment"])
+def test_a_table_lies_where_the_way_to_a_store_leads(s3: S3, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """All of it: what deltalake reads and writes, and our manifests."""
-    table = Ledger(s3.destination("delta/activity"))
+    key = f"delta/{way}"
+    table = Ledger(s3.destination(key) if way == "connection" else f"s3://{s3.bucket}/{key}")
+    if way == "environment":
+        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(f"AWS_{name}", "testing")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     for turn in (1, 2):
         table.land(["net"], [[f"{turn}.00"]], f"frr_{turn}")
     assert table.rows("_report_run_id") == ["frr_2"]
     assert table.told() == ["frr_2"]
-    kinds = sorted(key.rpartition(".")[2] for key in s3.objects("delta/activity/"))
+    kinds = sorted(name.rpartition(".")[2] for name in s3.objects(f"{key}/"))
     assert kinds == ["json"] * 4 + ["parquet"] * 2
 
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _ROWS_IN_GROUP = 100_000
 """Rows in a row group, which is what is in memory here, and what a reader takes at once."""
 
-
 _FIRST = "_stripe_report_first"
 """What the log has since the first landing: of two at once, live and test, one has to see the other."""
 
