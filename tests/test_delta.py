@@ -31,7 +31,6 @@ from airflow_reportrun.reporting.errors import (
     ContentsError,
     LandingConflictError,
     ManifestError,
-    ReportingError,
     StoreError,
 )
 from tests.deltas import Ledger
@@ -408,6 +407,23 @@ def test_a_version_of_the_protocol_that_is_not_written_is_refused(ledger: Ledger
     assert len(list(ledger.folder.glob("_delta_log/*.json"))) == 1
 
 
+def test_a_table_with_mapped_columns_is_refused(ledger: Ledger) -> None:
+    """As Databricks makes them: deltalake can't write them so that columns may be missing."""
+    DeltaTable.create(ledger.url, ours(), configuration={"delta.columnMapping.mode": "name"})
+    with pytest.raises(ConfigurationError, match="not yet supported"):
+        ledger.land(["net"], [["1.00"]])
+    assert ledger.version == 0
+
+
+def test_a_table_that_only_grows_keeps_its_rows(ledger: Ledger) -> None:
+    """By its owner's will; the retry would meet it again."""
+    ledger.land(["net"], [["1.00"]])
+    ledger.native().alter.set_table_properties({"delta.appendOnly": "true"})
+    with pytest.raises(ConfigurationError, match="append-only"):
+        ledger.land(["net"], [["2.00"]], "frr_2")
+    assert ledger.rows("net") == [Decimal(1)]
+
+
 def test_a_manifest_of_a_later_version_is_an_error(ledger: Ledger) -> None:
     """Which says what to do; what can't be read is not taken for nothing."""
     ledger.land(["net"], [["1.00"]])
@@ -422,7 +438,7 @@ def test_errors_show_no_rows(ledger: Ledger) -> None:
     """Deltalake quotes those that don't fit a constraint of the table's owner."""
     ledger.land(["net"], [["1.00"]])
     ledger.native().alter.add_constraint({"positive": "net > 0"})
-    with pytest.raises(ReportingError, match="rows failed validation check") as error:
+    with pytest.raises(ContentsError, match="rows failed validation check") as error:
         ledger.land(["net", "what"], [["-1.00", "a customer"]], "frr_2")
     assert "a customer" not in str(error.value)
     assert "a customer" not in str(error.value.__context__)

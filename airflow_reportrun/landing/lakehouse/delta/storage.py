@@ -15,7 +15,7 @@ from deltalake.exceptions import DeltaProtocolError, SchemaMismatchError
 
 from airflow_reportrun.landing.destination import refuse_credentials
 from airflow_reportrun.landing.stores import place_of
-from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
 from airflow_reportrun.reporting.secrets import redacted
 from airflow_reportrun.wire.lookup import look_up
 
@@ -32,7 +32,7 @@ _STAYS = (DeltaProtocolError, SchemaMismatchError, PermissionError)
 
 _STAYS_SAYING = re.compile(
     r"Permission denied|Read-only file system|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken"
-    r"|NoSuchBucket|Unsupported|features? .*(not supported|required|must be specified)|Invalid table"
+    r"|NoSuchBucket|Unsupported|not (yet )?supported|features must be specified|is append-only"
 )
 """What a retry would only meet again; deltalake has one class for it and for a line that breaks."""
 
@@ -69,8 +69,9 @@ class Location:
             secrets = (value for name, value in self.options.items() if _SECRET.search(name))
             text = redacted(_shown(str(error)), *secrets)
             stays = isinstance(error, _STAYS) or _STAYS_SAYING.search(str(error))
+            breaks = "failed validation check" in text  # a constraint of the owner's
             error.args = (text,)  # it is the context of ours, whose tracebacks may show it
-            kind = ConfigurationError if stays else StoreError
+            kind = ContentsError if breaks else ConfigurationError if stays else StoreError
             raise kind(f"table {self.url}: {type(error).__name__}: {text}") from None
 
 
