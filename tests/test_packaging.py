@@ -109,6 +109,7 @@ ELSEWHERE = {
     "airflow_reportrun": set(),
     "attrs": {"lineage.py"},  # which OpenLineage's own facets are made with
     "azure": {"landing/stores/conditions.py"},  # of the store that is there already
+    "duckdb": {"landing/sql/databases/duckdb.py"},  # of the connection that is there already
     "flask_appbuilder": {"hooks.py"},  # where Airflow 2 draws forms, and nowhere else
     "wtforms": {"hooks.py"},
     "openlineage": {"lineage.py"},  # the client, which the provider brings
