@@ -332,6 +332,22 @@ def test_partitions_that_cut_an_interval_are_refused(books: Books) -> None:
         books.landed()
 
 
+def test_an_owner_may_partition_by_days(books: Books) -> None:
+    """What lies in partitions of months is replaced all the same."""
+    from pyiceberg.transforms import DayTransform
+
+    for number in (1, 2):
+        books.land(["net"], [["1.00"]], f"frr_{number}", start=day(number), end=day(number + 1))
+    with books.native().update_spec() as update:
+        for name in ("_interval_start", "_interval_end"):
+            update.remove_field(f"{name}_month")
+            update.add_field(name, DayTransform(), f"{name}_day")
+    for number in (2, 3, 3):
+        rows: list[Row] = [[f"{number}.00"], [f"{len(books.told())}.00"]]
+        books.land(["net"], rows, f"frr_{number}_again", start=day(number), end=day(number + 1))
+    assert books.rows("net") == [Decimal(it) for it in (1, 2, 2, 3, 3)]
+
+
 def test_a_version_of_the_format_that_is_not_written_is_refused(books: Books) -> None:
     """Before the download; the retry would meet it again."""
     table = made(books, ours())
