@@ -200,7 +200,7 @@ def paused(seconds: float, reason: str | None) -> None:
 def landed(report_type: str, format: str, size: int, rows: int | None) -> None:
     """Count a report that was landed, by its contents.
 
-    :param format: one of ``FORMATS``, ``sql`` or ``iceberg``.
+    :param format: one of ``FORMATS``, ``sql``, ``iceberg`` or ``delta``.
     :param size: bytes of Stripe's file.
     :param rows: None where they can't be told.
     """

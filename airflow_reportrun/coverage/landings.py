@@ -21,7 +21,7 @@ class Landing:
     :param filters: the parameters that chose rows, by Stripe's names.
     :param interval_start: epoch seconds, None where the report type takes none.
     :param interval_end: epoch seconds, exclusive; None where the report type takes none.
-    :param format: ``csv``, ``csv.gz``, ``zip``, ``parquet``, ``sql`` or ``iceberg``.
+    :param format: ``csv``, ``csv.gz``, ``zip``, ``parquet``, ``sql``, ``iceberg`` or ``delta``.
     :param path: of the data: a local path or a URL, or the name of a table.
     :param told_at: where its manifest is, for :meth:`Source.manifest`: a local path or a URL, or the key of a row
         in the table of manifests.

@@ -108,7 +108,7 @@ class Manifest:
     :param file_sha256: of the same bytes, in hexadecimal.
     :param rows: records without the header; None for a file that Stripe was asked to compress.
     :param columns: names, in the order of the file; None likewise.
-    :param format: ``csv``, ``csv.gz``, ``parquet``, ``sql`` or ``iceberg``.
+    :param format: ``csv``, ``csv.gz``, ``parquet``, ``sql``, ``iceberg`` or ``delta``.
     :param column_types: kinds by column name, for the formats that have types.
     :param naming: by which names the data has the columns; see :mod:`~airflow_reportrun.landing.contract`.
     :param metadata: whether each column of metadata is one there, or all are JSON in one; likewise.
