@@ -318,7 +318,7 @@ def test_a_restored_table_is_not_taken_for_the_newer_one(ledger: Ledger) -> None
 def test_the_books_can_be_read_as_they_were_closed(ledger: Ledger) -> None:
     """By instant: what was landed then, whatever was restated since."""
     ledger.land(["net"], [["1.00"]])
-    closed = datetime.fromtimestamp(ledger.native().history(1)[0]["timestamp"] / 1000 + 0.001, UTC)
+    closed = datetime.now(UTC)  # the log goes by the times of its files
     ledger.land(["net"], [["2.00"]], "frr_2")
     table = ledger.native()
     table.load_as_version(closed)
