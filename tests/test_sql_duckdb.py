@@ -231,7 +231,7 @@ def test_a_number_that_is_too_large_is_not_told(duckdb: Warehouse, name: str, ce
 def test_many_batches_are_one_transaction(duckdb: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last one may fail: then none of them came."""
     monkeypatch.setattr("airflow_reportrun.landing.formats.typed.BLOCK_SIZE", 64)
-    monkeypatch.setattr("airflow_reportrun.landing.sql.loading._CHUNK_SIZE", 64)
+    monkeypatch.setattr("airflow_reportrun.landing.spool._CHUNK_SIZE", 64)
     land(duckdb.hook, ["count"], [[str(number)] for number in range(50)])
     assert duckdb.query("SELECT count(*), sum(count) FROM activity") == [(50, sum(range(50)))]
     with pytest.raises(ContentsError, match="column 'count'"):
@@ -242,7 +242,7 @@ def test_many_batches_are_one_transaction(duckdb: Warehouse, monkeypatch: pytest
 def test_batches_are_let_go_as_they_are_written(duckdb: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction must not keep what it has taken, or memory grows with the report."""
     monkeypatch.setattr("airflow_reportrun.landing.formats.typed.BLOCK_SIZE", 1 << 16)
-    monkeypatch.setattr("airflow_reportrun.landing.sql.loading._CHUNK_SIZE", 1 << 16)
+    monkeypatch.setattr("airflow_reportrun.landing.spool._CHUNK_SIZE", 1 << 16)
     batches, held = loading._Loading._batches, []
 
     def measured(self: Any, *args: Any) -> Iterator[Any]:
