@@ -27,7 +27,7 @@ from airflow_reportrun.landing.sql.databases import open_database
 from tests.databases import AND_DUCKDB, Warehouse
 from tests.landings import day, land
 
-POINTS = 8
+POINTS = 4
 """Steps of a scenario at which a landing is killed; ``EVERY_POINT=1`` in the environment takes them all."""
 
 FAILED = 255
