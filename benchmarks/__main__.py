@@ -24,6 +24,12 @@ def _sql() -> Iterator[Comparison]:
     return sql.run()
 
 
+def _lakehouse() -> Iterator[Comparison]:
+    from benchmarks import lakehouse  # likewise
+
+    return lakehouse.run()
+
+
 def _live(what: str) -> Iterator[Comparison]:
     from benchmarks import triggerer  # with requests and the sandbox
 
@@ -48,6 +54,7 @@ SUBJECTS = {
 LONG: dict[str, Callable[[], Iterator[Comparison]]] = {
     "downloads-huge": downloads.run_huge,
     "parquet-huge": parquet.run_huge,
+    "lakehouse": _lakehouse,
     "live-waiting": partial(_live, "waiting"),
     "live-restart": partial(_live, "restart"),
     "live-backfill": partial(_live, "backfill"),
