@@ -33,9 +33,10 @@ def test_its_programs_read_what_is_landed(books: Books) -> None:
     table = "books.stripe_activity"
     names = ["reporting_category", "net"]
     for number in (1, 2, 20):
-        books.land(names, [["fee", "1.00"]], f"frr_{number}", table=table, start=day(number), end=day(number + 1))
+        about: dict[str, Any] = {"start": day(number), "end": day(number + 1)}
+        books.land(names, [["fee", "1.00"]], f"frr_{number}", table=books.table(table), **about)
     closed = books.native(table).current_snapshot()
-    books.land(names, [["fee", "5.00"]], "frr_again", table=table, start=day(2), end=day(3))
+    books.land(names, [["fee", "5.00"]], "frr_again", table=books.table(table), start=day(2), end=day(3))
     scope: dict[str, Any] = {}
     for block in (it for it in blocks("docs/iceberg.md", language="python") if it.test):
         code = block.code.replace("/data/lake", str(books.folder))

@@ -212,7 +212,7 @@ def test_contents_come_back_as_they_were(books: Books, data: st.DataObject, bloc
     names = ["net", name, "x"]
     table = f"books.t{data.draw(st.uuids()).hex}"
     with mock.patch.object(typed, "BLOCK_SIZE", block):
-        books.land(names, rows, table=table, ended=ended)
+        books.land(names, rows, table=books.table(table), ended=ended)
     expected = sorted(repr_of((None if cell is None else Decimal(cell), *texts)) for cell, *texts in rows)
     assert sorted(map(repr_of, books.rows(*names, table=table))) == expected
     duckdb = pytest.importorskip("duckdb")
