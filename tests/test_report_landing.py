@@ -356,6 +356,16 @@ def test_another_report_does_not_take_the_place(
     assert downloads(sandbox) == 1
 
 
+def test_live_data_does_not_take_the_place_of_test_data(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """No placeholder tells them apart, so what to do is to land it elsewhere."""
+    path = tmp_path / "x.csv"
+    run = finished()
+    land(run, path)
+    note(path).write_text(note(path).read_text().replace('"livemode": false', '"livemode": true'))
+    with pytest.raises(LandingConflictError, match=r"livemode True and not False.* name another destination"):
+        land(run, path)
+
+
 def test_parameters_that_are_passed_on_choose_rows_too(sandbox: StripeSandbox, tmp_path: Path) -> None:
     """What Stripe adds later may be a filter; a report of one account is not that of another."""
     run = finished()

@@ -244,9 +244,13 @@ def _refuse(answer: Answer | None, place: Place, note: Place, there: Manifest | 
     if answer is Answer.ANOTHERS and there:
         state = "is being landed there, or was when it was interrupted" if there.landing else "is landed there"
         raise LandingConflictError(
-            f"{note} says that another report {state} ({_difference(there.subject, subject)}). Put what "
-            "tells them apart into destination, such as {interval_start:%Y-%m-%d}, or end it with / for the "
-            "default layout."
+            f"{note} says that another report {state} ({_difference(there.subject, subject)}). "
+            + (
+                "Put what tells them apart into destination, such as {interval_start:%Y-%m-%d}, or end it with / "
+                "for the default layout."
+                if there.livemode == subject.livemode
+                else "Test data and live data have folders of their own: name another destination."
+            )
         )
 
 

@@ -72,6 +72,7 @@ async def _look_up_anew(conn_id: str, *, option: str, hook: BaseHook) -> Any:
 def _no_connection(conn_id: str, option: str, reason: str) -> ConnectionLookUpError:
     said = (
         f"{option}: there is no Airflow connection {conn_id!r}, or Airflow could not look it up just now "
-        f"({reason}); a retry asks again. One that Airflow can't parse looks the same, and its debug log says why."
+        f"({reason}); a retry asks again. Add it, or mend the id. One that Airflow can't parse looks the same, "
+        "and its debug log says why."
     )
     return ConnectionLookUpError(redacted(said))
