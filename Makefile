@@ -50,7 +50,7 @@ pages: .venv/ready  ## look at the page in Airflow's UI with Chromium (apt-get i
 
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py \
-		tests/test_iceberg_kills.py tests/test_delta_kills.py --numprocesses=auto --dist=loadfile
+		tests/test_iceberg_kills.py tests/test_delta_kills.py --numprocesses=auto --dist=load
 
 mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server libmariadb-dev pkg-config gcc)
 	@PATH="$$PATH:/usr/sbin" command -v mariadbd >/dev/null || { echo "There is no mariadbd: apt-get install mariadb-server" >&2; exit 1; }
