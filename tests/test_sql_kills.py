@@ -203,10 +203,10 @@ def emptied(warehouse: Warehouse) -> None:
 
 
 def points(steps: int, seed: str, count: int = POINTS) -> Sequence[int]:
-    """Choose steps to be killed at: all, or each fourth, where the environment says so, with the last ones."""
+    """Choose steps to be killed at: all where the environment says so, and always the last ones."""
     every = range(1, steps + 1)
     if os.environ.get("EVERY_POINT"):
-        return every if count == POINTS else sorted({*every[::4], *every[-2:]})
+        return every
     chosen = random.Random(seed).sample(every[:-2], count - 2)  # noqa: S311 - no secret
     return [*sorted(chosen), *every[-2:]]
 
