@@ -54,6 +54,14 @@ class Ledger(Lakehouse):
         rows = (tuple(row[name] for name in columns) for row in found.to_pylist())
         return sorted((row[0] if len(row) == 1 else row for row in rows), key=repr)
 
+    def beside(self, name: str) -> Ledger:
+        """Return another table."""
+        return Ledger(f"{self.url}/{name}")
+
+    def data_files(self) -> list[str]:
+        """Return the paths of the table's files."""
+        return [path.removeprefix("file://") for path in self.native().file_uris()]
+
     def told(self) -> list[str]:
         """Return the report runs that the table tells of."""
         return sorted(it.report_run_id for _, it in self.looked_at().facts.all())

@@ -55,6 +55,16 @@ class Books(Lakehouse):
         rows = (tuple(row[name] for name in columns) for row in scan.to_arrow().to_pylist())
         return sorted((row[0] if len(row) == 1 else row for row in rows), key=repr)
 
+    def beside(self, name: str) -> Books:
+        """Return another folder of tables."""
+        folder = self.folder / name
+        folder.mkdir()
+        return Books(folder)
+
+    def data_files(self) -> list[str]:
+        """Return the paths of the table's files."""
+        return [it.file.file_path.removeprefix("file://") for it in self.native().scan().plan_files()]
+
     def told(self) -> list[str]:
         """Return the report runs that the table tells of."""
         return sorted(manifest.report_run_id for _, manifest in Facts(self.native().properties).all())

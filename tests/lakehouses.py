@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from airflow_reportrun.landing.contract import PLAIN, Contract
-from tests.landings import Row, as_stripe_writes, manifest_of
+from tests.landings import OURS, Row, as_stripe_writes, manifest_of
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.lakehouse.table import LakeTable
@@ -21,6 +23,18 @@ class Lakehouse:
     @abstractmethod
     def table(self) -> LakeTable:
         """Return the table of most tests as a landing sees it, not looked at yet."""
+
+    @abstractmethod
+    def beside(self, name: str) -> Lakehouse:
+        """Return another one."""
+
+    @abstractmethod
+    def rows(self, *columns: str) -> list[Any]:
+        """Return what rows have in some columns, in an order of no meaning; none where there is no table."""
+
+    @abstractmethod
+    def data_files(self) -> list[str]:
+        """Return the paths of the table's files."""
 
     def land(
         self,
@@ -67,3 +81,10 @@ class Lakehouse:
         table = self.table()
         with table.errors():
             return landed(table, manifest_of(run_id, 0, **options), columns=columns, **known)
+
+
+def ours(**others: Any) -> Any:
+    """Return the schema of a table that was made by hand."""
+    text, instant = pa.string(), pa.timestamp("us", "UTC")
+    kinds = {name: instant if name.startswith("_interval") else text for name in OURS}
+    return pa.schema({"net": pa.decimal128(38, 6), **kinds, **others})

@@ -7,21 +7,18 @@ import json
 import re
 import subprocess
 import sys
-import uuid
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pyarrow as pa
 import pyarrow.dataset
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.lakehouse.delta.storage import location_of
 from airflow_reportrun.landing.lakehouse.delta.told import FOLDER, _subject, app_of, days_of
 from airflow_reportrun.landing.manifest import Subject
@@ -34,17 +31,8 @@ from airflow_reportrun.reporting.errors import (
     StoreError,
 )
 from tests.deltas import Ledger
+from tests.lakehouses import ours
 from tests.landings import OURS, Row, day
-
-TEXT = st.text(
-    st.one_of(st.sampled_from('",\n\r\\. é李%:\0'), st.characters(exclude_categories=["Cs"])), max_size=12
-)
-AMOUNTS = st.builds(
-    lambda sign, front, behind: f"{sign}{front}{'.' if behind else ''}{behind}",
-    st.sampled_from(["", "-"]),
-    st.integers(0, 10**20 - 1).map(str),
-    st.text("0123456789", max_size=6),
-)
 
 
 def test_a_report_becomes_a_table(ledger: Ledger) -> None:
@@ -181,44 +169,6 @@ def test_cells_that_do_not_fit_leave_the_table_alone(ledger: Ledger) -> None:
     assert (ledger.version, [field.name for field in ledger.native().schema().fields]) == (0, ["net", *OURS])
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), block=st.sampled_from([1, 40, 1 << 20]), ended=st.booleans())
-def test_contents_come_back_as_they_were(ledger: Ledger, data: st.DataObject, block: int, ended: bool) -> None:
-    """Money exactly, text with its quotes, line ends and NULs; NULL is not the empty text."""
-    cells = st.tuples(st.none() | AMOUNTS, st.none() | TEXT, st.none() | TEXT)
-    rows = [list(row) for row in data.draw(st.lists(cells, max_size=20))]
-    name = data.draw(st.sampled_from(["what", "payment_metadata[order.id]", "a b", "1", "é", "a/b%20"]))
-    one = Ledger(f"{ledger.url}/{uuid.uuid4().hex}")
-    with mock.patch.object(typed, "BLOCK_SIZE", block):
-        one.land(["net", name, "x"], rows, ended=ended)
-    expected = sorted(repr_of((None if cell is None else Decimal(cell), *texts)) for cell, *texts in rows)
-    assert sorted(map(repr_of, one.rows("net", name, "x"))) == expected
-    duckdb = pytest.importorskip("duckdb")
-    paths = [path.removeprefix("file://") for path in one.native().file_uris()]
-    if not paths:
-        assert not rows
-        return
-    with duckdb.connect() as connection:
-        back = connection.sql(f"SELECT COLUMNS(*) FROM read_parquet({paths!r})").fetchall()  # noqa: S608 - ours
-    assert sorted(repr_of(row[:3]) for row in back) == expected
-
-
-def repr_of(row: Any) -> str:
-    """Show a row, its decimals without the zeros that say nothing."""
-    return repr([it.normalize() + 0 if isinstance(it, Decimal) else it for it in row])
-
-
-def test_instants_come_in_utc(ledger: Ledger) -> None:
-    """Of the time zone that the report was asked for, and dates as dates."""
-    ledger.land(
-        ["created", "day"],
-        [["2024-05-01 09:30:00", "2024-05-01"]],
-        timezone="America/New_York",
-        column_types={"created": "timestamp", "day": "date"},
-    )
-    assert ledger.rows("created", "day") == [(datetime(2024, 5, 1, 13, 30, tzinfo=UTC), date(2024, 5, 1))]
-
-
 @pytest.mark.parametrize("amount", ["0.000001", "12345678901234567890.123456", "-0.000009"])
 def test_money_of_any_size_is_found(ledger: Ledger, amount: str) -> None:
     """By readers that leave files out by the log's statistics, which deltalake writes as floats."""
@@ -238,26 +188,6 @@ def test_filters_of_any_text_tell_rows_apart(ledger: Ledger) -> None:
             ledger.land(["net"], [[f"{turn}.0{number}"]], f"frr_{turn}{number}", payout=text)
     assert ledger.rows("net") == [Decimal(f"2.0{number}") for number in range(len(FILTERS))]
     assert len(ledger.told()) == len(FILTERS)
-
-
-def test_filters_accounts_and_reports_stand_beside_each_other(ledger: Ledger) -> None:
-    """In one interval, and each is replaced by itself."""
-    others: list[dict[str, Any]] = [
-        {"currency": "usd"},
-        {"currency": "eur"},
-        {"account": "acct_1"},
-        {"report_type": "payouts.itemized.3"},
-        {"report_type": "balance.summary.1", "start": None},
-        {"report_type": "payout_reconciliation.itemized.5", "start": None, "end": None, "payout": "po_1"},
-    ]
-    for turn in (1, 2):
-        for number, about in enumerate(others):
-            ledger.land(["net"], [[f"{turn}.0{number}"]], f"frr_{turn}{number}", **about)
-    assert ledger.rows("net") == [Decimal(f"2.0{number}") for number in range(len(others))]
-    with pytest.raises(LandingConflictError, match="usd"):
-        ledger.land(["net"], [["1.00"]], "frr_all")
-    ledger.land(["net"], [["9.00"]], "frr_all", on_overlap="replace")
-    assert len(ledger.rows("net")) == len(others) - 1
 
 
 def test_a_later_version_of_a_report_replaces_the_former(ledger: Ledger) -> None:
@@ -283,13 +213,6 @@ def test_what_would_count_twice_is_refused(ledger: Ledger) -> None:
     assert (ledger.rows("net"), ledger.told()) == ([Decimal(1), Decimal(2)], ["frr_40", "frr_month"])
     with pytest.raises(LandingConflictError, match="would lose a part"):
         ledger.land(["net"], [["1.00"]], "frr_1", on_overlap="replace", start=day(1), end=day(2))
-
-
-def test_test_data_never_joins_live_data(ledger: Ledger) -> None:
-    """Whatever its interval."""
-    ledger.land(["net"], [["1.00"]], livemode=True)
-    with pytest.raises(LandingConflictError, match="has live data"):
-        ledger.land(["net"], [["1.00"]], "frr_2", start=day(8), end=day(9))
 
 
 def test_rows_that_nothing_tells_of_are_in_the_way(ledger: Ledger) -> None:
@@ -344,12 +267,6 @@ def test_what_the_table_tells_outlives_its_maintenance(ledger: Ledger) -> None:
     assert sorted(ledger.rows("net")) == sorted([Decimal(it) for it in range(1, 25) if it != 7] + [Decimal(70)])
     ledger.land(["net"], [["0.50"]], "frr_all", end=day(32), on_overlap="replace")
     assert (ledger.rows("net"), ledger.told()) == ([Decimal("0.5")], ["frr_all"])
-
-
-def ours(**others: Any) -> Any:
-    text, instant = pa.string(), pa.timestamp("us", "UTC")
-    kinds = {name: instant if name.startswith("_interval") else text for name in OURS}
-    return pa.schema({"net": pa.decimal128(38, 6), **kinds, **others})
 
 
 def test_a_table_that_was_made_by_hand_takes_reports(ledger: Ledger) -> None:

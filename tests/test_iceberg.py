@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,6 @@ from unittest import mock
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDINGS
@@ -29,19 +27,10 @@ from airflow_reportrun.reporting.errors import (
     StoreError,
 )
 from tests.icebergs import Books, needs_its_catalog
+from tests.lakehouses import ours
 from tests.landings import OURS, Row, day
 
 pytestmark = needs_its_catalog
-
-TEXT = st.text(
-    st.one_of(st.sampled_from('",\n\r\\. é李%:\0'), st.characters(exclude_categories=["Cs"])), max_size=12
-)
-AMOUNTS = st.builds(
-    lambda sign, front, behind: f"{sign}{front}{'.' if behind else ''}{behind}",
-    st.sampled_from(["", "-"]),
-    st.integers(0, 10**20 - 1).map(str),
-    st.text("0123456789", max_size=6),
-)
 
 
 def test_a_report_becomes_a_table(books: Books) -> None:
@@ -202,46 +191,6 @@ def test_the_places_of_a_decimal_never_change(books: Books) -> None:
     assert books.rows("net") == [Decimal(1)]
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), block=st.sampled_from([1, 40, 1 << 20]), ended=st.booleans())
-def test_contents_come_back_as_they_were(books: Books, data: st.DataObject, block: int, ended: bool) -> None:
-    """Money exactly, text with its quotes, line ends and NULs; NULL is not the empty text."""
-    cells = st.tuples(st.none() | AMOUNTS, st.none() | TEXT, st.none() | TEXT)
-    rows = [list(row) for row in data.draw(st.lists(cells, max_size=20))]
-    name = data.draw(st.sampled_from(["what", "payment_metadata[order.id]", "a b", "1", "é", "a/b%20"]))
-    names = ["net", name, "x"]
-    table = f"books.t{data.draw(st.uuids()).hex}"
-    with mock.patch.object(typed, "BLOCK_SIZE", block):
-        books.land(names, rows, table=books.table(table), ended=ended)
-    expected = sorted(repr_of((None if cell is None else Decimal(cell), *texts)) for cell, *texts in rows)
-    assert sorted(map(repr_of, books.rows(*names, table=table))) == expected
-    duckdb = pytest.importorskip("duckdb")
-    paths = [it.file.file_path.removeprefix("file://") for it in books.native(table).scan().plan_files()]
-    if not paths:
-        assert not rows
-        return
-    with duckdb.connect() as connection:
-        back = connection.read_parquet(paths).fetchall()
-    assert sorted(repr_of(row[:3]) for row in back) == expected
-
-
-def repr_of(row: Any) -> str:
-    """Show a row, its decimals without the zeros that say nothing."""
-    return repr([it.normalize() + 0 if isinstance(it, Decimal) else it for it in row])
-
-
-def test_instants_come_in_utc(books: Books) -> None:
-    """Of the time zone that the report was asked for, and dates as dates."""
-    columns = {"created": "timestamp", "day": "date"}
-    books.land(
-        ["created", "day"],
-        [["2024-05-01 09:30:00", "2024-05-01"]],
-        timezone="America/New_York",
-        column_types=columns,
-    )
-    assert books.rows("created", "day") == [(datetime(2024, 5, 1, 13, 30, tzinfo=UTC), date(2024, 5, 1))]
-
-
 def test_cells_that_do_not_fit_leave_the_table_alone(books: Books) -> None:
     """No table, no column and no file stays of a report that does not fit its types."""
     with pytest.raises(ContentsError, match="Row 1 of column 'net'"):
@@ -284,12 +233,6 @@ def made(books: Books, schema: Any, **options: Any) -> Any:
     catalog = books.table()._catalog
     catalog.create_namespace_if_not_exists("books")
     return catalog.create_table("books.activity", schema, **options)
-
-
-def ours(**others: Any) -> Any:
-    text, instant = pa.string(), pa.timestamp("us", "UTC")
-    kinds = {name: instant if name.startswith("_interval") else text for name in OURS}
-    return pa.schema({"net": pa.decimal128(38, 6), **kinds, **others})
 
 
 def test_a_table_of_somebody_else_is_refused(books: Books) -> None:
@@ -391,26 +334,6 @@ def test_what_would_count_twice_is_refused(books: Books) -> None:
         books.land(["net"], [["1.00"]], "frr_1", on_overlap="replace", start=day(1), end=day(2))
 
 
-def test_filters_accounts_and_reports_stand_beside_each_other(books: Books) -> None:
-    """In one interval, and each is replaced by itself."""
-    others: list[dict[str, Any]] = [
-        {"currency": "usd"},
-        {"currency": "eur"},
-        {"account": "acct_1"},
-        {"report_type": "payouts.itemized.3"},
-        {"report_type": "balance.summary.1", "start": None},
-        {"report_type": "payout_reconciliation.itemized.5", "start": None, "end": None, "payout": "po_1"},
-    ]
-    for turn in (1, 2):
-        for number, about in enumerate(others):
-            books.land(["net"], [[f"{turn}.0{number}"]], f"frr_{turn}{number}", **about)
-    assert books.rows("net") == [Decimal(f"2.0{number}") for number in range(len(others))]
-    with pytest.raises(LandingConflictError, match="usd"):
-        books.land(["net"], [["1.00"]], "frr_all")
-    books.land(["net"], [["9.00"]], "frr_all", on_overlap="replace")
-    assert len(books.rows("net")) == len(others) - 1
-
-
 def test_an_interval_is_taken_out_by_deleting_its_rows(books: Books) -> None:
     """What the table tells of it then is in nobody's way, and goes with what takes its place."""
     books.land(["net"], [["1.00"]], "frr_month", end=day(32))
@@ -419,13 +342,6 @@ def test_an_interval_is_taken_out_by_deleting_its_rows(books: Books) -> None:
     books.native().delete("_report_run_id = 'frr_month'")
     books.land(["net"], [["2.00"]], "frr_day", start=day(2), end=day(3))
     assert (books.rows("net"), books.told()) == ([Decimal(2)], ["frr_day"])
-
-
-def test_test_data_never_joins_live_data(books: Books) -> None:
-    """Whatever its interval."""
-    books.land(["net"], [["1.00"]], livemode=True)
-    with pytest.raises(LandingConflictError, match="has live data"):
-        books.land(["net"], [["1.00"]], "frr_2", start=day(8), end=day(9))
 
 
 def forget(books: Books) -> None:

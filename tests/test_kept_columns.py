@@ -27,8 +27,6 @@ from airflow_reportrun.reporting.errors import ContentsError, LandingConflictErr
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.databases import Warehouse
-from tests.deltas import Ledger
-from tests.icebergs import Books, needs_its_catalog
 from tests.landings import as_stripe_writes, day, land
 from tests.task_runner import TaskRunner, Try, in_dag
 
@@ -216,44 +214,6 @@ def test_new_metadata_changes_no_frozen_json(sqlite: Warehouse) -> None:
         ('{"order_id": "a"}',),
         ('{"order-id": "b"}',),
     ]
-
-
-@pytest.fixture(params=[pytest.param("iceberg", marks=needs_its_catalog), "delta"])
-def lakehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Books | Ledger:
-    """A table of each format, which is not there yet."""
-    return Ledger(str(tmp_path / "activity")) if request.param == "delta" else Books(tmp_path)
-
-
-@pytest.mark.parametrize("contract", FORMS)
-def test_what_is_kept_in_a_lakehouse_is_what_stripe_wrote(lakehouse: Books | Ledger, contract: Contract) -> None:
-    """As in other tables."""
-    first: Rows = [{"description": "a", ORDER: "1", ODD: None}, {"description": "b", ORDER: None, ODD: 'x"'}]
-    second: Rows = [{"description": "c", ORDER: "", "payment_metadata[size]": "ü"}]
-    for rows, run_id, start in ((first, "frr_1", 1), (second, "frr_2", 2), (first, "frr_3", 1)):
-        cells = [list(row.values()) for row in rows]
-        about: dict[str, Any] = {"start": day(start), "end": day(start + 1)}
-        told = lakehouse.land(list(rows[0]), cells, run_id, contract=contract, **about)
-        assert (told.naming, told.metadata) == (contract.naming, contract.metadata)
-    wanted = [expected(contract, row) for row in (*first, *second)]
-    names = list(dict.fromkeys(name for row in wanted for name in row))
-    assert lakehouse.rows(*names) == [tuple(row.get(name) for name in names) for row in wanted]
-
-
-def test_a_lakehouse_in_another_form_or_frozen_stays_as_it_is(lakehouse: Books | Ledger) -> None:
-    """Nothing is written by names that would make two columns of one, or what a frozen table would change for."""
-    lakehouse.land(["net", ORDER], [["1.00", "a"]], contract=FROZEN)
-    later: dict[str, Any] = {"start": day(2), "end": day(3)}
-    with pytest.raises(
-        LandingConflictError, match=r"'payment_metadata\[order_id\]' is 'payment_metadata__order_id'"
-    ):
-        lakehouse.land(["net", ORDER], [["2.00", "b"]], "frr_2", contract=SNAKE, **later)
-    said = r"lacks 'fee' \(money\(6\)\); its 'net' is decimal.*, and the report's is money\(2\)"
-    later["contract"] = FROZEN
-    with pytest.raises(ContentsError, match=said):
-        lakehouse.land(["net", "fee"], [["2.00", "0.1"]], "frr_2", column_types={"net": "money(2)"}, **later)
-    assert lakehouse.rows(ORDER) == ["a"]
-    lakehouse.land(["net", ORDER], [["2.00", "b"]], "frr_2", **later)
-    assert lakehouse.rows(ORDER) == ["a", "b"]
 
 
 COLUMNS = ("balance_transaction_id", "net", ORDER)

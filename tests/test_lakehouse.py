@@ -1,0 +1,138 @@
+"""What tables of a lakehouse promise in whichever format."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_reportrun.landing.contract import Contract
+from airflow_reportrun.landing.formats import typed
+from airflow_reportrun.reporting.errors import ContentsError, LandingConflictError
+from tests.deltas import Ledger
+from tests.icebergs import Books, needs_its_catalog
+from tests.lakehouses import Lakehouse
+from tests.landings import day
+from tests.test_kept_columns import FORMS, FROZEN, ODD, ORDER, SNAKE, Rows, expected
+
+TEXT = st.text(
+    st.one_of(st.sampled_from('",\n\r\\. é李%:\0'), st.characters(exclude_categories=["Cs"])), max_size=12
+)
+AMOUNTS = st.builds(
+    lambda sign, front, behind: f"{sign}{front}{'.' if behind else ''}{behind}",
+    st.sampled_from(["", "-"]),
+    st.integers(0, 10**20 - 1).map(str),
+    st.text("0123456789", max_size=6),
+)
+
+
+@pytest.fixture(params=[pytest.param("iceberg", marks=needs_its_catalog), "delta"])
+def lakehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Lakehouse:
+    """A table of each format, which is not there yet."""
+    return Ledger(str(tmp_path / "activity")) if request.param == "delta" else Books(tmp_path)
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), block=st.sampled_from([1, 40, 1 << 20]), ended=st.booleans())
+def test_contents_come_back_as_they_were(
+    lakehouse: Lakehouse, data: st.DataObject, block: int, ended: bool
+) -> None:
+    """Money exactly, text with its quotes, line ends and NULs; NULL is not the empty text."""
+    cells = st.tuples(st.none() | AMOUNTS, st.none() | TEXT, st.none() | TEXT)
+    rows = [list(row) for row in data.draw(st.lists(cells, max_size=20))]
+    name = data.draw(st.sampled_from(["what", "payment_metadata[order.id]", "a b", "1", "é", "a/b%20"]))
+    one = lakehouse.beside(uuid.uuid4().hex)
+    with mock.patch.object(typed, "BLOCK_SIZE", block):
+        one.land(["net", name, "x"], rows, ended=ended)
+    wanted = sorted(repr_of((None if cell is None else Decimal(cell), *texts)) for cell, *texts in rows)
+    assert sorted(map(repr_of, one.rows("net", name, "x"))) == wanted
+    paths = one.data_files()
+    if not paths:
+        assert not rows
+        return
+    with duckdb.connect() as connection:
+        back = connection.read_parquet(paths).fetchall()
+    assert sorted(repr_of(row[:3]) for row in back) == wanted
+
+
+def repr_of(row: Any) -> str:
+    """Show a row, its decimals without the zeros that say nothing."""
+    return repr([it.normalize() + 0 if isinstance(it, Decimal) else it for it in row])
+
+
+def test_instants_come_in_utc(lakehouse: Lakehouse) -> None:
+    """Of the time zone that the report was asked for, and dates as dates."""
+    lakehouse.land(
+        ["created", "day"],
+        [["2024-05-01 09:30:00", "2024-05-01"]],
+        timezone="America/New_York",
+        column_types={"created": "timestamp", "day": "date"},
+    )
+    assert lakehouse.rows("created", "day") == [(datetime(2024, 5, 1, 13, 30, tzinfo=UTC), date(2024, 5, 1))]
+
+
+def test_filters_accounts_and_reports_stand_beside_each_other(lakehouse: Lakehouse) -> None:
+    """In one interval, and each is replaced by itself."""
+    others: list[dict[str, Any]] = [
+        {"currency": "usd"},
+        {"currency": "eur"},
+        {"account": "acct_1"},
+        {"report_type": "payouts.itemized.3"},
+        {"report_type": "balance.summary.1", "start": None},
+        {"report_type": "payout_reconciliation.itemized.5", "start": None, "end": None, "payout": "po_1"},
+    ]
+    for turn in (1, 2):
+        for number, about in enumerate(others):
+            lakehouse.land(["net"], [[f"{turn}.0{number}"]], f"frr_{turn}{number}", **about)
+    assert lakehouse.rows("net") == [Decimal(f"2.0{number}") for number in range(len(others))]
+    with pytest.raises(LandingConflictError, match="usd"):
+        lakehouse.land(["net"], [["1.00"]], "frr_all")
+    lakehouse.land(["net"], [["9.00"]], "frr_all", on_overlap="replace")
+    assert len(lakehouse.rows("net")) == len(others) - 1
+
+
+def test_test_data_never_joins_live_data(lakehouse: Lakehouse) -> None:
+    """Whatever its interval."""
+    lakehouse.land(["net"], [["1.00"]], livemode=True)
+    with pytest.raises(LandingConflictError, match="has live data"):
+        lakehouse.land(["net"], [["1.00"]], "frr_2", start=day(8), end=day(9))
+
+
+@pytest.mark.parametrize("contract", FORMS)
+def test_what_is_kept_in_a_lakehouse_is_what_stripe_wrote(lakehouse: Lakehouse, contract: Contract) -> None:
+    """As in other tables."""
+    first: Rows = [{"description": "a", ORDER: "1", ODD: None}, {"description": "b", ORDER: None, ODD: 'x"'}]
+    second: Rows = [{"description": "c", ORDER: "", "payment_metadata[size]": "ü"}]
+    for rows, run_id, start in ((first, "frr_1", 1), (second, "frr_2", 2), (first, "frr_3", 1)):
+        cells = [list(row.values()) for row in rows]
+        about: dict[str, Any] = {"start": day(start), "end": day(start + 1)}
+        told = lakehouse.land(list(rows[0]), cells, run_id, contract=contract, **about)
+        assert (told.naming, told.metadata) == (contract.naming, contract.metadata)
+    wanted = [expected(contract, row) for row in (*first, *second)]
+    names = list(dict.fromkeys(name for row in wanted for name in row))
+    assert lakehouse.rows(*names) == [tuple(row.get(name) for name in names) for row in wanted]
+
+
+def test_a_lakehouse_in_another_form_or_frozen_stays_as_it_is(lakehouse: Lakehouse) -> None:
+    """Nothing is written by names that would make two columns of one, or what a frozen table would change for."""
+    lakehouse.land(["net", ORDER], [["1.00", "a"]], contract=FROZEN)
+    later: dict[str, Any] = {"start": day(2), "end": day(3)}
+    with pytest.raises(
+        LandingConflictError, match=r"'payment_metadata\[order_id\]' is 'payment_metadata__order_id'"
+    ):
+        lakehouse.land(["net", ORDER], [["2.00", "b"]], "frr_2", contract=SNAKE, **later)
+    said = r"lacks 'fee' \(money\(6\)\); its 'net' is decimal.*, and the report's is money\(2\)"
+    later["contract"] = FROZEN
+    with pytest.raises(ContentsError, match=said):
+        lakehouse.land(["net", "fee"], [["2.00", "0.1"]], "frr_2", column_types={"net": "money(2)"}, **later)
+    assert lakehouse.rows(ORDER) == ["a"]
+    lakehouse.land(["net", ORDER], [["2.00", "b"]], "frr_2", **later)
+    assert lakehouse.rows(ORDER) == ["a", "b"]
