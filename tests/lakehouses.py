@@ -25,6 +25,10 @@ class Lakehouse:
         """Return the table of most tests as a landing sees it, not looked at yet."""
 
     @abstractmethod
+    def native(self) -> Any:
+        """Return the table of most tests as its library sees it."""
+
+    @abstractmethod
     def beside(self, name: str) -> Lakehouse:
         """Return another one."""
 

@@ -351,6 +351,13 @@ def test_a_manifest_of_a_later_version_is_an_error(ledger: Ledger) -> None:
             ledger.land(["net"], [["1.00"]])
 
 
+def test_credentials_that_expired_are_worth_a_retry(ledger: Ledger) -> None:
+    """It takes new ones; those that are wrong stay so."""
+    for said, kind in (("ExpiredToken: hunter", StoreError), ("InvalidAccessKeyId: hunter", ConfigurationError)):
+        with pytest.raises(kind), ledger.table().errors():
+            raise Exception(said)
+
+
 def test_errors_show_no_rows(ledger: Ledger) -> None:
     """Deltalake quotes those that don't fit a constraint of the table's owner."""
     ledger.land(["net"], [["1.00"]])

@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from airflow_reportrun.landing.lakehouse import layout, loading
 from airflow_reportrun.landing.lakehouse.delta.table import DeltaLakeTable
 from airflow_reportrun.landing.lakehouse.layout import OUR_FIELDS
-from airflow_reportrun.reporting.errors import LandingConflictError
+from airflow_reportrun.reporting.errors import ContentsError, LandingConflictError
 from tests.deltas import Ledger
 from tests.landings import day
 
@@ -123,6 +123,17 @@ def test_a_compaction_meanwhile_keeps_all_rows(ledger: Ledger) -> None:
     ledger.native().optimize.compact()
     assert outcome(ledger, SAME[1], table) == "frr_b"
     assert ledger.rows("net") == [Decimal(it) for it in (2, 4, 5)]
+
+
+def test_an_error_that_stays_is_told_while_others_land(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another one has committed meanwhile is no reason to try rows again that a constraint refuses."""
+    ledger.land(**of(9, "frr_before", "9"))
+    ledger.native().alter.add_constraint({"positive": "net > 0"})
+    numbers = iter(range(10, 30))
+    meeting_in_the_middle(monkeypatch, lambda: ledger.land(**of(next(numbers), "frr_other", "1")))
+    with pytest.raises(ContentsError, match="failed validation check"):
+        ledger.land(**of(1, "frr_mine", "-1"))
+    assert ledger.rows("net") == [Decimal(1), Decimal(9)]
 
 
 def test_days_that_meet_write_their_rows_once(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

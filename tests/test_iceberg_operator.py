@@ -134,6 +134,18 @@ MARKED = "marked-secret-of-nobody"
             "catalog_conn_id 'lake': ",
         ),
         ({"conn_type": "iceberg", "host": "http://127.0.0.1:1", "login": "me"}, "ConnectionError"),
+        (
+            {"conn_type": "iceberg", "host": f"http://127.0.0.1:1/x?token={MARKED}2", "password": ""},
+            "ConnectionError",
+        ),
+        ({"conn_type": "iceberg", "host": f"http://me:{MARKED}2@127.0.0.1:1", "password": ""}, "ConnectionError"),
+        (
+            {
+                **{"conn_type": "iceberg", "host": "http://127.0.0.1:1", "password": ""},
+                "extra": {"auth": {"type": "basic", "basic": {"username": "me", "password": f"{MARKED}2"}}},
+            },
+            "ConnectionError",
+        ),
     ],
 )
 def test_a_catalog_that_can_not_be_is_an_error_without_secrets(

@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 
 from airflow_reportrun.landing.lakehouse import loading
-from airflow_reportrun.reporting.errors import LandingConflictError, ReportingError, StoreError
+from airflow_reportrun.reporting.errors import ConfigurationError, LandingConflictError, ReportingError, StoreError
 from tests.icebergs import Books, needs_its_catalog
 from tests.landings import as_stripe_writes, day, manifest_of
 
@@ -178,6 +178,82 @@ def test_a_commit_whose_answer_is_lost_counts_once(books: Books, committed: bool
     assert books.rows("_report_run_id") == ["frr_before", "frr_mine", "frr_mine"]
     assert len(books.native().snapshots()) == 2
     assert len(books.lost()) == (0 if committed else 1)
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("said", ["CommitFailedException", "TableAlreadyExistsError"])
+def test_a_commit_that_was_sent_again_counts_once(books: Books, said: str, before: bool) -> None:
+    """Its first answer got lost, and the second one refuses what is there: nothing of it is removed."""
+    from pyiceberg import exceptions
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    if before:
+        books.land(["net"], [["9.00"]], "frr_before", start=day(8), end=day(9))
+    real, first = SqlCatalog.commit_table, iter([True])
+
+    def commit_table(self: Any, *args: Any) -> Any:
+        answer = real(self, *args)
+        if next(first, False):
+            raise getattr(exceptions, said)("sent again")
+        return answer
+
+    with mock.patch.object(SqlCatalog, "commit_table", commit_table):
+        books.land(**MINE)
+    assert books.rows("_report_run_id") == ["frr_before"] * before + ["frr_mine", "frr_mine"]
+    assert len(books.native().snapshots()) == 1 + before
+    assert not books.lost()
+
+
+def test_a_task_that_is_ended_at_its_commit_takes_nothing_away(books: Books) -> None:
+    """Airflow's timeout of a task is no Exception, and comes when the catalog has committed as well as before."""
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    books.land(["net"], [["9.00"]], "frr_before", start=day(8), end=day(9))
+    real = SqlCatalog.commit_table
+
+    def commit_table(self: Any, *args: Any) -> Any:
+        real(self, *args)
+        raise KeyboardInterrupt
+
+    with mock.patch.object(SqlCatalog, "commit_table", commit_table), pytest.raises(KeyboardInterrupt):
+        books.land(**MINE)
+    assert books.rows("_report_run_id") == ["frr_before", "frr_mine", "frr_mine"]
+
+
+def test_a_catalog_that_never_knows_is_an_error_of_its_own(books: Books) -> None:
+    """After one more look: not an hour of tries, and not the fault of others."""
+    from pyiceberg.catalog.sql import SqlCatalog
+    from pyiceberg.exceptions import CommitStateUnknownException
+
+    books.land(["net"], [["9.00"]], "frr_before", start=day(8), end=day(9))
+    said = CommitStateUnknownException("502")
+    with (
+        mock.patch.object(SqlCatalog, "commit_table", side_effect=said) as asked,
+        pytest.raises(StoreError, match="CommitStateUnknownException: 502"),
+    ):
+        books.land(**MINE)
+    assert asked.call_count == 2
+
+
+def test_what_is_no_table_of_icebergs_is_told_at_once(books: Books) -> None:
+    """A table of another format before the download, and a view, which is not found, by the second look."""
+    from pyiceberg import exceptions
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    books.folder.mkdir(exist_ok=True)
+    other = exceptions.NoSuchIcebergTableError("it is a Hive table")
+    with (
+        mock.patch.object(SqlCatalog, "load_table", side_effect=other),
+        pytest.raises(ConfigurationError, match="it is a Hive table"),
+    ):
+        books.landed()
+    taken = exceptions.TableAlreadyExistsError("it is there")
+    with (
+        mock.patch.object(SqlCatalog, "commit_table", side_effect=taken),
+        pytest.raises(LandingConflictError, match="something else of this name"),
+    ):
+        books.land(**MINE)
+    assert not books.files()
 
 
 def test_who_is_overtaken_for_too_long_gives_up(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import unquote
 
 import duckdb
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.formats import typed
-from airflow_reportrun.reporting.errors import ContentsError, LandingConflictError
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 from tests.deltas import Ledger
 from tests.icebergs import Books, needs_its_catalog
 from tests.lakehouses import Lakehouse
@@ -63,6 +64,18 @@ def test_contents_come_back_as_they_were(
     assert sorted(repr_of(row[:3]) for row in back) == wanted
 
 
+def test_a_folder_with_odd_letters_is_that_folder(lakehouse: Lakehouse) -> None:
+    """As files in it show; what libraries would read in another way is refused."""
+    one = lakehouse.beside("mine & Zoë's")
+    one.land(["net"], [["1.00"]])
+    (path,) = one.data_files()
+    assert Path(unquote(path)).is_file()
+    assert "mine & Zoë's" in unquote(path)
+    assert one.rows("net") == [Decimal(1)]
+    with pytest.raises(ConfigurationError, match="name a folder without %"):
+        lakehouse.beside("a%20b").table()
+
+
 def repr_of(row: Any) -> str:
     """Show a row, its decimals without the zeros that say nothing."""
     return repr([it.normalize() + 0 if isinstance(it, Decimal) else it for it in row])
@@ -97,6 +110,16 @@ def test_filters_accounts_and_reports_stand_beside_each_other(lakehouse: Lakehou
         lakehouse.land(["net"], [["1.00"]], "frr_all")
     lakehouse.land(["net"], [["9.00"]], "frr_all", on_overlap="replace")
     assert len(lakehouse.rows("net")) == len(others) - 1
+
+
+def test_rows_that_were_deleted_by_hand_forbid_nothing(lakehouse: Lakehouse) -> None:
+    """What is told of them is no reason to refuse a report with fewer columns; where they are, it is."""
+    lakehouse.land(["net", "fee"], [["1.00", "0.10"]])
+    with pytest.raises(LandingConflictError, match="columns that this report lacks: fee"):
+        lakehouse.land(["net"], [["2.00"]], "frr_2")
+    lakehouse.native().delete("net > 0")
+    lakehouse.land(["net"], [["2.00"]], "frr_2")
+    assert lakehouse.rows("net") == [Decimal(2)]
 
 
 def test_test_data_never_joins_live_data(lakehouse: Lakehouse) -> None:

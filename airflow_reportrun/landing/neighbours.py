@@ -185,7 +185,8 @@ class Neighbourhood(ABC):
         mine = self._manifest
         if there is None or there.report_type != mine.report_type:
             return
-        if lost := [name for name in there.columns or () if name not in (mine.columns or ())]:
+        lost = [name for name in there.columns or () if name not in (mine.columns or ())]
+        if lost and (not there.rows or self.rows_there(there)):  # unless its rows were deleted by hand
             raise LandingConflictError(
                 f"{described(self._subject)} is landed in {self._table} with columns that this report lacks: "
                 f"{', '.join(lost)}. Ask for these columns, too, land it in another table, or delete its rows and "

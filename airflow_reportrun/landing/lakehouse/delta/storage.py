@@ -31,7 +31,7 @@ _SECRET = re.compile("secret|token|key", re.IGNORECASE)
 _STAYS = (DeltaProtocolError, SchemaMismatchError, PermissionError)
 
 _STAYS_SAYING = re.compile(
-    r"Permission denied|Read-only file system|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken"
+    r"Permission denied|Read-only file system|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch"
     r"|NoSuchBucket|Unsupported|not (yet )?supported|features must be specified|is append-only"
 )
 """What a retry would only meet again; deltalake has one class for it and for a line that breaks."""
@@ -70,9 +70,12 @@ class Location:
             text = redacted(_shown(str(error)), *secrets)
             stays = isinstance(error, _STAYS) or _STAYS_SAYING.search(str(error))
             breaks = "failed validation check" in text  # a constraint of the owner's
-            error.args = (text,)  # it is the context of ours, whose tracebacks may show it
             kind = ContentsError if breaks else ConfigurationError if stays else StoreError
-            raise kind(f"table {self.url}: {type(error).__name__}: {text}") from None
+            ours = kind(f"table {self.url}: {type(error).__name__}: {text}")
+            try:
+                raise ours from None
+            finally:
+                ours.__context__ = None  # what was said has rows and secrets in it
 
 
 def location_of(table: object) -> Location:
@@ -93,6 +96,10 @@ def location_of(table: object) -> Location:
             raise ConfigurationError(
                 f"table {text!r} is relative, and a worker's working directory can be anywhere; "
                 "give an absolute path."
+            )
+        if odd := set(text) & set("%?#*[]"):
+            raise ConfigurationError(
+                f"table {text!r}: name a folder without {' '.join(sorted(odd))}, which deltalake reads otherwise."
             )
         return Location(text, Path(text).as_uri(), {}, place_of(text))
     parts = urlsplit(text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from airflow_reportrun.landing.lakehouse.delta.told import FOLDER, NOTHING, Manifests, Note, app_of, days_of
 from airflow_reportrun.landing.lakehouse.facts import essentials_of
@@ -175,7 +175,10 @@ class DeltaLakeTable(LakeTable):
                 **where,
                 **options,
             )
-        except Exception:
+        except Exception as error:
+            # Who creates it meets whoever was faster in errors of several classes.
+            if not isinstance(error, CommitFailedError) and self._table is not None:
+                raise
             now = self._loaded()
             if (now and now.version()) == looked_at:
                 raise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pyiceberg import exceptions
 from pyiceberg.catalog import load_catalog
@@ -26,7 +27,7 @@ EMBEDDED = "reportrun"
 DATABASE = "catalog.db"
 """File of a folder's own catalog, of SQLite."""
 
-_SECRET = re.compile("secret|token|password|credential|key|sas|^uri$|header", re.IGNORECASE)
+_SECRET = re.compile("secret|token|password|credential|key|sas|auth|connection-string|^uri$|header", re.IGNORECASE)
 """Names of properties whose values no error may show; the URI of a database may have a password in it."""
 
 _STAYS = (
@@ -87,12 +88,16 @@ def _embedded(warehouse: str) -> Lakehouse:
             f"A warehouse with a catalog of its own needs SQLAlchemy 2 ({error}), which Airflow allows from 3.1 "
             "on: name a catalog by catalog_conn_id instead."
         ) from None
+    if odd := set(folder) & set("%?#"):
+        raise ConfigurationError(
+            f"warehouse {warehouse!r}: name a folder without {' '.join(sorted(odd))}, which would be misread."
+        )
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"warehouse {folder}: {error.strerror or error}") from None
-    properties = {"type": "sql", "uri": f"sqlite:///{path / DATABASE}", "warehouse": path.as_uri()}
+    properties = {"type": "sql", "uri": f"sqlite:///{path / DATABASE}", "warehouse": f"file://{path}"}
     with _errors(f"warehouse {folder}", frozenset()):
         try:
             catalog = load_catalog(EMBEDDED, **properties)
@@ -108,18 +113,33 @@ def _connected(conn_id: str) -> Lakehouse:
             f"catalog_conn_id {conn_id!r} is of type {connection.conn_type}: an Iceberg catalog's is iceberg, "
             "with the URI as host, client id and secret as login and password, and other properties in the extra."
         )
-    properties = {name: str(value) for name, value in _extra(conn_id, connection.extra).items()}
-    secrets = {value for name, value in properties.items() if _SECRET.search(name)}
+    # What has parts, such as auth and ssl, is handed on as it is.
+    properties: dict[str, Any] = {
+        name: value if isinstance(value, dict) else str(value)
+        for name, value in _extra(conn_id, connection.extra).items()
+    }
     if connection.host:
         properties["uri"] = connection.host.rstrip("/")
+    secrets = {it for name, value in properties.items() if _SECRET.search(name) for it in _texts(value)}
     properties.setdefault("type", "rest")
     if properties["type"] == "rest" and connection.login and connection.password:
         properties["credential"] = f"{connection.login}:{connection.password}"
     secrets |= {it for it in (connection.password, properties.get("credential")) if it}
+    where = urlsplit(str(properties.get("uri", "")))
+    secrets |= {it for it in (where.password, where.query) if it}
     hidden = frozenset(secrets)
     with _errors(f"catalog_conn_id {conn_id!r}", hidden):
         catalog = load_catalog(conn_id, **properties)
     return Lakehouse(catalog, False, hidden)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts that a property has in it."""
+    if isinstance(value, dict):
+        for it in value.values():
+            yield from _texts(it)
+    elif value:
+        yield str(value)
 
 
 def _extra(conn_id: str, extra: Any) -> Mapping[str, Any]:
@@ -151,9 +171,9 @@ def _errors(what: str, secrets: frozenset[str]) -> Iterator[None]:
 
 
 def _is_of_a_library(error: Exception) -> bool:
-    """Tell whether an error is what a catalog or a store says: it came through pyiceberg then."""
+    """Tell whether an error is what a catalog or a store says: it is pyiceberg's, or came through it."""
     frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
-    return any(str(name).startswith("pyiceberg.") for name in frames)
+    return any(str(name).startswith("pyiceberg.") for name in (type(error).__module__, *frames))
 
 
 def _stays(error: Exception) -> bool:

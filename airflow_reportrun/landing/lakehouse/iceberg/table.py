@@ -15,6 +15,7 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.update import AddSnapshotUpdate
 from pyiceberg.transforms import MonthTransform, Transform
 from pyiceberg.types import (
     BooleanType,
@@ -38,12 +39,13 @@ from airflow_reportrun.landing.lakehouse.iceberg.files import (
 from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, OvertakenError, Owner
 from airflow_reportrun.landing.report import Landed
 from airflow_reportrun.landing.rows import OURS
-from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
+from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import FileScanTask, Transaction
+    from pyiceberg.table.update import TableRequirement, TableUpdate
 
     from airflow_reportrun.landing.lakehouse.iceberg.catalogs import Lakehouse
     from airflow_reportrun.landing.manifest import Manifest, Subject
@@ -92,17 +94,28 @@ class IcebergTable(LakeTable):
         self._table: Table | None = None
         self._tasks: dict[BooleanExpression, Sequence[tuple[FileScanTask, Mapping[Owner, int]]]] = {}
         self._written: tuple[object, Sequence[DataFile]] | None = None
+        self._has_another = False  # something that is no table has the name
+        self._has_doubts = False  # of whether a commit was one
 
     def look(self) -> None:
         """Load the table anew.
 
         :raises ConfigurationError: when its format can't be written, or its partitions would cut an interval.
+        :raises LandingConflictError: when something else has its name.
         """
         self._tasks = {}
         vars(self).pop("facts", None)
         self._table = None
-        with suppress(exceptions.NoSuchTableError):
+        try:
             self._table = self._catalog.load_table(self._identifier)
+        except exceptions.NoSuchIcebergTableError:  # there is one, of another format
+            raise
+        except exceptions.NoSuchTableError:
+            if self._has_another:
+                raise LandingConflictError(
+                    f"table {self.name}: the catalog has something else of this name, such as a view. Name "
+                    "another table."
+                ) from None
         self.looked_at = True
         if self._table is None:
             self._require_namespace()
@@ -279,18 +292,26 @@ class IcebergTable(LakeTable):
     def _commit(self, transaction: Transaction) -> None:
         """Commit, unless somebody else has.
 
-        :raises OvertakenError: also when nobody knows whether it was committed: the next look tells.
+        What was written is given up only where it is known that nothing was committed: whatever else ends this, a
+        timeout of the task included, the files may be the table's by now.
+
+        :raises OvertakenError: also when nobody knows whether it was committed: the next look tells, once.
         """
+        written, self._written = self._written, None
+        _count_what_counted(transaction._table)
         try:
             self._table = transaction.commit_transaction()
-        except _OVERTAKEN:
-            pass
+        except _OVERTAKEN as error:
+            self._has_another = isinstance(error, exceptions.TableAlreadyExistsError)
+            self._written = written
         except exceptions.CommitStateUnknownException:
-            self._written = None  # they may be the table's by now
+            if self._has_doubts:
+                raise
+            self._has_doubts = True
         except Exception as error:
             if "database is locked" not in str(error):  # by another commit: this one was none
-                self._written = None
                 raise
+            self._written = written
         else:
             return
         raise OvertakenError
@@ -316,6 +337,28 @@ class IcebergTable(LakeTable):
         bucket, _, name = path.partition("/")
         dataset = ("file", path) if scheme in ("", "file") else (f"{scheme}://{bucket}", name)
         return Landed(self.name, uri, manifest, lambda: dataset)
+
+
+def _count_what_counted(table: Table) -> None:
+    """Let a commit be one that was refused because it is there: an answer got lost, and it was sent again.
+
+    pyiceberg looks for that between its own tries, which are off, and would remove what the table is made of.
+    """
+    commit = table._do_commit
+
+    def committed(updates: tuple[TableUpdate, ...], requirements: tuple[TableRequirement, ...]) -> None:
+        try:
+            commit(updates, requirements)
+        except (exceptions.CommitFailedException, exceptions.TableAlreadyExistsError):
+            mine = {it.snapshot.snapshot_id for it in updates if isinstance(it, AddSnapshotUpdate)}
+            with suppress(exceptions.NoSuchTableError):
+                now = table.catalog.load_table(table.name())
+                if mine and mine <= {it.snapshot_id for it in now.metadata.snapshots}:
+                    table.metadata, table.metadata_location = now.metadata, now.metadata_location
+                    return
+            raise
+
+    table._do_commit = committed  # type: ignore[method-assign]
 
 
 def _say(transaction: Transaction, said: Mapping[str, str | None]) -> None:
