@@ -17,6 +17,7 @@ from airflow_reportrun.coverage.looking import look_at, source_of
 from airflow_reportrun.coverage.series import State
 from airflow_reportrun.landing.lakehouse.facts import Facts
 from airflow_reportrun.landing.lakehouse.iceberg.table import PROPERTIES
+from airflow_reportrun.landing.lakehouse.table import Noted
 from airflow_reportrun.page.report_tasks import Where
 from airflow_reportrun.page.shelves import source_of as source_of_page
 from tests.docs_blocks import ROOT, blocks
@@ -69,7 +70,8 @@ def test_what_it_says_of_new_tables_is_so(books: Books) -> None:
             file_sha256=made.randbytes(32).hex(),
             parameters={"interval_start": day(number), "interval_end": day(number + 1)},
         )
-        texts = {**texts, **Facts({name: it for name, it in texts.items() if it}).changed(told)}
+        noted = Noted(told, told.report_run_id)
+        texts = {**texts, **Facts({name: it for name, it in texts.items() if it}).changed(noted)}
     (size,) = re.findall(r"(\d+) bytes for an interval", PAGE)
     assert 0.9 * int(size) < sum(len(it or "") for it in texts.values()) / 1000 < 1.1 * int(size)
 

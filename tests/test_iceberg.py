@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +16,10 @@ import pyarrow as pa
 import pytest
 
 from airflow_reportrun.landing.formats import typed
-from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDINGS
+from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDINGS, Facts
 from airflow_reportrun.landing.lakehouse.iceberg import files
 from airflow_reportrun.landing.lakehouse.iceberg.catalogs import lakehouse_of
+from airflow_reportrun.landing.lakehouse.table import Noted
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
@@ -363,6 +365,21 @@ def test_rows_that_nothing_tells_of_are_in_the_way(books: Books) -> None:
     books.land(["net"], [["4.00"]], "frr_eur", start=day(2), end=day(3), currency="eur")
     books.land(["net"], [["1.00"]])
     assert (books.rows("net"), books.told()) == ([Decimal(1), Decimal(2), Decimal(4)], ["frr_1", "frr_eur"])
+
+
+def test_what_names_no_report_run_is_believed_by_its_rows(books: Books) -> None:
+    """As earlier packages told of a landing; the next one, of whichever figures, says whose its rows are."""
+    for figures, run in (("1.00", "frr_1"), ("2.00", "frr_2")):
+        told = books.land(["net"], [["1.00"]])
+        table = books.native()
+        with table.transaction() as transaction:
+            said = Facts(table.properties).changed(Noted(told, None))
+            transaction.set_properties({name: text for name, text in said.items() if text})
+        assert books.landed()
+        books.land(["net"], [[figures]], "frr_2")
+        (noted,) = Facts(books.native().properties).near(replace(told.subject, interval_end=day(3)))
+        assert (noted.manifest.report_run_id, noted.rows_of) == ("frr_2", run)
+        books = books.beside("other")
 
 
 def test_rows_of_several_intervals_in_one_file_are_told_apart(books: Books) -> None:
