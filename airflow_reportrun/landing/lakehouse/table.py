@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
@@ -20,6 +21,12 @@ from airflow_reportrun.reporting.report_type_ids import family_of
 if TYPE_CHECKING:
     from airflow_reportrun.landing.lakehouse.layout import Layout
     from airflow_reportrun.landing.report import Landed
+
+
+def came_through(error: Exception, library: str) -> bool:
+    """Tell whether an error was raised by a library, or below it: many are of no class of its own."""
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(str(name).startswith(f"{library}.") for name in (type(error).__module__, *frames))
 
 
 class OvertakenError(Exception):
