@@ -20,13 +20,22 @@ from airflow_reportrun.landing.lakehouse.iceberg.table import PROPERTIES
 from airflow_reportrun.landing.lakehouse.table import Noted
 from airflow_reportrun.page.report_tasks import Where
 from airflow_reportrun.page.shelves import source_of as source_of_page
-from tests.docs_blocks import ROOT, blocks
+from airflow_reportrun.sandbox import StripeSandbox
+from tests.docs_blocks import ROOT, blocks, run_dag
 from tests.icebergs import Books, needs_its_catalog
 from tests.landings import day
 
 PAGE = (ROOT / "docs" / "iceberg.md").read_text(encoding="utf-8")
+FIRST, *PROGRAMS = blocks("docs/iceberg.md", language="python")
 
 pytestmark = needs_its_catalog
+
+
+def test_its_first_dag_lands_a_day(stripe_conn: StripeSandbox, books: Books) -> None:
+    """As it stands there, in another folder."""
+    run_dag(FIRST.code.replace("/data/lake", str(books.folder)))
+    (run,) = stripe_conn.report_runs
+    assert {*books.rows("_report_run_id", table="books.stripe_activity")} == {run.id}
 
 
 def test_its_programs_read_what_is_landed(books: Books) -> None:
@@ -39,7 +48,7 @@ def test_its_programs_read_what_is_landed(books: Books) -> None:
     closed = books.native(table).current_snapshot()
     books.land(names, [["fee", "5.00"]], "frr_again", table=books.table(table), start=day(2), end=day(3))
     scope: dict[str, Any] = {}
-    for block in (it for it in blocks("docs/iceberg.md", language="python") if it.test):
+    for block in PROGRAMS:
         code = block.code.replace("/data/lake", str(books.folder))
         if "closed =" in code:
             scope["instant"] = closed.timestamp_ms / 1000
