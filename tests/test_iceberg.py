@@ -15,6 +15,7 @@ from unittest import mock
 import pyarrow as pa
 import pytest
 
+from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDINGS, Facts
 from airflow_reportrun.landing.lakehouse.iceberg import files
@@ -181,6 +182,16 @@ def test_text_takes_what_stripe_wrote(books: Books) -> None:
     books.land(["net"], [["1.00"]], column_types={"net": "text"})
     books.land(["net"], [["2.50"]], "frr_2", start=day(2), end=day(3))
     assert books.rows("net") == ["1.00", "2.50"]
+
+
+def test_columns_are_renamed_by_their_owner(books: Books) -> None:
+    """Older files have them by their ids; from then on reports land by the new names."""
+    books.land(["net", "payment_metadata[order_id]"], [["1.00", "a"]])
+    with books.native().update_schema() as update:
+        update.rename_column("payment_metadata[order_id]", "payment_metadata__order_id")
+    later: dict[str, Any] = {"start": day(2), "end": day(3), "contract": Contract("snake_case")}
+    books.land(["net", "payment_metadata[order_id]"], [["2.00", "b"]], "frr_2", **later)
+    assert books.rows("payment_metadata__order_id") == ["a", "b"]
 
 
 def test_the_places_of_a_decimal_never_change(books: Books) -> None:

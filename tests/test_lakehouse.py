@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import re
+import subprocess
+import sys
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,6 +24,7 @@ from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 from tests.deltas import Ledger
+from tests.docs_blocks import ROOT
 from tests.icebergs import Books, needs_its_catalog
 from tests.lakehouses import Lakehouse
 from tests.landings import day
@@ -182,6 +188,50 @@ def test_test_data_never_joins_live_data(lakehouse: Lakehouse) -> None:
     lakehouse.land(["net"], [["1.00"]], livemode=True)
     with pytest.raises(LandingConflictError, match="has live data"):
         lakehouse.land(["net"], [["1.00"]], "frr_2", start=day(8), end=day(9))
+
+
+LANDS = """
+from pathlib import PosixPath
+from airflow_reportrun.reporting.errors import ReportingError
+from tests.deltas import Ledger
+from tests.icebergs import Books
+from tests.landings import day
+
+try:
+    {}.land(["net"], [["2.00"]], "frr_2", start=day(2), end=day(3))
+except ReportingError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def obey_modes() -> None:
+    """Let a process of root be one that modes hold for, from its next program on."""
+    if os.getuid() == 0:
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def test_a_place_that_can_not_be_written_to_is_said(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    """No retry would help, and what is landed stays as it is."""
+    lakehouse.land(["net"], [["1.00"]])
+    paths = [tmp_path, *sorted(tmp_path.rglob("*"))]
+    for path in paths:
+        path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", LANDS.format(lakehouse)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            preexec_fn=obey_modes,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        for path in paths:
+            path.chmod(path.stat().st_mode | 0o200)
+    assert re.search("^ConfigurationError table .*", done.stdout, re.MULTILINE), done.stdout + done.stderr
+    assert [tmp_path, *sorted(tmp_path.rglob("*"))] == paths
+    assert (lakehouse.rows("net"), lakehouse.told()) == ([Decimal(1)], ["frr_1"])
 
 
 @pytest.mark.parametrize("contract", FORMS)
