@@ -27,7 +27,7 @@ from demo.airflow import Airflow
 from demo.proof import DAY, Landings, create_whole, land_whole, prove
 
 ROOT = Path(__file__).parent.parent
-DAG_ID = "stripe_to_warehouse"
+DAG_ID = "stripe_everywhere"
 REPORT_TYPE = "balance_change_from_activity.itemized.3"
 TICK = timedelta(hours=13)
 """When the DAG runs, counted from the midnight that ends its day."""
@@ -45,8 +45,8 @@ def main() -> int:
     if days < 2:
         raise SystemExit("DAYS is 2 at least: they are held against one report over all of them.")
     home = ROOT / ".demo" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    landings = Landings(home / "lake", home / "warehouse.db")
-    dags, whole = ROOT / "example_dags", home / "whole.parquet"
+    landings = Landings(home / "lake", home / "warehouse.db", home / "lakehouse")
+    dags, whole = ROOT / "demo" / "dags", home / "whole.parquet"
     started = time.time()
     with ExitStack() as stack:
         connection = _connection(stack)
@@ -64,7 +64,7 @@ def main() -> int:
                 "AIRFLOW_CONN_STRIPE_DEFAULT": json.dumps(connection),
                 "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(landings.warehouse)}),
                 "AIRFLOW_VAR_STRIPE_LAKE": str(landings.lake),
-                "AIRFLOW_VAR_STRIPE_REPORTS": str(home / "reports"),
+                "AIRFLOW_VAR_STRIPE_LAKEHOUSE": str(landings.lakehouse),
                 # The DAG files don't change while this runs.
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
                 "PYTHONPATH": f"{ROOT}:{ROOT / 'demo' / 'settings'}",
@@ -95,7 +95,7 @@ def main() -> int:
             _say("New report runs, the same figures: no file and no row has changed.")
             spoilt = days // 2
             day = first + timedelta(days=spoilt)
-            _say(f"\nThe file of {day:%Y-%m-%d} is cut, half of its rows are deleted, and the day is cleared:")
+            _say(f"\nThe file of {day:%Y-%m-%d} is cut, many of its rows are deleted, and the day is cleared:")
             landings.spoil(starts[spoilt])
             _clear(airflow, day)
             _watch(airflow, days, timeout=patience)

@@ -1,10 +1,10 @@
-"""What backfills left behind, held against what should be there: by SQL, over the files and over the table."""
+"""What backfills left behind, held against what should be there: by SQL, over the files and over the tables."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from pyiceberg.catalog import load_catalog
 
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.lake import manifest_of
+from airflow_reportrun.landing.lakehouse.facts import Facts
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import land_report
+from airflow_reportrun.landing.rows import OURS
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -26,6 +29,7 @@ from airflow_reportrun.waiting.pace import Watch
 
 DAY = int(timedelta(days=1).total_seconds())
 TABLE = "stripe_activity"
+ICEBERG_TABLE = f"books.{TABLE}"
 
 TOTALS = "SELECT currency, count(*), {sum}(gross), {sum}(fee), {sum}(net) FROM {rows} GROUP BY currency ORDER BY 1"
 """Per currency; what a finance team would look at first."""
@@ -47,10 +51,12 @@ class Landings:
 
     :param lake: folder of Parquet files.
     :param warehouse: SQLite database.
+    :param lakehouse: folder of the Iceberg table, with a catalog in it.
     """
 
     lake: Path
     warehouse: Path
+    lakehouse: Path
 
     def files(self) -> dict[int, tuple[Path, Manifest]]:
         """Return file and manifest of each landed interval, by its start in epoch seconds."""
@@ -67,8 +73,21 @@ class Landings:
         with sqlite3.connect(self.warehouse) as database:
             rows = database.execute("SELECT manifest FROM stripe_report_landings")
             manifests = [Manifest.from_json(text) for (text,) in rows]
-        found = {manifest.subject.interval_start or 0: manifest for manifest in manifests}
-        return dict(sorted(found.items()))
+        return _by_start(manifests)
+
+    def iceberg(self) -> Any:
+        """Return the Iceberg table, as pyiceberg finds it."""
+        catalog = load_catalog(
+            "reportrun",
+            type="sql",
+            uri=f"sqlite:///{self.lakehouse}/catalog.db",
+            warehouse=f"file://{self.lakehouse}",
+        )
+        return catalog.load_table(ICEBERG_TABLE)
+
+    def told(self) -> dict[int, Manifest]:
+        """Return the manifest of each interval in the Iceberg table, by its start in epoch seconds."""
+        return _by_start(manifest for _, manifest in Facts(self.iceberg().properties).all())
 
     def state(self, start: int) -> tuple[Any, ...]:
         """Return what a change of an interval's file or figures would change."""
@@ -77,10 +96,11 @@ class Landings:
             found = database.execute(f"SELECT * FROM {TABLE} WHERE _interval_start = ?", [_iso(start)])  # noqa: S608
             figures = [number for number, column in enumerate(found.description) if not column[0].startswith("_")]
             rows = sorted(repr([row[number] for number in figures]) for row in found)
-        return path.stat().st_ino, path.stat().st_mtime_ns, rows
+        in_iceberg = self._iceberg_files(_begins_at(start))
+        return path.stat().st_ino, path.stat().st_mtime_ns, rows, in_iceberg
 
     def spoil(self, start: int) -> None:
-        """Break the file of an interval and lose half of its rows."""
+        """Break the file of an interval, and lose rows of it in the tables."""
         path, _ = self.files()[start]
         path.write_bytes(path.read_bytes()[:100])
         with sqlite3.connect(self.warehouse) as database:
@@ -88,14 +108,25 @@ class Landings:
                 f"DELETE FROM {TABLE} WHERE _interval_start = ? AND rowid % 2",  # noqa: S608
                 [_iso(start)],
             )
+        self.iceberg().delete(f"{_begins_at(start)} and net > 0")
 
     def lake_totals(self, *files: Path) -> Totals:
         """Add up Parquet files, all that are landed by default."""
         return _duckdb(TOTALS.format(sum="sum", rows=_parquet(files or self._paths())))
 
+    def iceberg_totals(self) -> Totals:
+        """Add up the files of the Iceberg table's current snapshot."""
+        return _duckdb(TOTALS.format(sum="sum", rows=_parquet(self._iceberg_files())))
+
     def rows_apart(self, whole: Path) -> int:
         """Count the rows that the days have and one report over all of them lacks, and the other way round."""
-        return int(_duckdb(DIFFERENT.format(days=_parquet(self._paths()), whole=_parquet([whole])))[0][0])
+        rows = f"SELECT * EXCLUDE ({', '.join(OURS)}) FROM {_parquet(self._iceberg_files())}"  # noqa: S608
+        places = _parquet(self._paths()), f"({rows})"
+        return sum(_duckdb(DIFFERENT.format(days=it, whole=_parquet([whole])))[0][0] for it in places)
+
+    def _iceberg_files(self, row_filter: str = "true") -> list[Path]:
+        planned = self.iceberg().scan(row_filter=row_filter).plan_files()
+        return sorted(Path(it.file.file_path.removeprefix("file://")) for it in planned)
 
     def _paths(self) -> list[Path]:
         return [path for path, _ in self.files().values()]
@@ -143,7 +174,7 @@ def prove(
     """
     begin = int(first.timestamp())
     wanted = [begin + day * DAY for day in range(days)]
-    files, tables = landings.files(), landings.tables()
+    files, tables, iceberg = landings.files(), landings.tables(), landings.told()
     runs = [
         run.id
         for run in hook.list_report_runs(created={"gte": since})
@@ -157,14 +188,13 @@ def prove(
         print(f"{datetime.fromtimestamp(start, UTC):%Y-%m-%d}  {told}  {path.relative_to(landings.lake)}")
 
     problems = []
-    if list(files) != wanted or list(tables) != wanted:
+    if any(list(landed) != wanted for landed in (files, tables, iceberg)):
         problems.append("some interval is missing, or one too many is there")
     if len(runs) != created:
         problems.append(f"{len(runs)} report runs were created, and not {created}")
-    if {start: manifest.report_run_id for start, (_, manifest) in files.items()} != {
-        start: manifest.report_run_id for start, manifest in tables.items()
-    }:
-        problems.append("lake and warehouse are not of the same report runs")
+    of_files = {start: manifest for start, (_, manifest) in files.items()}
+    if not _runs(of_files) == _runs(tables) == _runs(iceberg):
+        problems.append("lake, warehouse and Iceberg table are not of the same report runs")
     for path, manifest in files.values():
         if not place_of(str(path)).has(manifest.size, manifest.sha256, None):
             problems.append(f"{path} is not the file that was landed")
@@ -175,6 +205,7 @@ def prove(
         "one report": landings.lake_totals(whole),
         "the lake (DuckDB)": landings.lake_totals(),
         "the warehouse (SQLite)": landings.warehouse_totals(),
+        "the Iceberg table": landings.iceberg_totals(),
     }
     print(f"\n{'':22}  {'currency':8}  {'rows':>6}  {'gross':>14}  {'fee':>12}  {'net':>14}")
     for name, lines in totals.items():
@@ -187,6 +218,15 @@ def prove(
     if apart := landings.rows_apart(whole):
         problems.append(f"{apart} rows of the days differ from the report over all of them")
     return problems
+
+
+def _by_start(manifests: Iterable[Manifest]) -> dict[int, Manifest]:
+    found = {manifest.subject.interval_start or 0: manifest for manifest in manifests}
+    return dict(sorted(found.items()))
+
+
+def _runs(landed: Mapping[int, Manifest]) -> dict[int, str]:
+    return {start: manifest.report_run_id for start, manifest in landed.items()}
 
 
 def _shown(amount: Decimal) -> Decimal:
@@ -223,3 +263,7 @@ def _duckdb(query: str) -> Totals:
 
 def _iso(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _begins_at(seconds: int) -> str:
+    return f"_interval_start == '{datetime.fromtimestamp(seconds, UTC).isoformat()}'"

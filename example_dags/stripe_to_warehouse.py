@@ -1,8 +1,8 @@
 """Yesterday's balance activity in a lake and in a warehouse: one report run, two landings of it.
 
-For those who ask by SQL, and keep what Stripe said beside it; `make demo` runs it. Clearing a landing fetches the
-same report run again, and nothing where it is landed already; clearing the report asks for a fresh one, and
-replaces the day in both.
+For those who ask by SQL, and keep what Stripe said beside it. Clearing a landing fetches the same report run
+again, and nothing where it is landed already; clearing the report asks for a fresh one, and replaces the day in
+both.
 """
 
 # [START stripe_to_warehouse]

@@ -12,13 +12,19 @@ from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.lake import manifest_of
+from airflow_reportrun.landing.lakehouse.iceberg.catalogs import lakehouse_of
+from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
+from airflow_reportrun.landing.lakehouse.report import LakehouseTable
 from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.sql.report import DatabaseTable
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.tables import land_in
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
-from demo.proof import DAY, TABLE, Landings, create_whole, land_whole, prove
+from demo.proof import DAY, ICEBERG_TABLE, TABLE, Landings, create_whole, land_whole, prove
+from tests.icebergs import needs_its_catalog
+
+pytestmark = needs_its_catalog
 
 REPORT_TYPE = "balance_change_from_activity.itemized.3"
 FIRST = datetime(2024, 5, 1, tzinfo=UTC)
@@ -29,7 +35,7 @@ BEGIN = int(FIRST.timestamp())
 def landings(stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Landings:
     """Two days, landed as the demo's tasks do."""
     stripe_conn.configure(transition=AtOnce())
-    it = Landings(tmp_path / "lake", tmp_path / "warehouse.db")
+    it = Landings(tmp_path / "lake", tmp_path / "warehouse.db", tmp_path / "lakehouse")
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f'{{"conn_type": "sqlite", "host": "{it.warehouse}"}}')
     for day in range(2):
         land_day(it, BEGIN + day * DAY)
@@ -43,6 +49,8 @@ def land_day(landings: Landings, start: int) -> None:
     run = hook.create_report_run(REPORT_TYPE, ReportParameters(interval_start=start, interval_end=start + DAY))
     land_report(hook, run, place_of(f"{landings.lake}/{start}.parquet"), format="parquet")
     land_in(hook, run, DatabaseTable(SqliteHook("warehouse"), TABLE))
+    table = IcebergTable(lakehouse_of(None, str(landings.lakehouse)), ICEBERG_TABLE)
+    land_in(hook, run, LakehouseTable(table, hook))
 
 
 def remove_a_day(landings: Landings) -> None:
@@ -74,6 +82,7 @@ def land_another_report_in_the_lake(landings: Landings) -> None:
         (remove_a_day, 2, "some interval is missing"),
         (cut_a_file, 2, "is not the file that was landed"),
         (change_an_amount, 2, "do not add up"),
+        (lambda landings: landings.iceberg().delete("net < 0"), 2, "do not add up"),
         (land_another_report_in_the_lake, 3, "not of the same report runs"),
         (lambda landings: land_day(landings, BEGIN + 2 * DAY), 2, "one too many"),
     ],
@@ -97,12 +106,13 @@ def test_the_proof_sees_what_is_not_as_it_should_be(
 
 
 def test_spoiling_a_day_is_seen_and_landing_it_again_mends_it(landings: Landings) -> None:
-    """In the file and in the table, and of that day alone."""
+    """In the file and in the tables, and of that day alone."""
     before = [landings.state(BEGIN + day * DAY) for day in range(2)]
     landings.spoil(BEGIN)
     spoilt = landings.state(BEGIN)
     assert spoilt[0] == before[0][0]  # the same inode, with other contents
     assert len(spoilt[2]) < len(before[0][2])
+    assert spoilt[3] != before[0][3]
     land_day(landings, BEGIN)
     assert landings.state(BEGIN)[2] == before[0][2]
     assert landings.state(BEGIN)[0] != before[0][0]

@@ -277,7 +277,7 @@ def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbo
         assert len(stripe_conn.report_runs) == 6
 
     airflow("dags", "test", "stripe_to_warehouse", "2024-05-02T13:00:00+00:00")
-    landings = Landings(tmp_path / "lake", tmp_path / "warehouse.db")
+    landings = Landings(tmp_path / "lake", tmp_path / "warehouse.db", tmp_path / "lakehouse")
     (file, _), table = landings.files()[1714521600], landings.tables()[1714521600]
     assert landings.lake_totals(file) == landings.warehouse_totals()
     assert table.rows == len(rows_of_may_first)

@@ -8,6 +8,9 @@ Airflow imports a module of this name in each of its processes.
 import airflow.providers.sqlite.hooks.sqlite
 
 import airflow_reportrun.hooks
+import airflow_reportrun.landing.lakehouse.iceberg.catalogs
+import airflow_reportrun.landing.lakehouse.iceberg.table
+import airflow_reportrun.landing.lakehouse.report
 import airflow_reportrun.landing.report
 import airflow_reportrun.landing.sql.report
 import airflow_reportrun.operators
