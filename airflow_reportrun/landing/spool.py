@@ -12,7 +12,6 @@ from airflow_reportrun.landing.formats import typed
 T = TypeVar("T")
 
 _CHUNK_SIZE = 1 << 20
-_BLOCKS_AHEAD = 2  # that are converted while one is taken
 
 
 def header_of(file: BinaryIO) -> Sequence[str]:
@@ -24,9 +23,12 @@ def header_of(file: BinaryIO) -> Sequence[str]:
     return names
 
 
-def converted(file: BinaryIO, converter: typed.Converter, make: Callable[[Any], T]) -> Iterator[T]:
+def converted(
+    file: BinaryIO, converter: typed.Converter, make: Callable[[Any], T], *, ahead: int = 2
+) -> Iterator[T]:
     """Convert a report from its beginning, and yield what ``make`` makes of each table.
 
+    :param ahead: how many tables are made while one is taken; all of them are in memory then.
     :raises ContentsError: after the last table, when cells were not of their columns' kinds.
     """
     blocks = _blocks(file)
@@ -40,7 +42,7 @@ def converted(file: BinaryIO, converter: typed.Converter, make: Callable[[Any], 
             waiting = deque([converting.submit(work, first)])
             for block in blocks:
                 waiting.append(converting.submit(work, block))
-                if len(waiting) > _BLOCKS_AHEAD:
+                if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
