@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.landing.lakehouse.table import Landing
     from airflow_reportrun.landing.manifest import Manifest, Subject
 
-_GROUP = 48 << 20
+_GROUP = 32 << 20
 """Bytes of Arrow data in a row group, which is what is in memory here, and what a reader takes at once."""
 
 _FILE = 2 << 30
