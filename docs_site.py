@@ -17,7 +17,10 @@ ROOT = Path(__file__).parent
 PACKAGE = ROOT / ".mermaid" / "package"
 MERMAID = {"mermaid.min.js": PACKAGE / "dist" / "mermaid.min.js", "mermaid.license.txt": PACKAGE / "LICENSE"}
 
-AT_THE_ROOT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+AT_THE_ROOT = {
+    **{"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"},
+    "SECURITY.md": "security.md",
+}
 EXAMPLES = {
     path.relative_to(ROOT).as_posix(): f"examples/{path.stem}.md"
     for path in sorted((ROOT / "example_dags").rglob("*.py"))

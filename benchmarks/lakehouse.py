@@ -102,7 +102,7 @@ def _convert(source: Path, cells: Path) -> None:
     from airflow_reportrun.landing.spool import header_of
 
     with source.open("rb") as file:
-        layout = layout_of(columns_of(header_of(file)), None, "cells")
+        layout = layout_of(columns_of(header_of(file), None, ""), None, "cells")
         tables = list(tables_of(file, layout, manifest_of("frr_1", 0), None, "Etc/UTC", "."))
     whole = pa.concat_tables(tables)
     source.with_suffix(".rows").write_text(f"{whole.num_rows}")

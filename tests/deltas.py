@@ -58,6 +58,10 @@ class Ledger(Lakehouse):
         """Return another table."""
         return Ledger(f"{self.url}/{name}")
 
+    def roll_back(self, to: int) -> None:
+        """Let the table be as it was after one of its commits; -1 is the last one."""
+        self.native().restore(range(self.version + 1)[to])
+
     def data_files(self) -> list[str]:
         """Return the paths of the table's files."""
         return [path.removeprefix("file://") for path in self.native().file_uris()]

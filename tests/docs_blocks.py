@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tests.task_runner import TaskRunner
+from tests.versions import AIRFLOW_2
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,6 +80,16 @@ def blocks(*only: str, language: str | None = None) -> list[Block]:
             if language is None or (block.language == language and not block.why_not):
                 found.append(block)
     return found
+
+
+def run_dag(code: str) -> None:
+    """Run the tasks of a file with a DAG, each after those before it."""
+    names: dict[str, Any] = {}
+    exec(code.replace("airflow.sdk", "airflow.providers.common.compat.sdk") if AIRFLOW_2 else code, names)  # noqa: S102
+    runner = TaskRunner()
+    for task in names["report"].dag.topological_sort():
+        tried = runner.run(task)
+        assert tried.state == "success", tried.error
 
 
 def programs(page: str, language: str = "python") -> list[str]:

@@ -61,6 +61,11 @@ class Books(Lakehouse):
         folder.mkdir()
         return Books(folder)
 
+    def roll_back(self, to: int) -> None:
+        """Let the table be as it was after one of its commits; -1 is the last one."""
+        table = self.native()
+        table.manage_snapshots().rollback_to_snapshot(table.snapshots()[to].snapshot_id).commit()
+
     def data_files(self) -> list[str]:
         """Return the paths of the table's files."""
         return [it.file.file_path.removeprefix("file://") for it in self.native().scan().plan_files()]

@@ -37,6 +37,14 @@ class Lakehouse:
         """Return what rows have in some columns, in an order of no meaning; none where there is no table."""
 
     @abstractmethod
+    def roll_back(self, to: int) -> None:
+        """Let the table be as it was after one of its commits; -1 is the last one."""
+
+    @abstractmethod
+    def told(self) -> list[str]:
+        """Return the report runs that the table tells of."""
+
+    @abstractmethod
     def data_files(self) -> list[str]:
         """Return the paths of the table's files."""
 

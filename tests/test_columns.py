@@ -25,7 +25,7 @@ PACKAGE = Path(airflow_reportrun.__file__).parent
 
 
 def kinds(*names: str) -> Sequence[str]:
-    return [column.kind for column in columns_of(names)]
+    return [column.kind for column in columns_of(names, None, "")]
 
 
 def test_known_columns_have_types() -> None:
@@ -105,7 +105,7 @@ def test_in_revenue_recognition_an_amount_alone_is_money(report: str) -> None:
 def test_users_overrule_the_table() -> None:
     """By name; what they say of columns that the report lacks is for other reports."""
     types = {"gross": "text", "unheard_of": "money(6)", "elsewhere": "date"}
-    assert columns_of(["gross", "fee", "unheard_of"], types) == [
+    assert columns_of(["gross", "fee", "unheard_of"], types, "") == [
         Column("gross", "text"),
         Column("fee", "money"),
         Column("unheard_of", "money", 6),

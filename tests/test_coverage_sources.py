@@ -19,10 +19,11 @@ from airflow_reportrun.landing.destination import placeholders, resolve_destinat
 from airflow_reportrun.landing.lake import BOUNDS, manifest_of
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.report import land_report
-from airflow_reportrun.landing.sql.report import land_in_table
+from airflow_reportrun.landing.sql.report import DatabaseTable
 from airflow_reportrun.landing.sql.warehouse import warehouse_of
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.stores.place import Place
+from airflow_reportrun.landing.tables import land_in
 from airflow_reportrun.reporting.errors import ConfigurationError, ConnectionLookUpError, StoreError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -225,7 +226,7 @@ def test_a_table_is_told_by_its_manifests(warehouse: Warehouse) -> None:
     assert look_at(table, now=NOW).series == []
     runs = [finished(day, currency=currency) for day in (1, 3) for currency in ("usd", "jpy")]
     for run in runs:
-        land_in_table(StripeReportingHook(), run, warehouse_of("warehouse", None), "activity")
+        land_in(StripeReportingHook(), run, DatabaseTable(warehouse_of("warehouse", None), "activity"))
     empty, landed = look_at(source_of(conn_id="warehouse", table="activity"), now=NOW).series
     assert (dict(empty.filters), dict(landed.filters)) == ({"currency": "jpy"}, {"currency": "usd"})
     assert days(landed, State.LANDED) == days(empty, State.EMPTY) == [1, 3]
@@ -241,7 +242,7 @@ def test_a_table_is_told_by_its_manifests(warehouse: Warehouse) -> None:
 def test_a_table_with_many_landings_is_read_in_parts(sqlite: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a query brings no more than memory is for; each landing is told once, and columns are kept once."""
     for day in (1, 2, 3, 4):
-        land_in_table(StripeReportingHook(), finished(day), warehouse_of("warehouse", None), "activity")
+        land_in(StripeReportingHook(), finished(day), DatabaseTable(warehouse_of("warehouse", None), "activity"))
     for at_once in (1, 3, 4, 5):
         monkeypatch.setattr("airflow_reportrun.coverage.table._AT_ONCE", at_once)
         (series,) = look_at(Table("warehouse", "activity"), now=NOW).series

@@ -226,18 +226,6 @@ def test_rows_that_nothing_tells_of_are_in_the_way(ledger: Ledger) -> None:
     assert (ledger.rows("net", "_report_run_id"), ledger.told()) == ([(Decimal(1), "frr_3")], ["frr_3"])
 
 
-def test_a_restored_table_is_not_taken_for_the_newer_one(ledger: Ledger) -> None:
-    """Its rows are of an older report run, though as many: the log's numbers outlive a restore."""
-    ledger.land(["net"], [["1.00"]], created="2024-05-03T00:00:00Z")
-    ledger.land(["net"], [["2.00"]], "frr_2", created="2024-05-04T00:00:00Z")
-    assert ledger.landed("frr_2", created="2024-05-04T00:00:00Z")
-    ledger.native().restore(0)
-    assert ledger.rows("net") == [Decimal(1)]
-    assert not ledger.landed("frr_2", created="2024-05-04T00:00:00Z")
-    ledger.land(["net"], [["2.00"]], "frr_2", created="2024-05-04T00:00:00Z")
-    assert ledger.rows("net") == [Decimal(2)]
-
-
 def test_the_books_can_be_read_as_they_were_closed(ledger: Ledger) -> None:
     """By instant: what was landed then, whatever was restated since."""
     ledger.land(["net"], [["1.00"]])

@@ -13,8 +13,9 @@ from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.lake import manifest_of
 from airflow_reportrun.landing.report import land_report
-from airflow_reportrun.landing.sql.report import land_in_table
+from airflow_reportrun.landing.sql.report import DatabaseTable
 from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.landing.tables import land_in
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from demo.proof import DAY, TABLE, Landings, create_whole, land_whole, prove
@@ -41,7 +42,7 @@ def land_day(landings: Landings, start: int) -> None:
     hook = StripeReportingHook()
     run = hook.create_report_run(REPORT_TYPE, ReportParameters(interval_start=start, interval_end=start + DAY))
     land_report(hook, run, place_of(f"{landings.lake}/{start}.parquet"), format="parquet")
-    land_in_table(hook, run, SqliteHook("warehouse"), TABLE)
+    land_in(hook, run, DatabaseTable(SqliteHook("warehouse"), TABLE))
 
 
 def remove_a_day(landings: Landings) -> None:

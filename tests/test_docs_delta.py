@@ -5,38 +5,32 @@ from __future__ import annotations
 import re
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from airflow.providers.common.compat.sdk import DAG
 
 from airflow_reportrun.__main__ import main
 from airflow_reportrun.coverage.looking import look_at, source_of
 from airflow_reportrun.coverage.series import State
-from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToDeltaOperator
 from airflow_reportrun.page.report_tasks import Where
 from airflow_reportrun.page.shelves import source_of as source_of_page
+from airflow_reportrun.sandbox import StripeSandbox
 from tests.deltas import Ledger
-from tests.docs_blocks import ROOT, blocks, programs
+from tests.docs_blocks import ROOT, blocks, programs, run_dag
 from tests.landings import day
 
 PAGE = (ROOT / "docs" / "delta.md").read_text(encoding="utf-8")
 FIRST, *PROGRAMS = blocks("docs/delta.md", language="python")
 
 
-def test_the_tasks_can_be_declared() -> None:
-    """As they stand there."""
-    names: dict[str, Any] = {
-        "StripeReportRunOperator": StripeReportRunOperator,
-        "StripeReportToDeltaOperator": StripeReportToDeltaOperator,
-    }
-    with DAG("shown", schedule=None, start_date=datetime(2024, 1, 1, tzinfo=UTC)) as dag:
-        exec(FIRST.code, names)  # noqa: S102 - our own page
-    assert dag.task_dict["to_delta"].upstream_task_ids == {"report"}
+def test_its_first_dag_lands_a_day(stripe_conn: StripeSandbox, ledger: Ledger) -> None:
+    """As it stands there, in another folder."""
+    run_dag(FIRST.code.replace("/data/lake/activity", ledger.url))
+    (run,) = stripe_conn.report_runs
+    assert {*ledger.rows("_report_run_id")} == {run.id}
 
 
 def test_its_programs_read_what_is_landed(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:

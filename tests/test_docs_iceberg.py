@@ -17,15 +17,25 @@ from airflow_reportrun.coverage.looking import look_at, source_of
 from airflow_reportrun.coverage.series import State
 from airflow_reportrun.landing.lakehouse.facts import Facts
 from airflow_reportrun.landing.lakehouse.iceberg.table import PROPERTIES
+from airflow_reportrun.landing.lakehouse.table import Noted
 from airflow_reportrun.page.report_tasks import Where
 from airflow_reportrun.page.shelves import source_of as source_of_page
-from tests.docs_blocks import ROOT, blocks
+from airflow_reportrun.sandbox import StripeSandbox
+from tests.docs_blocks import ROOT, blocks, run_dag
 from tests.icebergs import Books, needs_its_catalog
 from tests.landings import day
 
 PAGE = (ROOT / "docs" / "iceberg.md").read_text(encoding="utf-8")
+FIRST, *PROGRAMS = blocks("docs/iceberg.md", language="python")
 
 pytestmark = needs_its_catalog
+
+
+def test_its_first_dag_lands_a_day(stripe_conn: StripeSandbox, books: Books) -> None:
+    """As it stands there, in another folder."""
+    run_dag(FIRST.code.replace("/data/lake", str(books.folder)))
+    (run,) = stripe_conn.report_runs
+    assert {*books.rows("_report_run_id", table="books.stripe_activity")} == {run.id}
 
 
 def test_its_programs_read_what_is_landed(books: Books) -> None:
@@ -38,7 +48,7 @@ def test_its_programs_read_what_is_landed(books: Books) -> None:
     closed = books.native(table).current_snapshot()
     books.land(names, [["fee", "5.00"]], "frr_again", table=books.table(table), start=day(2), end=day(3))
     scope: dict[str, Any] = {}
-    for block in (it for it in blocks("docs/iceberg.md", language="python") if it.test):
+    for block in PROGRAMS:
         code = block.code.replace("/data/lake", str(books.folder))
         if "closed =" in code:
             scope["instant"] = closed.timestamp_ms / 1000
@@ -69,7 +79,8 @@ def test_what_it_says_of_new_tables_is_so(books: Books) -> None:
             file_sha256=made.randbytes(32).hex(),
             parameters={"interval_start": day(number), "interval_end": day(number + 1)},
         )
-        texts = {**texts, **Facts({name: it for name, it in texts.items() if it}).changed(told)}
+        noted = Noted(told, told.report_run_id)
+        texts = {**texts, **Facts({name: it for name, it in texts.items() if it}).changed(noted)}
     (size,) = re.findall(r"(\d+) bytes for an interval", PAGE)
     assert 0.9 * int(size) < sum(len(it or "") for it in texts.values()) / 1000 < 1.1 * int(size)
 

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,10 +15,12 @@ from unittest import mock
 import pyarrow as pa
 import pytest
 
+from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.formats import typed
-from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDINGS
+from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDINGS, Facts
 from airflow_reportrun.landing.lakehouse.iceberg import files
 from airflow_reportrun.landing.lakehouse.iceberg.catalogs import lakehouse_of
+from airflow_reportrun.landing.lakehouse.table import Noted
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
@@ -179,6 +182,16 @@ def test_text_takes_what_stripe_wrote(books: Books) -> None:
     books.land(["net"], [["1.00"]], column_types={"net": "text"})
     books.land(["net"], [["2.50"]], "frr_2", start=day(2), end=day(3))
     assert books.rows("net") == ["1.00", "2.50"]
+
+
+def test_columns_are_renamed_by_their_owner(books: Books) -> None:
+    """Older files have them by their ids; from then on reports land by the new names."""
+    books.land(["net", "payment_metadata[order_id]"], [["1.00", "a"]])
+    with books.native().update_schema() as update:
+        update.rename_column("payment_metadata[order_id]", "payment_metadata__order_id")
+    later: dict[str, Any] = {"start": day(2), "end": day(3), "contract": Contract("snake_case")}
+    books.land(["net", "payment_metadata[order_id]"], [["2.00", "b"]], "frr_2", **later)
+    assert books.rows("payment_metadata__order_id") == ["a", "b"]
 
 
 def test_the_places_of_a_decimal_never_change(books: Books) -> None:
@@ -363,6 +376,21 @@ def test_rows_that_nothing_tells_of_are_in_the_way(books: Books) -> None:
     books.land(["net"], [["4.00"]], "frr_eur", start=day(2), end=day(3), currency="eur")
     books.land(["net"], [["1.00"]])
     assert (books.rows("net"), books.told()) == ([Decimal(1), Decimal(2), Decimal(4)], ["frr_1", "frr_eur"])
+
+
+def test_what_names_no_report_run_is_believed_by_its_rows(books: Books) -> None:
+    """As earlier packages told of a landing; the next one, of whichever figures, says whose its rows are."""
+    for figures, run in (("1.00", "frr_1"), ("2.00", "frr_2")):
+        told = books.land(["net"], [["1.00"]])
+        table = books.native()
+        with table.transaction() as transaction:
+            said = Facts(table.properties).changed(Noted(told, None))
+            transaction.set_properties({name: text for name, text in said.items() if text})
+        assert books.landed()
+        books.land(["net"], [[figures]], "frr_2")
+        (noted,) = Facts(books.native().properties).near(replace(told.subject, interval_end=day(3)))
+        assert (noted.manifest.report_run_id, noted.rows_of) == ("frr_2", run)
+        books = books.beside("other")
 
 
 def test_rows_of_several_intervals_in_one_file_are_told_apart(books: Books) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import re
+import subprocess
+import sys
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,6 +24,7 @@ from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 from tests.deltas import Ledger
+from tests.docs_blocks import ROOT
 from tests.icebergs import Books, needs_its_catalog
 from tests.lakehouses import Lakehouse
 from tests.landings import day
@@ -122,11 +128,110 @@ def test_rows_that_were_deleted_by_hand_forbid_nothing(lakehouse: Lakehouse) -> 
     assert lakehouse.rows("net") == [Decimal(2)]
 
 
+NEWER: dict[str, Any] = {"created": "2024-05-04T00:00:00Z"}
+
+
+@pytest.mark.parametrize("figures", ["1.00", "2.00"])
+def test_a_landing_is_told_of_its_own_rows_alone(lakehouse: Lakehouse, figures: str) -> None:
+    """A rollback brings as many rows of an older report run: the newer one lands again."""
+    lakehouse.land(["net"], [[figures]], created="2024-05-02T00:00:00Z")
+    lakehouse.land(["net"], [["2.00"]], "frr_2", created="2024-05-03T00:00:00Z")
+    lakehouse.land(["net"], [["2.00"]], "frr_3", **NEWER)
+    assert (lakehouse.rows("_report_run_id"), lakehouse.told()) == ([RUNS[figures]], ["frr_3"])
+    lakehouse.roll_back(1)
+    assert lakehouse.landed("frr_3", **NEWER)  # of which the rows are the same
+    lakehouse.roll_back(0)
+    assert lakehouse.rows("net") == [Decimal(figures)]
+    assert bool(lakehouse.landed("frr_3", **NEWER)) is (figures == "2.00")
+    lakehouse.land(["net"], [["2.00"]], "frr_3", **NEWER)
+    assert (lakehouse.rows("net"), lakehouse.told()) == ([Decimal(2)], ["frr_3"])
+    assert lakehouse.landed("frr_3", **NEWER)
+
+
+RUNS = {"1.00": "frr_2", "2.00": "frr_1"}
+"""The report runs that the rows of the test above name."""
+
+
+def test_an_older_report_run_lands_where_the_newer_one_was_rolled_back(lakehouse: Lakehouse) -> None:
+    """Or one without rows was, which nothing would be lacking of."""
+    older: dict[str, Any] = {"created": "2024-05-03T00:00:00Z"}
+    for newer in ([["2.00"]], []):
+        lakehouse.land(["net"], [["1.00"]], "frr_1", created="2024-05-02T00:00:00Z")
+        lakehouse.land(["net"], newer, "frr_3", **NEWER)
+        lakehouse.roll_back(0)
+        assert not lakehouse.landed("frr_2", **older)
+        lakehouse.land(["net"], [["3.00"]], "frr_2", **older)
+        assert (lakehouse.rows("net"), lakehouse.told()) == ([Decimal(3)], ["frr_2"])
+        lakehouse = lakehouse.beside("another")
+
+
+def test_what_was_rolled_back_lands_again(lakehouse: Lakehouse) -> None:
+    """A day that was landed first then, and days whose month had taken their place."""
+    days: list[dict[str, Any]] = [{"start": day(number), "end": day(number + 1)} for number in (1, 2)]
+    for number, about in enumerate(days):
+        lakehouse.land(["net"], [[f"{number}.00"]], f"frr_{number}", **about)
+    lakehouse.roll_back(0)
+    assert lakehouse.landed("frr_0", **days[0])
+    assert not lakehouse.landed("frr_1", **days[1])
+    lakehouse.land(["net"], [["1.00"]], "frr_1", **days[1])
+    lakehouse.land(["net"], [["7.00"]], "frr_month", start=day(1), end=day(32), on_overlap="replace")
+    lakehouse.roll_back(-2)
+    with pytest.raises(LandingConflictError, match="no manifest tells of"):
+        lakehouse.landed("frr_month", start=day(1), end=day(32), on_overlap="replace")
+    for number, about in enumerate(days):
+        lakehouse.land(["net"], [[f"{number}.00"]], f"frr_{number}", **about)
+    assert (lakehouse.rows("net"), lakehouse.told()) == ([Decimal(0), Decimal(1)], ["frr_0", "frr_1"])
+
+
 def test_test_data_never_joins_live_data(lakehouse: Lakehouse) -> None:
     """Whatever its interval."""
     lakehouse.land(["net"], [["1.00"]], livemode=True)
     with pytest.raises(LandingConflictError, match="has live data"):
         lakehouse.land(["net"], [["1.00"]], "frr_2", start=day(8), end=day(9))
+
+
+LANDS = """
+from pathlib import PosixPath
+from airflow_reportrun.reporting.errors import ReportingError
+from tests.deltas import Ledger
+from tests.icebergs import Books
+from tests.landings import day
+
+try:
+    {}.land(["net"], [["2.00"]], "frr_2", start=day(2), end=day(3))
+except ReportingError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def obey_modes() -> None:
+    """Let a process of root be one that modes hold for, from its next program on."""
+    if os.getuid() == 0:
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def test_a_place_that_can_not_be_written_to_is_said(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    """No retry would help, and what is landed stays as it is."""
+    lakehouse.land(["net"], [["1.00"]])
+    paths = [tmp_path, *sorted(tmp_path.rglob("*"))]
+    for path in paths:
+        path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", LANDS.format(lakehouse)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            preexec_fn=obey_modes,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        for path in paths:
+            path.chmod(path.stat().st_mode | 0o200)
+    assert re.search("^ConfigurationError table .*", done.stdout, re.MULTILINE), done.stdout + done.stderr
+    assert [tmp_path, *sorted(tmp_path.rglob("*"))] == paths
+    assert (lakehouse.rows("net"), lakehouse.told()) == ([Decimal(1)], ["frr_1"])
 
 
 @pytest.mark.parametrize("contract", FORMS)

@@ -182,7 +182,7 @@ def test_what_is_kept_in_this_form_is_no_other(them: list[str], contract: Contra
 
 def test_a_frozen_schema_names_all_that_would_change() -> None:
     """Columns that are not there, and those of another type."""
-    net, order = columns_of(["net", "payment_metadata[order_id]"])
+    net, order = columns_of(["net", "payment_metadata[order_id]"], None, "")
     said = r"activity would .* lacks 'payment_metadata\[order_id\]' \(text\); its 'net' is TEXT, .* is money"
     with pytest.raises(ContentsError, match=said):
         FROZEN.require_kept("activity", [order], [(net, "TEXT")])

@@ -350,7 +350,7 @@ def test_adopts_a_run_that_was_clipped(stripe_conn: StripeSandbox) -> None:
     run_id = adoptable(stripe_conn, on_missing_data="clip")
     assert complete(run_operator(report_run_id=run_id, on_missing_data="clip"), TaskRunner()).state == "success"
     tried = complete(run_operator(report_run_id=run_id), TaskRunner())
-    assert "interval_start is 1714525200 and not 1714521600" in str(tried.error)
+    assert "interval_start is 2024-05-01 01:00:00 UTC and not 2024-05-01 00:00:00 UTC" in str(tried.error)
 
 
 def test_does_not_adopt_a_run_whose_file_has_expired(stripe_conn: StripeSandbox) -> None:
@@ -366,7 +366,7 @@ def test_does_not_adopt_a_run_whose_file_has_expired(stripe_conn: StripeSandbox)
     [
         ({"currency": "eur"}, "currency is None and not eur"),
         ({"report_type": "balance_change_from_activity.summary.1"}, "report_type is balance.summary.1 and not"),
-        ({"interval": "month"}, "interval_end is 1714608000 and not 1714521600"),
+        ({"interval": "month"}, "interval_end is 2024-05-02 00:00:00 UTC and not 2024-05-01 00:00:00 UTC"),
     ],
 )
 def test_refuses_to_adopt_what_it_would_not_ask_for(

@@ -27,9 +27,12 @@ from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
+from tests.deltas import Ledger
 from tests.docs_blocks import programs
 from tests.docs_tables import hold, table
-from tests.landings import as_stripe_writes
+from tests.icebergs import Books
+from tests.lakehouses import Lakehouse
+from tests.landings import as_stripe_writes, day
 from tests.s3 import S3
 
 pytest.importorskip("polars", reason="make readers installs the readers")
@@ -439,3 +442,32 @@ def test_a_zip_holds_what_stripe_compressed(lakes: Lakes) -> None:
     assert path.name == "report.zip"
     with zipfile.ZipFile(path) as packed:
         assert packed.namelist() == ["report.csv"]
+
+
+@pytest.mark.parametrize("call", ["scan_iceberg(table)", 'read_delta("/data/lake/activity")'])
+def test_polars_reads_a_table_of_a_lakehouse(tmp_path: Path, call: str) -> None:
+    """All rows with their types, columns that came later, and those that a filter asks for."""
+    page = "iceberg.md" if "iceberg" in call else "delta.md"
+    assert f"`polars.{call}`" in (PAGE.parent / page).read_text(encoding="utf-8")
+    lakehouse: Lakehouse = Books(tmp_path) if "iceberg" in call else Ledger(f"{tmp_path}/activity")
+    for run, (number, rows) in enumerate([*enumerate(DAYS, 1), (3, DAYS[2][::-1])], 1):
+        names: tuple[str, ...] = COLUMNS
+        if number == len(DAYS):
+            names, rows = (*COLUMNS, *LATER), [[*row, *more] for row, more in zip(rows, ADDED, strict=True)]
+        lakehouse.land(names, rows, f"frr_{run}", start=day(number), end=day(number + 1))
+    polars = importlib.import_module("polars")
+    shown = f"polars.{call}".replace("/data/lake", str(tmp_path))
+    found = eval(shown, {"polars": polars, "table": lakehouse.native()}).lazy()  # noqa: S307 - our own
+    wanted = [row for rows in DAYS for row in rows]
+    texts = found.select("balance_transaction_id", "currency", "description").collect().rows()
+    assert sorted(texts, key=repr) == sorted(((row[0], row[2], row[5]) for row in wanted), key=repr)
+    assert found.select(polars.col("net").sum()).collect().item() == NET
+    for asked, count in (
+        (polars.col("fee") == Decimal("0.000001"), 1),
+        (polars.col("_report_run_id") == "frr_6", 2),
+        (polars.col("_interval_start") >= FIRST + timedelta(days=3), len(DAYS[3]) + len(DAYS[4])),
+        (polars.col("created") == FIRST + timedelta(days=2, hours=11), 1),
+        (polars.col("card_brand").is_null(), len(wanted) - 1),
+        (polars.col("description") == "", 1),
+    ):
+        assert found.filter(asked).collect().height == count, asked

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 import time
 from dataclasses import replace
@@ -73,13 +75,21 @@ def asked(sandbox: StripeSandbox) -> list[Any]:
     return [request.form["parameters"] for request in sandbox.requests_to("create")]
 
 
-def test_waits_for_the_data_and_then_asks_once(stripe_conn: StripeSandbox, deferrable: bool) -> None:
-    """The report is asked for when the data reaches the end of the interval, which counts as reached."""
+def test_waits_for_the_data_and_then_asks_once(
+    stripe_conn: StripeSandbox, deferrable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the data reaches the end of the interval, which counts as reached; the log says once until when."""
+    caplog.set_level(logging.INFO)
     stripe_conn.configure(data_available_end=UNTIL - 1)
     arrive(stripe_conn, UNTIL)
     tried = complete(run_operator(deferrable=deferrable), begun_now())
     assert tried.state == "success", tried.error
     assert len(asked(stripe_conn)) == 1
+    (latest,) = re.findall(
+        r"data for balance.summary.1 to reach 2024-05-02 00:00:00 UTC, until (.*) UTC at", caplog.text
+    )
+    in_days = datetime.fromisoformat(f"{latest}+00:00") - datetime.now(UTC)
+    assert timedelta(days=2.9) < in_days < timedelta(days=3)
     looks = [request.operation for request in stripe_conn.requests]
     assert looks[: looks.index("create")] == ["retrieve_type"] * looks.index("create")
 

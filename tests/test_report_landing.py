@@ -334,7 +334,7 @@ def test_fields_that_came_later_are_as_by_default_in_an_older_manifest(tmp_path:
 @pytest.mark.parametrize(
     ("options", "difference"),
     [
-        ({"interval_start": 1714608000}, "interval_start 1714521600 and not 1714608000"),
+        ({"interval_start": 1714608000}, "interval_start '2024-05-01T00:00:00Z' and not '2024-05-02T00:00:00Z'"),
         ({"currency": "usd"}, "filters {} and not {'currency': 'usd'}"),
         ({"report_type": "payouts.itemized.3"}, f"report '{TYPE[:-2]}' and not 'payouts.itemized'"),
     ],

@@ -18,8 +18,9 @@ import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.report import land_report
-from airflow_reportrun.landing.sql.report import land_in_table
+from airflow_reportrun.landing.sql.report import DatabaseTable
 from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.landing.tables import land_in
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, ManualClock, StripeSandbox
@@ -154,7 +155,7 @@ def test_each_type_lands_as_parquet(report_type: ReportType, chosen: str, tmp_pa
 def test_each_type_lands_in_a_table(report_type: ReportType, chosen: str, sqlite: Warehouse) -> None:
     """All rows, with all their NULLs, and money to the last place."""
     run = finished(report_type, all_columns(report_type) if chosen == "all" else ())
-    land_in_table(StripeReportingHook(), run, sqlite.hook, "report")
+    land_in(StripeReportingHook(), run, DatabaseTable(sqlite.hook, "report"))
     names, *rows = rows_of(run)
     quoted = ", ".join(f'"{name}"' for name in names)
     landed = sqlite.query(f"SELECT {quoted} FROM report ORDER BY rowid")  # noqa: S608 - the report's own names
@@ -173,7 +174,7 @@ def test_a_balance_without_a_payout_lands(sqlite: Warehouse, tmp_path: Path) -> 
     hook = StripeReportingHook()
     run = hook.create_report_run("balance.summary.1", parameters)
     land_report(hook, run, place_of(str(tmp_path / "x.parquet")), format="parquet")
-    land_in_table(hook, run, sqlite.hook, "report")
+    land_in(hook, run, DatabaseTable(sqlite.hook, "report"))
     expected = [(row[0], row[3]) for row in rows_of(run)[1:]]
 
     table = pyarrow.parquet.read_table(tmp_path / "x.parquet", columns=["category", "currency"])

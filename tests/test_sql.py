@@ -303,6 +303,15 @@ def test_a_column_that_its_owner_dropped_is_not_landed(warehouse: Warehouse) -> 
 MONTH: SPAN = {"start": day(1), "end": day(32)}
 
 
+def test_a_manifest_tells_the_places_that_its_report_has(warehouse: Warehouse) -> None:
+    """Those of fees are more than other reports' money has, as in files; the table has room for both."""
+    fees: dict[str, Any] = {"report_type": "all_fees.incurred_at.itemized.2"}
+    for about, places in ((fees, 18), ({}, 6)):
+        told = land(warehouse.hook, ["net"], [["0.000001"]], **about)
+        assert told.column_types == {"net": f"money({places})"}
+        assert landed(warehouse.hook, "activity", manifest_of("frr_1", 1, **about))
+
+
 def test_rows_of_a_renamed_table_are_not_counted_twice(warehouse: Warehouse) -> None:
     """No manifest tells of them under the new name, until exactly their interval lands again."""
     land(warehouse.hook, ["net"], [["1.00"]])

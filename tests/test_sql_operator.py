@@ -20,6 +20,7 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.sql import report
 from airflow_reportrun.landing.sql.loading import load
 from airflow_reportrun.landing.sql.report import database_errors
+from airflow_reportrun.landing.tables import land_in
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -158,7 +159,7 @@ def test_a_newer_run_that_lands_meanwhile_stays(
     def late(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.setattr(report, "load", load)
         hook = StripeReportingHook()
-        report.land_in_table(hook, hook.retrieve_report_run(newer), warehouse.hook, "activity")
+        land_in(hook, hook.retrieve_report_run(newer), report.DatabaseTable(warehouse.hook, "activity"))
         return load(*args, **kwargs)
 
     monkeypatch.setattr(report, "load", late)

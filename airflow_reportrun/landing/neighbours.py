@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.landing.decision import STAYS, Answer, decide
-from airflow_reportrun.landing.overlaps import Overlap, described, overlap
+from airflow_reportrun.landing.overlaps import Overlap, described, in_time, overlap
 from airflow_reportrun.reporting.errors import LandingConflictError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Neighbourhood(ABC):
 
     @abstractmethod
     def _near(self) -> Sequence[Manifest]:
-        """Return what is landed that may overlap, in the order of time."""
+        """Return what is landed that may overlap."""
 
     @abstractmethod
     def _untold(self, replaced: Sequence[Subject]) -> Sequence[Subject]:
@@ -147,9 +147,8 @@ class Neighbourhood(ABC):
                 f"{self._table} has {its} data (report run {run_id}), and {self._manifest.report_run_id} is of "
                 f"{mine} data: land it in another table."
             )
-        others = [
-            there for there in self._near() if overlap(new, there.subject) not in (Overlap.APART, Overlap.SAME)
-        ]
+        near = sorted(self._near(), key=lambda it: in_time(it.subject))
+        others = [it for it in near if overlap(new, it.subject) not in (Overlap.APART, Overlap.SAME)]
         if not others:
             return ()
         covered = [there for there in others if overlap(new, there.subject) is Overlap.COVERED]

@@ -46,7 +46,7 @@ def overlap(new: Subject, old: Subject) -> Overlap:
 
 def _touch(one: Subject, other: Subject) -> bool:
     if _is_span(one) and _is_span(other):
-        return _bounds(one)[0] < _bounds(other)[1] and _bounds(other)[0] < _bounds(one)[1]
+        return in_time(one)[0] < in_time(other)[1] and in_time(other)[0] < in_time(one)[1]
     if _is_span(one) or _is_span(other):
         return True  # who knows; no report type is both
     return one.interval_end == other.interval_end
@@ -54,7 +54,7 @@ def _touch(one: Subject, other: Subject) -> bool:
 
 def _contains(new: Subject, old: Subject) -> bool:
     if _is_span(new) and _is_span(old):
-        return _bounds(new)[0] <= _bounds(old)[0] and _bounds(old)[1] <= _bounds(new)[1]
+        return in_time(new)[0] <= in_time(old)[0] and in_time(old)[1] <= in_time(new)[1]
     return (new.interval_start, new.interval_end) == (old.interval_start, old.interval_end)
 
 
@@ -62,7 +62,8 @@ def _is_span(subject: Subject) -> bool:
     return subject.interval_start is not None and subject.interval_end is not None
 
 
-def _bounds(subject: Subject) -> tuple[int, int]:
+def in_time(subject: Subject) -> tuple[int, int]:
+    """Return the bounds of a subject, which are also its place in the order of time."""
     return subject.interval_start or 0, subject.interval_end or 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.landing.contract import PLAIN, Contract
@@ -255,10 +255,12 @@ def _refuse(answer: Answer | None, place: Place, note: Place, there: Manifest | 
 
 
 def _difference(before: Subject, now: Subject) -> str:
+    there, wanted = (
+        {**vars(it), "interval_start": iso(it.interval_start), "interval_end": iso(it.interval_end)}
+        for it in (before, now)
+    )
     return ", ".join(
-        f"{field.name} {getattr(before, field.name)!r} and not {getattr(now, field.name)!r}"
-        for field in fields(Subject)
-        if getattr(before, field.name) != getattr(now, field.name)
+        f"{name} {there[name]!r} and not {wanted[name]!r}" for name in there if there[name] != wanted[name]
     )
 
 

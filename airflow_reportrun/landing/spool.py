@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from airflow_reportrun.landing.formats import typed
+from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
+from airflow_reportrun.reporting.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_reportrun.landing.contract import Contract
+    from airflow_reportrun.landing.manifest import Manifest
 
 T = TypeVar("T")
 
@@ -21,6 +28,34 @@ def header_of(file: BinaryIO) -> Sequence[str]:
     """
     names, _ = typed.split_header(next(_blocks(file), memoryview(b"")))
     return names
+
+
+def columns_in(
+    file: BinaryIO,
+    manifest: Manifest,
+    column_types: Mapping[str, str] | None,
+    contract: Contract,
+    timezone: str,
+) -> tuple[Sequence[Column], Manifest]:
+    """Return the columns of a report that goes into a table, and what its manifest is to tell of them.
+
+    :param manifest: of the report, as far as it is known.
+    :param column_types: kinds by column name that overrule the table of `columns`.
+    :param contract: what the columns are called there.
+    :param timezone: the IANA name of the time zone that the report was asked for.
+    :raises ContentsError: when the header is none.
+    :raises ConfigurationError: when a kind or the time zone can't be, or the file is no CSV.
+    """
+    if manifest.rows is None:
+        raise ConfigurationError(
+            f"Report run {manifest.report_run_id} was asked to compress its file; a table needs it plain."
+        )
+    typed.check_timezone(timezone)
+    names = header_of(file)
+    require_columns(names, column_types)
+    columns = columns_of(names, column_types, manifest.report_type)
+    types = {column.name: column.declared for column in columns}
+    return columns, replace(manifest, columns=tuple(names), column_types=types, **contract.form)
 
 
 def converted(

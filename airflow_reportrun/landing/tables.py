@@ -6,10 +6,12 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from airflow_reportrun import metrics
+from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.publication import say_newer
@@ -26,14 +28,34 @@ from airflow_reportrun.reporting.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
-    from airflow_reportrun.landing.contract import Contract
     from airflow_reportrun.reporting.models import ReportRun
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a task asks for of a report in a table.
+
+    :param column_types: kinds by column name that overrule
+        :mod:`~airflow_reportrun.landing.formats.columns`.
+    :param contract: what the columns are called, and whether they may change.
+    :param on_overlap: ``replace`` what an interval covers whole, such as days by their month; by default that is
+        an error.
+    """
+
+    column_types: Mapping[str, str] | None = None
+    contract: Contract = PLAIN
+    on_overlap: Literal["fail", "replace"] = "fail"
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """The same, by name."""
+        return {"column_types": self.column_types, "contract": self.contract, "on_overlap": self.on_overlap}
+
+
 class Table(Protocol):
-    """A table that reports are landed in, with the options of the task that does."""
+    """A table that reports are landed in, with what the task asks for."""
 
     @property
     def name(self) -> str:
@@ -45,11 +67,11 @@ class Table(Protocol):
 
     @property
     def column_types(self) -> Mapping[str, str] | None:
-        """Kinds by column name that overrule :mod:`~airflow_reportrun.landing.formats.columns`."""
+        """As in :class:`Asked`."""
 
     @property
     def contract(self) -> Contract:
-        """How the columns are called and kept, and whether they may change."""
+        """As in :class:`Asked`."""
 
     def errors(self) -> AbstractContextManager[None]:
         """Make errors of ours of those of the table's library."""
@@ -66,6 +88,8 @@ class Table(Protocol):
 
         :param file: the CSV as Stripe wrote it, whole and checked; it is read from its beginning, perhaps twice.
         :param manifest: what it is; ``rows`` says how many have to arrive.
+        :param timezone: the IANA name of the time zone that the report was asked for.
+        :param decimal_separator: the one that the report was asked for.
         """
 
     def called(self, manifest: Manifest) -> Landed:
@@ -86,7 +110,9 @@ def land_in(hook: StripeReportingHook, run: ReportRun, table: Table) -> Landed:
     :raises DownloadError: when what comes is not the report that was asked for, or there is no room for it.
     :raises ConfigurationError: when the file is compressed, or an option can't be.
     :raises StoreError: when the temporary folder can't be written to.
-    :raises ReportingError: what the table raises.
+    :raises LandingConflictError: when rows would count twice, or be lost.
+    :raises ContentsError: when a cell is not of its column's type, or of the table's.
+    :raises ReportingError: what else the table raises.
     """
     check_column_types(table.column_types or {})
     table.contract.check_types(table.column_types or {})

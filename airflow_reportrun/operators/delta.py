@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_reportrun.landing.formats import OPTIONS
 from airflow_reportrun.operators.finished import TableOperator
 from airflow_reportrun.tasks.options import given_options
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
-    from airflow_reportrun.landing.report import Landed
-    from airflow_reportrun.reporting.models import ReportRun
+    from airflow_reportrun.landing.tables import Table
 
 
 class StripeReportToDeltaOperator(TableOperator):
@@ -46,17 +42,7 @@ class StripeReportToDeltaOperator(TableOperator):
     :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     """
 
-    template_fields: Sequence[str] = (
-        "report_run_id",
-        "partition_key",
-        "table",
-        "column_types",
-        *OPTIONS,
-        "on_overlap",
-        "stripe_conn_id",
-        "stripe_account",
-        "stripe_context",
-    )
+    template_fields: Sequence[str] = TableOperator.template_fields
     note = (
         "Replaces the rows of a report's interval in a Delta table, in one commit. Creates no report run at "
         "Stripe, and does not transfer again what is landed already."
@@ -73,20 +59,10 @@ class StripeReportToDeltaOperator(TableOperator):
         super().__init__(table=str(table), column_types=column_types, on_overlap=on_overlap, **kwargs)
         self._given = given_options(self)
 
-    def land(self, context: Context) -> tuple[ReportRun, Landed]:
-        """Land the file in the table."""
+    def table_with(self, **options: Any) -> Table:
+        """Return the table in its folder."""
         from airflow_reportrun.landing.lakehouse.delta.storage import location_of
         from airflow_reportrun.landing.lakehouse.delta.table import DeltaLakeTable
-        from airflow_reportrun.landing.lakehouse.report import land_in_lakehouse
+        from airflow_reportrun.landing.lakehouse.report import LakehouseTable
 
-        on_overlap = self.checked_overlap()
-        table = DeltaLakeTable(location_of(self.table))
-        run = self.report_run(context)
-        return run, land_in_lakehouse(
-            self.hook,
-            run,
-            table,
-            column_types=self.column_types,
-            contract=self.contract,
-            on_overlap=on_overlap,
-        )
+        return LakehouseTable(DeltaLakeTable(location_of(self.table)), self.hook, **options)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.landing.formats import FORMATS, OPTIONS
+from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.operators.finished import LandingOperator, require_kinds
 from airflow_reportrun.tasks.options import given_options, is_template, path_option, require_known, truth
 
@@ -55,16 +55,8 @@ class StripeReportDownloadOperator(LandingOperator):
     """
 
     template_fields: Sequence[str] = (
-        "report_run_id",
-        "partition_key",
-        "destination",
-        "format",
-        "column_types",
-        *OPTIONS,
-        "overwrite",
-        "stripe_conn_id",
-        "stripe_account",
-        "stripe_context",
+        *LandingOperator.template_fields,
+        *("destination", "format", "column_types", "overwrite"),
     )
     note = (
         "Lands the file of a report run at Stripe, checked and whole, or not at all. Creates no report run, and"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.contract import Contract, Metadata, Naming, Schema
     from airflow_reportrun.landing.report import Landed
+    from airflow_reportrun.landing.tables import Table
     from airflow_reportrun.reporting.models import ReportRun
     from airflow_reportrun.tasks.options import Given
 
@@ -55,6 +56,10 @@ class LandingOperator(Noted, LineageMixin, BaseOperator):
     :param stripe_context: the same as a path of accounts, for keys of an organization.
     """
 
+    template_fields: Sequence[str] = (
+        *("report_run_id", "partition_key", *OPTIONS),
+        *("stripe_conn_id", "stripe_account", "stripe_context"),
+    )
     operator_extra_links = (StripeRequestLink(),)
     _given: Given
     _key: str | None = None
@@ -145,6 +150,8 @@ class TableOperator(LandingOperator):
         that the interval covers whole.
     """
 
+    template_fields: Sequence[str] = (*LandingOperator.template_fields, "table", "column_types", "on_overlap")
+
     def __init__(
         self,
         *,
@@ -160,11 +167,16 @@ class TableOperator(LandingOperator):
         self.column_types = column_types
         self.on_overlap = on_overlap
 
-    def checked_overlap(self) -> Literal["fail", "replace"]:
-        """Return what was chosen, now that it is rendered.
+    @abstractmethod
+    def table_with(self, **options: Any) -> Table:
+        """Return the table, to be landed in with these options."""
 
-        :raises ConfigurationError: when it is neither.
-        """
-        if self.on_overlap not in ("fail", "replace"):
+    def land(self, context: Context) -> tuple[ReportRun, Landed]:
+        """Land the file in the table."""
+        from airflow_reportrun.landing.tables import land_in
+
+        if self.on_overlap not in ("fail", "replace"):  # a template came to it
             raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
-        return self.on_overlap
+        table = self.table_with(column_types=self.column_types, contract=self.contract, on_overlap=self.on_overlap)
+        run = self.report_run(context)
+        return run, land_in(self.hook, run, table)

@@ -6,16 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_reportrun.landing.formats import OPTIONS
 from airflow_reportrun.operators.finished import TableOperator
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.tasks.options import given_options
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
-    from airflow_reportrun.landing.report import Landed
-    from airflow_reportrun.reporting.models import ReportRun
+    from airflow_reportrun.landing.tables import Table
 
 
 class StripeReportToIcebergOperator(TableOperator):
@@ -51,19 +47,7 @@ class StripeReportToIcebergOperator(TableOperator):
     :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     """
 
-    template_fields: Sequence[str] = (
-        "report_run_id",
-        "partition_key",
-        "table",
-        "catalog_conn_id",
-        "warehouse",
-        "column_types",
-        *OPTIONS,
-        "on_overlap",
-        "stripe_conn_id",
-        "stripe_account",
-        "stripe_context",
-    )
+    template_fields: Sequence[str] = (*TableOperator.template_fields, "catalog_conn_id", "warehouse")
     note = (
         "Replaces the rows of a report's interval in an Iceberg table, in one commit. Creates no report run at "
         "Stripe, and does not transfer again what is landed already."
@@ -89,20 +73,11 @@ class StripeReportToIcebergOperator(TableOperator):
         self.warehouse = os.fspath(warehouse) if isinstance(warehouse, os.PathLike) else warehouse
         self._given = given_options(self)
 
-    def land(self, context: Context) -> tuple[ReportRun, Landed]:
-        """Land the file in the table."""
+    def table_with(self, **options: Any) -> Table:
+        """Return the table in its catalog."""
         from airflow_reportrun.landing.lakehouse.iceberg.catalogs import lakehouse_of
         from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
-        from airflow_reportrun.landing.lakehouse.report import land_in_lakehouse
+        from airflow_reportrun.landing.lakehouse.report import LakehouseTable
 
-        on_overlap = self.checked_overlap()
         table = IcebergTable(lakehouse_of(self.catalog_conn_id, self.warehouse), self.table)
-        run = self.report_run(context)
-        return run, land_in_lakehouse(
-            self.hook,
-            run,
-            table,
-            column_types=self.column_types,
-            contract=self.contract,
-            on_overlap=on_overlap,
-        )
+        return LakehouseTable(table, self.hook, **options)

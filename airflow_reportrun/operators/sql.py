@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_reportrun.landing.formats import OPTIONS
 from airflow_reportrun.operators.finished import TableOperator
 from airflow_reportrun.tasks.options import given_options
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
-    from airflow_reportrun.landing.report import Landed
-    from airflow_reportrun.reporting.models import ReportRun
+    from airflow_reportrun.landing.tables import Table
 
 
 class StripeReportToSqlOperator(TableOperator):
@@ -49,19 +45,7 @@ class StripeReportToSqlOperator(TableOperator):
     :param stripe_context: the same as a path of accounts, for keys of an organization. (templated)
     """
 
-    template_fields: Sequence[str] = (
-        "report_run_id",
-        "partition_key",
-        "table",
-        "conn_id",
-        "hook_params",
-        "column_types",
-        *OPTIONS,
-        "on_overlap",
-        "stripe_conn_id",
-        "stripe_account",
-        "stripe_context",
-    )
+    template_fields: Sequence[str] = (*TableOperator.template_fields, "conn_id", "hook_params")
     note = (
         "Replaces the rows of a report's interval in a table, in one transaction. Creates no report run at Stripe,"
         " and does not transfer again what is landed already."
@@ -82,20 +66,9 @@ class StripeReportToSqlOperator(TableOperator):
         self.hook_params = hook_params
         self._given = given_options(self)
 
-    def land(self, context: Context) -> tuple[ReportRun, Landed]:
-        """Land the file in the table."""
-        from airflow_reportrun.landing.sql.report import land_in_table
+    def table_with(self, **options: Any) -> Table:
+        """Return the table in its database."""
+        from airflow_reportrun.landing.sql.report import DatabaseTable
         from airflow_reportrun.landing.sql.warehouse import warehouse_of
 
-        on_overlap = self.checked_overlap()
-        warehouse = warehouse_of(self.conn_id, self.hook_params)
-        run = self.report_run(context)
-        return run, land_in_table(
-            self.hook,
-            run,
-            warehouse,
-            self.table,
-            column_types=self.column_types,
-            contract=self.contract,
-            on_overlap=on_overlap,
-        )
+        return DatabaseTable(warehouse_of(self.conn_id, self.hook_params), self.table, **options)

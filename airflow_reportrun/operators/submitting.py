@@ -19,6 +19,7 @@ from airflow_reportrun.reporting.errors import (
     DataNotReadyError,
     ReportRunFailedError,
 )
+from airflow_reportrun.reporting.models import in_utc
 from airflow_reportrun.tasks.failures import require_available, require_room
 from airflow_reportrun.tasks.options import require_livemode, truth
 
@@ -105,6 +106,8 @@ class SubmittingOperator(AskingOperator):
         now = time.time()
         deadline = self._asking_deadline(memory)
         poll_interval = max(self.poll_interval, DATA_POLL_INTERVAL)
+        goal = DataReaches(report_type, until)
+        log.info("Waiting for %s, until %s at the latest.", goal, in_utc(int(deadline)))
         if self.deferrable and now < deadline:
             trigger = StripeReportTypeTrigger.waiting_from_now(
                 report_type=report_type,
@@ -116,7 +119,7 @@ class SubmittingOperator(AskingOperator):
                 resume={"refusal": refusal, **self._try.resume},
             )
             self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
-        event = wait(self.hook, DataReaches(report_type, until), Watch(now, deadline, poll_interval))
+        event = wait(self.hook, goal, Watch(now, deadline, poll_interval))
         self._try.require_time(event)
         return require_available(event, refusal)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.reporting.errors import OTHER_SHAPE, ConfigurationError
+from airflow_reportrun.reporting.models import in_utc
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
 from airflow_reportrun.reporting.report_type_ids import ParameterShape
 
@@ -90,6 +91,8 @@ class Question:
         )
         if may_be_clipped and before.shape is self.shape is ParameterShape.INTERVAL:
             wanted["interval_start"] = max(wanted["interval_start"], other["interval_start"], key=int)
+        for said in (other, wanted):
+            said.update({name: in_utc(int(said[name])) for name in said if name.startswith("interval_")})
         different = (name for name in sorted(other | wanted) if other.get(name) != wanted.get(name))
         return ", ".join(f"{name} is {other.get(name)} and not {wanted.get(name)}" for name in different)
 

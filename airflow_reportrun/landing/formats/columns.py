@@ -58,9 +58,7 @@ class Column:
         return f"money({self.decimals})" if self.kind == "money" else self.kind
 
 
-def columns_of(
-    names: Iterable[str], column_types: Mapping[str, str] | None = None, report_type: str = ""
-) -> Sequence[Column]:
+def columns_of(names: Iterable[str], column_types: Mapping[str, str] | None, report_type: str) -> Sequence[Column]:
     """Say what the columns of a header are.
 
     :param names: of the header, in its order.

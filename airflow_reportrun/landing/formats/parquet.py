@@ -21,7 +21,14 @@ from typing import Any, BinaryIO
 
 from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.formats import typed
-from airflow_reportrun.landing.formats.columns import MAX_DECIMALS, MAX_DIGITS, Column, columns_of, require_columns
+from airflow_reportrun.landing.formats.columns import (
+    MAX_DECIMALS,
+    MAX_DIGITS,
+    Column,
+    check_column_types,
+    columns_of,
+    require_columns,
+)
 
 # Of typed first: without pyarrow it says what to install.
 from airflow_reportrun.landing.formats.typed import Converter  # isort: skip
@@ -76,7 +83,7 @@ def write_parquet(
         of each column, with row (from 1, without the header) and value, and the ``column_types`` that would do.
     """
     column_types = dict(column_types or {})
-    columns_of([], column_types)
+    check_column_types(column_types)
     typed.check_timezone(timezone)
     blocks = typed.blocks_of(chunks)
     names, first = typed.split_header(next(blocks, memoryview(b"")))

@@ -134,7 +134,7 @@ class Converter:
 
     def _way_out(self, name: str) -> str:
         """Return the package's kind where the task's own does not fit, else what fits for sure."""
-        ours, own = columns_of([name])[0], self._column_types.get(name, "")
+        ours, own = columns_of([name], None, "")[0], self._column_types.get(name, "")
         return self.way_out(name) if own.startswith(ours.kind) or not own else ours.declared
 
     def way_out(self, name: str) -> str:

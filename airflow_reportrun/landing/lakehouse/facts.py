@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from airflow_reportrun.landing.lakehouse.table import Noted
 from airflow_reportrun.landing.manifest import VERSION, Manifest, Subject
 from airflow_reportrun.landing.overlaps import Overlap, overlap
 from airflow_reportrun.landing.rows import landing_key
@@ -63,7 +64,7 @@ class Facts:
     def _told(self) -> Sequence[Mapping[str, Any]]:
         return [it for name in self._texts if name.startswith(LANDINGS) for it in self._read(name)]
 
-    def about(self, subject: Subject) -> Manifest | None:
+    def about(self, subject: Subject) -> Noted | None:
         """Return what is landed of a subject.
 
         :raises ManifestError: when that can't be read, or a later version of this package has landed it.
@@ -72,18 +73,17 @@ class Facts:
         found = (it for it in self._read(name) if _subject(it) == subject) if name in self._texts else ()
         return next((self._whole(it) for it in found), None)
 
-    def near(self, subject: Subject) -> Sequence[Manifest]:
-        """Return what is landed that overlaps a subject, itself left out, in the order of time.
+    def near(self, subject: Subject) -> Sequence[Noted]:
+        """Return what is landed that overlaps a subject, itself left out.
 
         :raises ManifestError: as :meth:`about`.
         """
-        found = [
+        return [
             self._whole(it)
             for it in self._told
             if _may_touch(it["parameters"], subject)
             and overlap(subject, _subject(it)) not in (Overlap.APART, Overlap.SAME)
         ]
-        return sorted(found, key=lambda it: (it.subject.interval_start or 0, it.subject.interval_end or 0))
 
     def of_mode(self, livemode: bool) -> str | None:
         """Return a report run that is landed, live or of test data, None where there is none."""
@@ -95,17 +95,18 @@ class Facts:
         :raises ManifestError: as :meth:`about`.
         """
         for it in self._told:
-            yield landing_key(_subject(it)), self._whole(it)
+            yield landing_key(_subject(it)), self._whole(it).manifest
 
     def called(self, name: str) -> Manifest | None:
         """Return what is landed that has this digest, None where there is nothing."""
         return dict(self.all()).get(name)
 
-    def changed(self, manifest: Manifest, gone: Sequence[Subject] = ()) -> Mapping[str, str | None]:
+    def changed(self, noted: Noted, gone: Sequence[Subject] = ()) -> Mapping[str, str | None]:
         """Return the texts that are others when the table tells of a landing, too; None for one that goes.
 
         :param gone: what the table tells of no longer.
         """
+        manifest = noted.manifest
         columns = _compact(manifest.column_types or {})
         digest = hashlib.sha256(columns.encode()).hexdigest()[:16]
         it = {name: value for name, value in asdict(manifest).items() if value is not None}
@@ -118,11 +119,11 @@ class Facts:
             told = self._read(name) if name in self._texts else []
             kept = [one for one in told if _subject(one) not in subjects]
             if name == text_about(manifest.subject):
-                kept.append({**it, "columns": digest})
+                kept.append({**it, "columns": digest, "rows_of": noted.rows_of})
             changed[name] = _text(kept) if kept else None
         return changed
 
-    def _whole(self, it: Mapping[str, Any]) -> Manifest:
+    def _whole(self, it: Mapping[str, Any]) -> Noted:
         name = f"{COLUMNS}{it['columns']}"
         try:
             types = json.loads(self._texts.get(name, ""))
@@ -135,7 +136,7 @@ class Facts:
         whole = {**_NOTHING, **it, "columns": columns, "column_types": types}
         if it["parameters"].get("columns") is True:
             whole["parameters"] = {**it["parameters"], "columns": columns}
-        return Manifest.from_json(json.dumps(whole))
+        return Noted(Manifest.from_json(json.dumps(whole)), it.get("rows_of"))
 
     def _read(self, name: str) -> Sequence[Mapping[str, Any]]:
         """Read a text as far as it takes to find what it tells of; the rest is read when it is wanted."""

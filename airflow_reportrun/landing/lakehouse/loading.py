@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.decision import Answer
-from airflow_reportrun.landing.formats import typed
-from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
+from airflow_reportrun.landing.formats.columns import Column, columns_of
 from airflow_reportrun.landing.lakehouse.layout import Layout, layout_of, tables_of
-from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, Neighbours, OvertakenError
-from airflow_reportrun.landing.spool import header_of
-from airflow_reportrun.reporting.errors import ConfigurationError, StoreError
+from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, Neighbours, Noted, OvertakenError
+from airflow_reportrun.landing.spool import columns_in
+from airflow_reportrun.reporting.errors import StoreError
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.manifest import Manifest, Subject
@@ -99,17 +98,8 @@ def load(
     :raises ConfigurationError: when a kind or the time zone can't be, or the file is no CSV.
     :raises StoreError: when others land there all the time.
     """
-    if manifest.rows is None:
-        raise ConfigurationError(
-            f"Report run {manifest.report_run_id} was asked to compress its file; a table needs it plain."
-        )
-    typed.check_timezone(timezone)
-    names = header_of(file)
-    require_columns(names, column_types)
-    columns = columns_of(names, column_types, manifest.report_type)
-    types = {column.name: column.declared for column in columns}
-    facts: dict[str, Any] = {"columns": tuple(names), "column_types": types, **contract.form}
-    manifest = replace(manifest, format=table.format, path=table.name, **facts)
+    columns, told = columns_in(file, manifest, column_types, contract, timezone)
+    manifest = replace(told, format=table.format, path=table.name)
 
     def tables(layout: Layout) -> partial[Iterator[Any]]:
         return partial(tables_of, file, layout, manifest, column_types, timezone, decimal_separator)
@@ -164,7 +154,7 @@ class _Loading:
             return newer
         layout = layout_of(self.columns, table.schema, table.name, self.contract)
         if not exists:
-            return self._replace(layout, ())
+            return self._replace(layout)
         self.has_lacked = self.has_lacked or bool(layout.missing)
         answer, replaced = neighbours.verdict(lacking=self.has_lacked, may_go=self.may_go)
         there = neighbours.same
@@ -173,15 +163,19 @@ class _Loading:
             return there
         if answer is Answer.CONFIRMED:
             table.give_up()
-            table.confirm(mine)
+            rows_of = min(neighbours.runs_there(mine.subject), default=mine.report_run_id)
+            table.confirm(Noted(mine, rows_of))
             log.info(
                 "Report run %s has the figures that are in %s: no row is changed", mine.report_run_id, mine.path
             )
             return mine
-        return self._replace(layout, replaced)
+        # Of what overlaps, the decisions have left what is replaced, and what has no rows any longer.
+        return self._replace(layout, replaced, [it.manifest.subject for it in neighbours.told_near])
 
-    def _replace(self, layout: Layout, replaced: Sequence[Subject]) -> Manifest:
-        rows = self.table.replace(Landing(self.manifest, replaced, layout, self.tables(layout)))
+    def _replace(
+        self, layout: Layout, replaced: Sequence[Subject] = (), told_no_more: Sequence[Subject] = ()
+    ) -> Manifest:
+        rows = self.table.replace(Landing(self.manifest, replaced, told_no_more, layout, self.tables(layout)))
         log.info("Landed report run %s: %d rows in %s", self.manifest.report_run_id, rows, self.manifest.path)
         return self.manifest
 

@@ -1,87 +1,56 @@
-"""A finished report run lands in a table of a lakehouse, of whatever format."""
+"""A table of a lakehouse, of whatever format, that a finished report run lands in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.lakehouse.loading import landed, load
-from airflow_reportrun.landing.tables import land_in
+from airflow_reportrun.landing.tables import Asked
 
 if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.lakehouse.table import LakeTable
     from airflow_reportrun.landing.manifest import Manifest
     from airflow_reportrun.landing.report import Landed
-    from airflow_reportrun.reporting.models import ReportRun
-
-
-def land_in_lakehouse(
-    hook: StripeReportingHook,
-    run: ReportRun,
-    table: LakeTable,
-    *,
-    column_types: Mapping[str, str] | None = None,
-    contract: Contract = PLAIN,
-    on_overlap: Literal["fail", "replace"] = "fail",
-) -> Landed:
-    """Bring the file of a report run into a table, unless it is there, or that of a newer run is.
-
-    :param hook: of the account that the run acted as.
-    :param run: a succeeded one.
-    :param column_types: kinds by column name that overrule
-        :mod:`~airflow_reportrun.landing.formats.columns`.
-    :param contract: what the columns are called, and whether they may change.
-    :param on_overlap: see :func:`~airflow_reportrun.landing.lakehouse.loading.load`.
-    :raises ReportingError: see :func:`~airflow_reportrun.landing.tables.land_in` and
-        :func:`~airflow_reportrun.landing.lakehouse.loading.load`.
-    """
-    return land_in(hook, run, _Table(hook, table, column_types, contract, on_overlap))
 
 
 @dataclass(frozen=True)
-class _Table:
-    """A table of a lakehouse, with the options of a landing."""
+class LakehouseTable(Asked):
+    """A table of a lakehouse.
 
-    hook: StripeReportingHook
+    :param table: of some format.
+    :param hook: by whose clock a landing waits that was overtaken.
+    """
+
     table: LakeTable
-    column_types: Mapping[str, str] | None
-    contract: Contract
-    on_overlap: Literal["fail", "replace"]
+    hook: StripeReportingHook
 
     @property
     def name(self) -> str:
+        """What the task calls it."""
         return self.table.name
 
     @property
     def format(self) -> str:
+        """What manifests call its format."""
         return self.table.format
 
     def errors(self) -> AbstractContextManager[None]:
+        """Make errors of ours of those of the format's library."""
         return self.table.errors()
 
     def landed(self, manifest: Manifest, columns: Sequence[str]) -> Manifest | None:
-        return landed(
-            *(self.table, manifest),
-            columns=columns,
-            column_types=self.column_types,
-            contract=self.contract,
-            on_overlap=self.on_overlap,
-        )
+        """Return the manifest of what is landed and stays there, None where there is something to land."""
+        return landed(self.table, manifest, columns=columns, **self.asked)
 
     def load(self, file: BinaryIO, manifest: Manifest, *, timezone: str, decimal_separator: str) -> Manifest:
-        return load(
-            *(self.table, file, manifest),
-            column_types=self.column_types,
-            contract=self.contract,
-            timezone=timezone,
-            decimal_separator=decimal_separator,
-            on_overlap=self.on_overlap,
-            sleep=self.hook.sleep,
-        )
+        """Replace the rows of an interval in one commit."""
+        written: Any = {"timezone": timezone, "decimal_separator": decimal_separator}
+        return load(self.table, file, manifest, sleep=self.hook.sleep, **written, **self.asked)
 
     def called(self, manifest: Manifest) -> Landed:
+        """Return what is landed, and what others call the place."""
         return self.table.called(manifest)

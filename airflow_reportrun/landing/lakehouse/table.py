@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property
+from traceback import walk_tb
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.neighbours import SHOWN, Neighbourhood
-from airflow_reportrun.landing.overlaps import Overlap, overlap
-from airflow_reportrun.landing.rows import filters_of
+from airflow_reportrun.landing.overlaps import Overlap, in_time, overlap
+from airflow_reportrun.landing.rows import OURS, filters_of
 from airflow_reportrun.reporting.report_type_ids import family_of
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.lakehouse.layout import Layout
     from airflow_reportrun.landing.report import Landed
+
+
+def came_through(error: Exception, library: str) -> bool:
+    """Tell whether an error was raised by a library, or below it: many are of no class of its own."""
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(str(name).startswith(f"{library}.") for name in (type(error).__module__, *frames))
 
 
 class OvertakenError(Exception):
@@ -54,33 +63,54 @@ class Owner:
         return (family_of(self.report_type), self.stripe_account) == (subject.report, subject.stripe_account)
 
 
+def owner_of(row: Mapping[str, Any]) -> tuple[Owner, str]:
+    """Return whose a row is, and the report run that it names."""
+    kind, account, filters, *bounds, run = (row[name] for name in OURS)
+    start, end = (None if it is None else int(it.timestamp()) for it in bounds)
+    return Owner(kind, account, filters, start, end), run
+
+
 @dataclass(frozen=True)
 class Landing:
     """What a table is to have, at once or not at all.
 
     :param manifest: what it says then of the interval.
     :param replaced: what goes with it: subjects of other bounds, rows and what the table says of them.
+    :param told_no_more: those, and others that the table tells of and has no rows of any longer.
     :param layout: of the rows; its missing columns are added.
     :param tables: yields the rows as tables of the layout's schema, from the first one, each time it is called.
     """
 
     manifest: Manifest
     replaced: Sequence[Subject]
+    told_no_more: Sequence[Subject]
     layout: Layout
     tables: Callable[[], Iterator[Any]]
+
+
+class Noted(NamedTuple):
+    """What a table says of a landing; a rollback brings other rows, and may leave what is said as it is.
+
+    :param manifest: of what was landed.
+    :param rows_of: the report run that the rows name, which is another one where the same figures came again; None
+        where nothing says so.
+    """
+
+    manifest: Manifest
+    rows_of: str | None
 
 
 class Told(Protocol):
     """What a table says of what is landed in it."""
 
-    def about(self, subject: Subject) -> Manifest | None:
+    def about(self, subject: Subject) -> Noted | None:
         """Return what is landed of a subject.
 
         :raises ManifestError: when that can't be read, or a later version of this package has landed it.
         """
 
-    def near(self, subject: Subject) -> Sequence[Manifest]:
-        """Return what is landed that overlaps a subject, itself left out, in the order of time.
+    def near(self, subject: Subject) -> Sequence[Noted]:
+        """Return what is landed that overlaps a subject, itself left out.
 
         :raises ManifestError: as :meth:`about`.
         """
@@ -129,8 +159,8 @@ class LakeTable(ABC):
         """What the table says of what is landed in it."""
 
     @abstractmethod
-    def owners(self, subject: Subject) -> Mapping[Owner, int]:
-        """Count the rows that may be in the way of a subject, by whose they are.
+    def owners(self, subject: Subject) -> Mapping[tuple[Owner, str], int]:
+        """Count the rows that may be in the way of a subject, by whose they are and which report run they name.
 
         :param subject: those of its own bounds are among them, and those whose intervals touch it; of its account
             and report at least.
@@ -146,7 +176,7 @@ class LakeTable(ABC):
         """
 
     @abstractmethod
-    def confirm(self, manifest: Manifest) -> None:
+    def confirm(self, noted: Noted) -> None:
         """Let the table say this of an interval whose rows stay as they are.
 
         :raises OvertakenError: as :meth:`replace`.
@@ -173,29 +203,48 @@ class Neighbours(Neighbourhood):
     def __init__(self, table: LakeTable, manifest: Manifest) -> None:
         super().__init__(manifest, table.name, table.told_in)
         self._lake = table
-        self._counted: dict[tuple[int | None, int | None], Mapping[Owner, int]] = {}
+        self._counted: dict[tuple[int | None, int | None], Mapping[tuple[Owner, str], int]] = {}
 
     @property
     def same(self) -> Manifest | None:
         """What is landed of the same subject, whether its rows are there or not."""
-        return self._lake.facts.about(self._subject)
+        noted = self._lake.facts.about(self._subject)
+        return noted.manifest if noted and self._is_of_rows(noted) else None
 
     def rows_there(self, of: Manifest) -> int:
         """Count what the table has of a subject."""
-        near = of.subject if overlap(self._subject, of.subject) is Overlap.APART else self._subject
-        return sum(count for owner, count in self._owners(near).items() if owner.is_about(of.subject))
+        return sum(self.runs_there(of.subject).values())
+
+    def runs_there(self, subject: Subject) -> Mapping[str, int]:
+        """Count what the table has of a subject, by the report run that the rows name."""
+        near = subject if overlap(self._subject, subject) is Overlap.APART else self._subject
+        found: Counter[str] = Counter()
+        for (owner, run), count in self._owners(near).items():
+            if owner.is_about(subject):
+                found[run] += count
+        return found
+
+    def _is_of_rows(self, noted: Noted) -> bool:
+        """Tell whether the rows, where there are any, are of the landing that was noted."""
+        return noted.rows_of is None or all(it == noted.rows_of for it in self.runs_there(noted.manifest.subject))
 
     def _of_other_mode(self) -> str | None:
         return self._lake.facts.of_mode(not self._subject.livemode)
 
+    @cached_property
+    def told_near(self) -> Sequence[Noted]:
+        """What the table tells of that overlaps, whether its rows are there or not."""
+        return self._lake.facts.near(self._subject)
+
     def _near(self) -> Sequence[Manifest]:
         # Whose rows were deleted by hand, was taken out of the table.
-        return [it for it in self._lake.facts.near(self._subject) if not it.rows or self.rows_there(it)]
+        near = [it.manifest for it in self.told_near if self._is_of_rows(it)]
+        return [it for it in near if not it.rows or self.rows_there(it)]
 
     def _untold(self, replaced: Sequence[Subject]) -> Sequence[Subject]:
         new = self._subject
         found = []
-        for owner in self._owners(new):
+        for owner in dict.fromkeys(owner for owner, _ in self._owners(new)):
             if not owner.is_of(new) or any(owner.is_about(it) for it in (new, *replaced)):
                 continue
             filters = _filters(owner.filters)
@@ -209,10 +258,9 @@ class Neighbours(Neighbourhood):
             )
             if overlap(new, it) is not Overlap.APART and (filters is not None or unknown):
                 found.append(it if filters is not None else replace(it, filters={"_filters": str(owner.filters)}))
-        found.sort(key=lambda it: (it.interval_start or 0, it.interval_end or 0))
-        return found[: SHOWN + 1]
+        return sorted(found, key=in_time)[: SHOWN + 1]
 
-    def _owners(self, subject: Subject) -> Mapping[Owner, int]:
+    def _owners(self, subject: Subject) -> Mapping[tuple[Owner, str], int]:
         bounds = subject.interval_start, subject.interval_end
         if bounds not in self._counted:
             self._counted[bounds] = self._lake.owners(subject)

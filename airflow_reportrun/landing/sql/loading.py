@@ -9,18 +9,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.decision import Answer
-from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.formats.arranged import Arrangement
-from airflow_reportrun.landing.formats.columns import Column, columns_of, require_columns
+from airflow_reportrun.landing.formats.columns import Column, columns_of
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.rows import filters_of, landing_key
-from airflow_reportrun.landing.spool import converted, header_of
+from airflow_reportrun.landing.spool import columns_in, converted
+from airflow_reportrun.landing.sql.cells import Cells
 from airflow_reportrun.landing.sql.databases import Database, open_database
 from airflow_reportrun.landing.sql.layout import (
     Layout,
@@ -77,6 +75,7 @@ def landed(
     :raises LandingConflictError: when it can't stand beside what is landed, or the table is none of ours.
     :raises ManifestError: when a later version of this package has landed it.
     """
+    typed_as = partial(columns_of, column_types=column_types, report_type=manifest.report_type)
     database = open_database(hook)
     with database.connected() as connection, connection.begin():
         place = place_of_table(table, connection, database)
@@ -88,13 +87,13 @@ def landed(
             neighbours = Neighbours(connection, database, place, landings, manifest)
             evolving = replace(contract, schema="evolve")
             if stays := neighbours.settled(
-                lambda names: columns_of(names, column_types),
+                typed_as,
                 lambda there: bool(look(there, evolving).missing),  # the owner has dropped one of its columns
                 contract,
                 may_go=on_overlap == "replace",
             ):
                 return stays
-        look(columns_of(columns, column_types), contract)
+        look(typed_as(columns), contract)
         return None
 
 
@@ -132,14 +131,7 @@ def load(
     :raises ContentsError: when the report does not fit its types or the table's; no row was changed.
     :raises ConfigurationError: when a kind, the time zone or the table's name can't be, or the file is no CSV.
     """
-    if manifest.rows is None:
-        raise ConfigurationError(
-            f"Report run {manifest.report_run_id} was asked to compress its file; a table needs it plain."
-        )
-    typed.check_timezone(timezone)
-    names = header_of(file)
-    require_columns(names, column_types)
-    columns = columns_of(names, column_types)
+    columns, told = columns_in(file, manifest, column_types, contract, timezone)
     database = open_database(hook)
     with database.connected() as connection:
         with connection.begin():
@@ -154,9 +146,7 @@ def load(
             layout_of(connection, database, place, columns, contract)
         if not has_index:
             _make_index(hook, landings)
-        types = {column.name: column.declared for column in columns}
-        facts: dict[str, Any] = {"columns": tuple(names), "column_types": types, **contract.form}
-        manifest = replace(manifest, format="sql", path=str(place), **facts)
+        manifest = replace(told, format="sql", path=str(place))
         loading = _Loading(
             *(database, connection, place, landings, file, manifest, columns),
             *(column_types or {}, contract, timezone, decimal_separator, on_overlap),
@@ -351,7 +341,7 @@ class _Loading:
         laid = {column.name: column for column in layout.columns}
         columns = [laid.get(column.name, column) for column in self._columns]
         arranged = Arrangement(columns, self._contract)
-        converter = _Rows(
+        converter = Cells(
             columns,
             layout.places,
             self._timezone,
@@ -360,48 +350,6 @@ class _Loading:
             holds_nul=self._database.holds_nul,
         )
         return converted(self._file, converter, lambda cells: make(arranged(cells)))
-
-
-class _Rows(typed.Converter):
-    """Refuses what the table can't hold as it is."""
-
-    def __init__(
-        self,
-        columns: Sequence[Column],
-        places: Mapping[str, int],
-        timezone: str,
-        decimal_separator: str,
-        column_types: Mapping[str, str],
-        *,
-        holds_nul: bool,
-    ) -> None:
-        super().__init__(columns, timezone, decimal_separator, column_types)
-        self._places = places
-        self._holds_nul = holds_nul
-        self._may_have_nul = False
-
-    def convert(self, block: memoryview) -> Any:
-        """Convert a block; only one with a NUL is looked at cell by cell."""
-        self._may_have_nul = not self._holds_nul and b"\0" in bytes(block)
-        return super().convert(block)
-
-    def made(self, column: Column, cells: Any) -> Any:
-        """Return what goes into the table."""
-        made = super().made(column, cells)
-        if (places := self._places.get(column.name)) is not None:
-            pattern = rf"\.[0-9]{{{places}}}[0-9]*[1-9]"
-            has = f"more than the {places} decimal places that the table's column has"
-            kind = {column.name: "money(n)"}
-            self._refuse(column, made, pattern, f"{has} (alter it; a new table has n with column_types={kind})")
-        if self._may_have_nul and pa.types.is_string(made.type):
-            self._refuse(column, made, r"\x00", "the character NUL, which the database has no room for")
-        return made
-
-    def _refuse(self, column: Column, cells: Any, pattern: str, what: str) -> None:
-        found = pc.index(pc.match_substring_regex(cells, pattern), pa.scalar(True)).as_py()
-        if found >= 0:
-            said = f"Row {self.rows + found + 1} of column {column.name!r} has {what}"
-            raise typed.MisfitError(said, as_text=False)
 
 
 def place_of_table(table: str, connection: sa.engine.Connection, database: Database) -> TableName:

@@ -171,7 +171,7 @@ class Neighbours(Neighbourhood):
         )
 
     def _near(self) -> Sequence[Manifest]:
-        """Return what is landed that may overlap, in the order of time.
+        """Return what is landed that may overlap.
 
         Each query is a range of the index over the manifests, so that what is far away is not read.
         """
@@ -197,8 +197,7 @@ class Neighbours(Neighbourhood):
             *(sa.select(c.manifest).where(of_the_same, bounds, filters) for filters in self._of_like_filters()),
             sa.select(c.manifest).where(self.here, c.landing == one.scalar_subquery(), other),
         ]
-        found = [Manifest.from_json(text) for (text,) in self._connection.execute(sa.union_all(*queries))]
-        return sorted(found, key=lambda it: (it.subject.interval_start or 0, it.subject.interval_end or 0))
+        return [Manifest.from_json(text) for (text,) in self._connection.execute(sa.union_all(*queries))]
 
     def _of_like_filters(self) -> Sequence[Any]:
         """Return conditions of which filters fulfil one at most: those that may be beside ours in an overlap do.

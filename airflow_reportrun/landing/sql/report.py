@@ -8,93 +8,48 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
-from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.report import Landed
 from airflow_reportrun.landing.sql.loading import landed, load
 from airflow_reportrun.landing.sql.warehouse import dataset_of
-from airflow_reportrun.landing.tables import land_in
+from airflow_reportrun.landing.tables import Asked
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.manifest import Manifest
-    from airflow_reportrun.reporting.models import ReportRun
-
-
-def land_in_table(
-    hook: StripeReportingHook,
-    run: ReportRun,
-    warehouse: DbApiHook,
-    table: str,
-    *,
-    column_types: Mapping[str, str] | None = None,
-    contract: Contract = PLAIN,
-    on_overlap: Literal["fail", "replace"] = "fail",
-) -> Landed:
-    """Bring the file of a report run into a table, unless it is there, or that of a newer run is.
-
-    It is whole before the table is locked, so that this takes no longer than its rows.
-
-    :param hook: of the account that the run acted as.
-    :param run: a succeeded one.
-    :param warehouse: of the database.
-    :param table: ``table`` or ``schema.table``.
-    :param column_types: kinds by column name that overrule
-        :mod:`~airflow_reportrun.landing.formats.columns`.
-    :param contract: what the columns are called, and whether they may change.
-    :param on_overlap: see :func:`~airflow_reportrun.landing.sql.loading.load`.
-    :raises ReportRunFailedError: when the run failed.
-    :raises ReportNotReadyError: when the run has no file yet.
-    :raises ReportExpiredError: when Stripe no longer has the file, and its rows are not there.
-    :raises DownloadError: when what comes is not the report that was asked for, or there is no room for it.
-    :raises LandingConflictError: when rows would count twice, or be lost.
-    :raises ContentsError: when a cell is not of its column's type, or of the table's.
-    :raises ConfigurationError: when the file is compressed, or an option can't be.
-    :raises StoreError: when the database can't be reached, or the temporary folder can't be written to.
-    """
-    return land_in(hook, run, _Table(warehouse, table, column_types, contract, on_overlap))
 
 
 @dataclass(frozen=True)
-class _Table:
-    """A table of a database, with the options of a landing."""
+class DatabaseTable(Asked):
+    """A table of a database.
+
+    :param warehouse: of the database.
+    :param name: ``table`` or ``schema.table``.
+    """
 
     warehouse: DbApiHook
     name: str
-    column_types: Mapping[str, str] | None
-    contract: Contract
-    on_overlap: Literal["fail", "replace"]
-    format: str = "sql"
+    format = "sql"
 
     def errors(self) -> AbstractContextManager[None]:
+        """Make errors of ours of those of the database."""
         return database_errors(self.name)
 
     def landed(self, manifest: Manifest, columns: Sequence[str]) -> Manifest | None:
-        return landed(
-            *(self.warehouse, self.name, manifest),
-            columns=columns,
-            column_types=self.column_types,
-            contract=self.contract,
-            on_overlap=self.on_overlap,
-        )
+        """Return the manifest of what is landed and stays there, None where there is something to land."""
+        return landed(self.warehouse, self.name, manifest, columns=columns, **self.asked)
 
     def load(self, file: BinaryIO, manifest: Manifest, *, timezone: str, decimal_separator: str) -> Manifest:
-        return load(
-            *(self.warehouse, self.name, file, manifest),
-            column_types=self.column_types,
-            contract=self.contract,
-            timezone=timezone,
-            decimal_separator=decimal_separator,
-            on_overlap=self.on_overlap,
-        )
+        """Replace the rows of an interval in one transaction."""
+        written: Any = {"timezone": timezone, "decimal_separator": decimal_separator}
+        return load(self.warehouse, self.name, file, manifest, **written, **self.asked)
 
     def called(self, manifest: Manifest) -> Landed:
-        # By the connection: its host may be another one for each who knows the database.
+        """Return what is landed, by its connection: the host may be another for each who knows the database."""
         uri = f"sql://{quote(self.warehouse.get_conn_id())}/{quote(manifest.path)}"
         return Landed(manifest.path, uri, manifest, partial(dataset_of, self.warehouse, manifest.path))
 

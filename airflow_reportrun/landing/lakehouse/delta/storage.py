@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deltalake.exceptions import DeltaProtocolError, SchemaMismatchError
 
 from airflow_reportrun.landing.destination import refuse_credentials
+from airflow_reportrun.landing.lakehouse.table import came_through
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
 from airflow_reportrun.reporting.secrets import redacted
@@ -63,7 +63,7 @@ class Location:
         except ReportingError:
             raise
         except Exception as error:
-            if not _is_of_deltalake(error):
+            if not (type(error) in (Exception, PermissionError) or came_through(error, "deltalake")):
                 with self.place.errors():
                     raise
             secrets = (value for name, value in self.options.items() if _SECRET.search(name))
@@ -137,12 +137,6 @@ def _of_s3(conn_id: str) -> Mapping[str, str]:
         "AWS_ALLOW_HTTP": "true" if endpoint and endpoint.startswith("http://") else None,
     }
     return {name: value for name, value in options.items() if value}
-
-
-def _is_of_deltalake(error: Exception) -> bool:
-    """Tell whether an error came out of deltalake, many of whose are nothing but an Exception."""
-    frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
-    return type(error) is Exception or any(str(name).startswith("deltalake.") for name in frames)
 
 
 def _shown(said: str) -> str:

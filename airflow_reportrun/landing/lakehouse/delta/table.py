@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from airflow_reportrun.landing.lakehouse.delta.told import FOLDER, NOTHING, Manifests, Note, app_of, days_of
 from airflow_reportrun.landing.lakehouse.facts import essentials_of
 from airflow_reportrun.landing.lakehouse.layout import DICTIONARY, OUR_FIELDS
-from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, OvertakenError, Owner
+from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, Noted, OvertakenError, Owner, owner_of
 from airflow_reportrun.landing.report import Landed
 from airflow_reportrun.landing.rows import OURS, filters_of
 from airflow_reportrun.reporting.errors import ContentsError, LandingConflictError
@@ -91,21 +90,10 @@ class DeltaLakeTable(LakeTable):
         def number_of(app: str) -> int | None:
             return self._table.transaction_version(app) if self._table else None
 
-        return Manifests(self._location.place, number_of, self._runs)
+        return Manifests(self._location.place, number_of)
 
-    def owners(self, subject: Subject) -> Mapping[Owner, int]:
+    def owners(self, subject: Subject) -> Mapping[tuple[Owner, str], int]:
         """Count rows by whose they are, in the files that may have some."""
-        found: Counter[Owner] = Counter()
-        for (owner, _), count in self._rows(subject).items():
-            found[owner] += count
-        return found
-
-    def _runs(self, subject: Subject) -> Collection[str]:
-        """Return the report runs that the rows of a subject name."""
-        return {run for owner, run in self._rows(subject) if owner.is_about(subject)}
-
-    def _rows(self, subject: Subject) -> Mapping[tuple[Owner, str], int]:
-        """Count the rows that may be in the way of a subject, by whose and of which report run they are."""
         bounds = subject.interval_start, subject.interval_end
         if self._table is None:
             return {}
@@ -113,7 +101,7 @@ class DeltaLakeTable(LakeTable):
             names = ", ".join(f'"{name}"' for name in OURS)
             query = f"SELECT {names}, count(*) AS n FROM t WHERE {_touching(subject)} GROUP BY {names}"  # noqa: S608
             rows = pa.table(QueryBuilder().register("t", self._table).execute(query).read_all()).to_pylist()
-            self._counted[bounds] = {(_owner(row), row["_report_run_id"]): row["n"] for row in rows}
+            self._counted[bounds] = {owner_of(row): row["n"] for row in rows}
         return self._counted[bounds]
 
     def replace(self, landing: Landing) -> int:
@@ -121,29 +109,26 @@ class DeltaLakeTable(LakeTable):
         mine = landing.manifest
         tables = _Counted(landing, self.name)
         reader = pa.RecordBatchReader.from_batches(landing.layout.schema, tables.batches())
-        note = Note.of(mine, mine.report_run_id)
+        noted = Noted(mine, mine.report_run_id)
         options: dict[str, Any] = {"mode": "overwrite", "predicate": self._gone(landing), "schema_mode": "merge"}
         if self._table is None:
             options = {"mode": "error", "configuration": dict(_properties(landing.layout))}
         try:
-            self._commit(reader, note, mine, landing.replaced, **options)
+            self._commit(reader, noted, landing.told_no_more, **options)
         except Exception:
             if tables.failed:
                 raise tables.failed from None  # of which deltalake has made text
             raise
         return tables.rows
 
-    def confirm(self, manifest: Manifest) -> None:
+    def confirm(self, noted: Noted) -> None:
         """Let the log have the number of this manifest, with a commit that brings nothing else."""
-        there = self.facts.noted(manifest.subject)
-        if self._table is None or there is None:
+        if self._table is None:
             raise OvertakenError
         nothing = pa.schema(OUR_FIELDS).empty_table()
-        self._commit(nothing, Note.of(manifest, there[1]), manifest, (), mode="append", schema_mode="merge")
+        self._commit(nothing, noted, (), mode="append", schema_mode="merge")
 
-    def _commit(
-        self, rows: Any, note: Note, manifest: Manifest, replaced: Sequence[Subject], **options: Any
-    ) -> None:
+    def _commit(self, rows: Any, noted: Noted, gone: Sequence[Subject], **options: Any) -> None:
         """Write rows, and commit them with what the log says of the landing.
 
         deltalake itself commits again behind others, unless their commits have one of these applications, or rows
@@ -151,10 +136,11 @@ class DeltaLakeTable(LakeTable):
 
         :raises OvertakenError: when others have committed what has to be looked at.
         """
+        note, manifest = Note.of(noted), noted.manifest
         self.facts.write(note)
         numbers = {
             **dict.fromkeys(days_of(manifest.subject), note.number),
-            **{app_of(it): NOTHING for it in replaced},
+            **{app_of(it): NOTHING for it in gone},
             note.app: note.number,
         }
         if self._table is None or self._table.transaction_version(_FIRST) is None:
@@ -197,7 +183,7 @@ class DeltaLakeTable(LakeTable):
         """
         mine = landing.manifest.subject
         subjects = (mine, *landing.replaced)
-        types = {owner.report_type for owner in self.owners(mine) if owner.is_of(mine)}
+        types = {owner.report_type for owner, _ in self.owners(mine) if owner.is_of(mine)}
         if {(it.interval_start, it.interval_end) for it in subjects} == {(mine.interval_start, mine.interval_end)}:
             bounds = _exactly(mine)
         else:
@@ -267,11 +253,6 @@ def _properties(layout: Layout) -> Mapping[str, str]:
         "delta.checkpointInterval": "50",  # what is not in the last one is read file by file
         "delta.logRetentionDuration": "interval 3650 days",  # the table can be read as it was; the default is 30
     }
-
-
-def _owner(row: Mapping[str, Any]) -> Owner:
-    start, end = (None if (at := row[name]) is None else int(at.timestamp()) for name in OURS[3:5])
-    return Owner(row["_report_type"], row["_stripe_account"], row["_filters"], start, end)
 
 
 def _touching(subject: Subject) -> str:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from airflow_reportrun.landing.lakehouse.table import Noted
 from airflow_reportrun.landing.manifest import Manifest, Subject
 from airflow_reportrun.landing.overlaps import Overlap, overlap
 from airflow_reportrun.reporting.errors import ManifestError
@@ -51,12 +52,10 @@ class Note:
     text: str
 
     @classmethod
-    def of(cls, manifest: Manifest, rows_of: str) -> Note:
-        """Return the note of a landing.
-
-        :param rows_of: the report run that its rows name, which is another one where the same figures came again.
-        """
-        text = json.dumps({**asdict(manifest), "rows_of": rows_of}, indent=1, ensure_ascii=False) + "\n"
+    def of(cls, noted: Noted) -> Note:
+        """Return the note of a landing."""
+        manifest = noted.manifest
+        text = json.dumps({**asdict(manifest), "rows_of": noted.rows_of}, indent=1, ensure_ascii=False) + "\n"
         return cls(app_of(manifest.subject), int(hashlib.sha256(text.encode()).hexdigest()[:15], 16), text)
 
 
@@ -85,40 +84,28 @@ class Manifests:
 
     :param place: of the table.
     :param number_of: returns the log's number for an application, None where it has none.
-    :param runs_of: returns the report runs that the rows of a subject name.
     """
 
-    def __init__(
-        self,
-        place: Place,
-        number_of: Callable[[str], int | None],
-        runs_of: Callable[[Subject], Collection[str]],
-    ) -> None:
+    def __init__(self, place: Place, number_of: Callable[[str], int | None]) -> None:
         self._place = place
         self._number_of = cache(number_of)
-        self._runs_of = runs_of
 
-    def about(self, subject: Subject) -> Manifest | None:
+    def about(self, subject: Subject) -> Noted | None:
         """Return what is landed of a subject."""
-        found = self.noted(subject)
-        return found[0] if found else None
-
-    def noted(self, subject: Subject) -> tuple[Manifest, str] | None:
-        """Return what is landed of a subject, and the report run that its rows name."""
         app = app_of(subject)
         number = self._number_of(app)
-        return self._verified(app, number) if number else None
+        return self._read(app, number) if number else None
 
-    def near(self, subject: Subject) -> Sequence[Manifest]:
-        """Return what is landed that overlaps a subject, itself left out, in the order of time."""
+    def near(self, subject: Subject) -> Sequence[Noted]:
+        """Return what is landed that overlaps a subject, itself left out."""
         mine, folder = _hashed(subject), _folder(subject)
         found = []
         for name in self._place.names_in(self._folders(folder)):
             app, number = _told(f"{folder}/{name}")
             apart = not app or overlap(mine, _subject(app)) in (Overlap.APART, Overlap.SAME)
-            if not apart and self._number_of(app) == number and (it := self._verified(app, number)):
-                found.append(it[0])
-        return sorted(found, key=lambda it: (it.subject.interval_start or 0, it.subject.interval_end or 0))
+            if not apart and self._number_of(app) == number and (it := self._read(app, number)):
+                found.append(it)
+        return found
 
     def of_mode(self, livemode: bool) -> str | None:
         """Return a report run that is landed, live or of test data, None where there is none."""
@@ -133,19 +120,19 @@ class Manifests:
         """Return what is landed that the log calls so, None where there is nothing."""
         number = self._number_of(name) if _APP.fullmatch(name) else None
         found = self._read(name, number) if number else None
-        return found[0] if found else None
+        return found.manifest if found else None
 
     def _all(self, mode: str) -> Iterator[tuple[str, Manifest]]:
         for parts in self._place.files_below(self._folders(mode)):
             app, number = _told("/".join((mode, *parts)))
             if app and self._number_of(app) == number and (found := self._read(app, number)):
-                yield app, found[0]
+                yield app, found.manifest
 
     def write(self, note: Note) -> None:
         """Put a note where it is looked for once the log has its number."""
         self._at(note.app, note.number).write(note.text.encode())
 
-    def _read(self, app: str, number: int) -> tuple[Manifest, str] | None:
+    def _read(self, app: str, number: int) -> Noted | None:
         place = self._at(app, number)
         text = place.read()
         if text is None:
@@ -154,12 +141,7 @@ class Manifests:
             manifest = Manifest.from_json(text)
         except ManifestError as error:
             raise ManifestError(f"{place}: {error}") from None
-        return manifest, str(json.loads(text).get("rows_of") or manifest.report_run_id)
-
-    def _verified(self, app: str, number: int) -> tuple[Manifest, str] | None:
-        """Read a manifest, unless its rows are another landing's, as after the table was restored."""
-        found = self._read(app, number)
-        return found if found and {*self._runs_of(found[0].subject)} <= {found[1]} else None
+        return Noted(manifest, json.loads(text).get("rows_of"))
 
     def _folders(self, folder: str) -> Sequence[str]:
         return [*self._place.folders, self._place.name, FOLDER, *folder.split("/")]

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pyiceberg import exceptions
 from pyiceberg.catalog import load_catalog
 
+from airflow_reportrun.landing.lakehouse.table import came_through
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
 from airflow_reportrun.wire.lookup import look_up
 
@@ -160,7 +160,7 @@ def _errors(what: str, secrets: frozenset[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, ReportingError) or not _is_of_a_library(error):
+        if isinstance(error, ReportingError) or not came_through(error, "pyiceberg"):
             raise
         kind = ConfigurationError if _stays(error) else StoreError
         ours = kind(f"{what}: {type(error).__name__}: {_shown(error, secrets)}")
@@ -168,12 +168,6 @@ def _errors(what: str, secrets: frozenset[str]) -> Iterator[None]:
             raise ours from None
         finally:
             ours.__context__ = None  # pyiceberg's errors can hold all properties of a catalog
-
-
-def _is_of_a_library(error: Exception) -> bool:
-    """Tell whether an error is what a catalog or a store says: it is pyiceberg's, or came through it."""
-    frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
-    return any(str(name).startswith("pyiceberg.") for name in (type(error).__module__, *frames))
 
 
 def _stays(error: Exception) -> bool:

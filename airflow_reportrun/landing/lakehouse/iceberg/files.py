@@ -23,7 +23,7 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.types import PrimitiveType
 
 from airflow_reportrun.landing.lakehouse.layout import DICTIONARY, our_values
-from airflow_reportrun.landing.lakehouse.table import Owner
+from airflow_reportrun.landing.lakehouse.table import Owner, owner_of
 from airflow_reportrun.landing.rows import OURS
 from airflow_reportrun.reporting.errors import ConfigurationError
 
@@ -168,32 +168,32 @@ def of_owner(owner: Owner) -> BooleanExpression:
 
 def owners_in(
     task: FileScanTask, metadata: TableMetadata, io: FileIO, near: BooleanExpression
-) -> Mapping[Owner, int]:
-    """Count the rows of a file by whose they are, as its statistics tell, or its rows where they don't.
+) -> Mapping[tuple[Owner, str], int]:
+    """Count the rows of a file by whose they are and the report run that they name.
+
+    Its statistics tell, or its rows where they don't.
 
     :param near: the filter for which the file was planned; of other rows nothing has to be told.
     """
     if not task.delete_files and (owner := _told(task.file, metadata.schema())):
         return {owner: task.file.record_count}
-    scan = ArrowScan(metadata, io, metadata.schema().select(*_OWNERS), near)
-    found: Counter[Owner] = Counter()
+    scan = ArrowScan(metadata, io, metadata.schema().select(*OURS), near)
+    found: Counter[tuple[Owner, str]] = Counter()
     for batch in scan.to_record_batches([task]):
-        groups = pa.table(batch).select(list(_OWNERS)).group_by(list(_OWNERS)).aggregate([([], "count_all")])
+        groups = pa.table(batch).select(list(OURS)).group_by(list(OURS)).aggregate([([], "count_all")])
         for row in groups.to_pylist():
-            kind, account, filters = (row[name] for name in _OWNERS[:3])
-            start, end = (None if row[name] is None else int(row[name].timestamp()) for name in _OWNERS[3:])
-            found[Owner(kind, account, filters, start, end)] += row["count_all"]
+            found[owner_of(row)] += row["count_all"]
     return found
 
 
-def _told(file: DataFile, schema: Schema) -> Owner | None:
-    """Return whose all rows of a file are, None where its statistics don't tell.
+def _told(file: DataFile, schema: Schema) -> tuple[Owner, str] | None:
+    """Return whose all rows of a file are, and of which report run; None where its statistics don't tell.
 
     A bound that was cut off differs from the other one, since the upper one is rounded up.
     """
     values: list[Any] = []
     nulls, lower, upper = file.null_value_counts or {}, file.lower_bounds or {}, file.upper_bounds or {}
-    for name in _OWNERS:
+    for name in OURS:
         field = schema.find_field(name)
         number = field.field_id
         bound = lower.get(number)
@@ -203,8 +203,8 @@ def _told(file: DataFile, schema: Schema) -> Owner | None:
             values.append(from_bytes(cast(PrimitiveType, field.field_type), bound))
         else:
             return None
-    start, end = (None if it is None else it // 1_000_000 for it in values[3:])
-    return Owner(values[0], values[1], values[2], start, end)
+    start, end = (None if it is None else it // 1_000_000 for it in values[3:5])
+    return Owner(values[0], values[1], values[2], start, end), values[5]
 
 
 def _and(*filters: BooleanExpression) -> BooleanExpression:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 from pyiceberg import exceptions
@@ -38,7 +38,7 @@ from airflow_reportrun.landing.lakehouse.iceberg.files import (
     write_files,
 )
 from airflow_reportrun.landing.lakehouse.iceberg.gathering import Gathering
-from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, OvertakenError, Owner
+from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, Noted, OvertakenError, Owner
 from airflow_reportrun.landing.report import Landed
 from airflow_reportrun.landing.rows import OURS
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
@@ -75,6 +75,10 @@ _OVERTAKEN = (
 )
 
 
+_Counted: TypeAlias = "tuple[FileScanTask, Mapping[tuple[Owner, str], int]]"
+"""A file, and its rows by whose they are and the report run that they name."""
+
+
 class IcebergTable(LakeTable):
     """A table of a catalog.
 
@@ -94,7 +98,7 @@ class IcebergTable(LakeTable):
         if len(self._identifier) < 2 or any(not part.strip() for part in self._identifier):
             raise ConfigurationError(f"table {table!r}: give namespace and name with a point between.")
         self._table: Table | None = None
-        self._tasks: dict[BooleanExpression, Sequence[tuple[FileScanTask, Mapping[Owner, int]]]] = {}
+        self._tasks: dict[BooleanExpression, Sequence[_Counted]] = {}
         self._written: tuple[object, Sequence[DataFile]] | None = None
         self._has_another = False  # something that is no table has the name
         self._has_doubts = False  # of whether a commit was one
@@ -160,14 +164,14 @@ class IcebergTable(LakeTable):
         """What the table's properties tell."""
         return Facts(self._table.properties if self._table else {})
 
-    def owners(self, subject: Subject) -> Mapping[Owner, int]:
+    def owners(self, subject: Subject) -> Mapping[tuple[Owner, str], int]:
         """Count rows by whose they are, in the files that may have some."""
-        found: Counter[Owner] = Counter()
+        found: Counter[tuple[Owner, str]] = Counter()
         for _, owners in self._files(touching(subject)):
             found.update(owners)
         return found
 
-    def _files(self, near: BooleanExpression) -> Sequence[tuple[FileScanTask, Mapping[Owner, int]]]:
+    def _files(self, near: BooleanExpression) -> Sequence[_Counted]:
         if self._table is None:
             return ()
         if near not in self._tasks:
@@ -183,8 +187,7 @@ class IcebergTable(LakeTable):
         snapshot more of the same commit.
         """
         mine = landing.manifest
-        # Of what overlaps, the decisions have left what is replaced, and what has no rows any longer.
-        said = self.facts.changed(mine, [it.subject for it in self.facts.near(mine.subject)])
+        said = self.facts.changed(Noted(mine, mine.report_run_id), landing.told_no_more)
         transaction = self._begun(landing, said)
         files = self._written_for(landing, transaction)
         rows = sum(file.record_count for file in files)
@@ -206,14 +209,15 @@ class IcebergTable(LakeTable):
         self._written = None
         return rows
 
-    def confirm(self, manifest: Manifest) -> None:
+    def confirm(self, noted: Noted) -> None:
         """Let the properties say so, with a snapshot of no rows, which is what others are overtaken by."""
         if self._table is None:
             raise OvertakenError
-        said = self.facts.changed(manifest)
+        said = self.facts.changed(noted)
         transaction = self._transaction(self._table, said)
         _say(transaction, said)
-        with transaction.update_snapshot(snapshot_properties=dict(essentials_of(manifest))).fast_append():
+        properties = dict(essentials_of(noted.manifest))
+        with transaction.update_snapshot(snapshot_properties=properties).fast_append():
             pass
         self._commit(transaction)
 
@@ -282,11 +286,11 @@ class IcebergTable(LakeTable):
         whole: dict[str, DataFile] = {}
         parts: set[Owner] = set()
         for task, owners in self._files(touching(subjects[0])):  # which has the others in it
-            ours = {owner for owner in owners if any(owner.is_about(subject) for subject in subjects)}
-            if sum(owners[owner] for owner in ours) == task.file.record_count:
+            ours = {it: count for it, count in owners.items() if any(map(it[0].is_about, subjects))}
+            if sum(ours.values()) == task.file.record_count:
                 whole[task.file.file_path] = task.file
             else:
-                parts |= ours
+                parts |= {owner for owner, _ in ours}
         for owner in sorted(parts, key=str):
             transaction.delete(of_owner(owner))
         return list(whole.values())
