@@ -92,6 +92,9 @@ def _contenders(stripe: Stripe, target: Path) -> dict[str, Callable[[], Figures]
     return {
         CURL: partial(_twice, partial(curl, stripe, target), target, children=True),
         "curl -o, then sync": partial(_twice, partial(curl, stripe, target, sync=True), target, children=True),
+        "curl -o, sha256sum, sync": partial(
+            _twice, partial(curl, stripe, target, digest=True, sync=True), target, children=True
+        ),
         **{name: partial(fresh, _python, client, stripe, target) for name, client in clients.items()},
     }
 
@@ -143,11 +146,13 @@ def once(client: Client, stripe: Stripe, target: Path) -> Figures:
     return cost(client(stripe, target))
 
 
-def curl(stripe: Stripe, target: Path, *, sync: bool = False) -> None:
-    """Download with the command, and wait for the disk if asked to."""
+def curl(stripe: Stripe, target: Path, *, digest: bool = False, sync: bool = False) -> None:
+    """Download with the command, and do what else is asked for with others."""
     trust = ("--cacert", stripe.ca) if stripe.ca else ()
     key = f"Authorization: Bearer {stripe.api_key}"
     command("curl", "-sf", *trust, "-H", key, "-o", str(target), stripe.file_url)
+    if digest:
+        command("sha256sum", str(target))
     if sync:
         command("sync", str(target))
 

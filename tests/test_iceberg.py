@@ -454,6 +454,22 @@ def test_what_is_told_survives_expired_snapshots(books: Books) -> None:
     assert books.told() == ["frr_1", "frr_2"]
 
 
+def test_files_of_a_month_are_told_of_together(books: Books) -> None:
+    """So that no landing looks at what is told of each day; snapshots of before have theirs, and none is lost."""
+    days = range(28, 35)  # into the next month, of which the day between the two is no part
+    for number in days:
+        books.land(["net"], [[f"{number}.00"]], f"frr_{number}", start=day(number), end=day(number + 1))
+    books.land(["net"], [["0.00"]], "frr_0", start=day(29), end=day(30))
+    table = books.native()
+    *_, before, now = table.snapshots()
+    assert [len(it.manifests(table.io)) for it in (before, now)] == [3, 3]
+    then = table.scan(snapshot_id=before.snapshot_id).to_arrow()["net"].to_pylist()
+    assert sorted(then) == list(days)
+    assert sorted(books.rows("net")) == [0, *(it for it in days if it != 29)]
+    told = {manifest.manifest_path for it in table.snapshots() for manifest in it.manifests(table.io)}
+    assert {path.rpartition("/")[2] for path in told} == {it.name for it in books.folder.rglob("*-m*.avro")}
+
+
 def test_the_books_as_they_were_closed(books: Books) -> None:
     """What is replaced later stays in the table's history."""
     books.land(["net"], [["1.00"]])

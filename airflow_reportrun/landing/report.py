@@ -7,6 +7,7 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -116,6 +117,12 @@ def is_csv(run: ReportRun) -> bool:
     return not is_compressed(run.parameters)
 
 
+def _ended(looking: Iterable[Future[None]]) -> None:
+    """Wait for looks, and raise what they raise."""
+    for look in looking:
+        look.result()
+
+
 class Contents:
     """What is found out about a file's contents while they pass.
 
@@ -131,16 +138,21 @@ class Contents:
         self.size = 0
 
     def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Look at chunks on their way.
+        """Look at chunks on their way: at the first one before anybody gets it, at others in threads beside.
 
         :raises DownloadError: when they are not the report that was asked for.
         """
-        for chunk in chunks:
-            if self._check:
-                self._check.feed(chunk)
-            self.size += len(chunk)
-            self._digest.update(chunk)
-            yield chunk
+        looks = [self._digest.update, *([self._check.feed] if self._check else [])]
+        with ThreadPoolExecutor(len(looks)) as pool:
+            looking: list[Future[None]] = []
+            for chunk in chunks:
+                _ended(looking)
+                looking = [pool.submit(look, chunk) for look in looks]
+                if not self.size:
+                    _ended(looking)
+                self.size += len(chunk)
+                yield chunk
+            _ended(looking)
         if self.size != self._expected:
             raise DownloadError(f"{self.size} bytes came, and Stripe's file has {self._expected}")
         if self._check:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CHUNK_SIZE = 1 << 20
-_BLOCKS_AHEAD = 2  # that are converted while one is taken
 
 
 def header_of(file: BinaryIO) -> Sequence[str]:
@@ -59,9 +58,12 @@ def columns_in(
     return columns, replace(manifest, columns=tuple(names), column_types=types, **contract.form)
 
 
-def converted(file: BinaryIO, converter: typed.Converter, make: Callable[[Any], T]) -> Iterator[T]:
+def converted(
+    file: BinaryIO, converter: typed.Converter, make: Callable[[Any], T], *, ahead: int = 2
+) -> Iterator[T]:
     """Convert a report from its beginning, and yield what ``make`` makes of each table.
 
+    :param ahead: how many tables are made while one is taken; all of them are in memory then.
     :raises ContentsError: after the last table, when cells were not of their columns' kinds.
     """
     blocks = _blocks(file)
@@ -75,7 +77,7 @@ def converted(file: BinaryIO, converter: typed.Converter, make: Callable[[Any], 
             waiting = deque([converting.submit(work, first)])
             for block in blocks:
                 waiting.append(converting.submit(work, block))
-                if len(waiting) > _BLOCKS_AHEAD:
+                if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from airflow_reportrun.landing.stores.place import ANY, Listed, MovedError, Place, Replacement
 from airflow_reportrun.reporting.errors import DownloadError, StoreError
+
+_AHEAD = 8 << 20
+"""Bytes that are written before the disk begins with them."""
 
 
 class LocalFile(Place):
@@ -117,7 +122,7 @@ class LocalFile(Place):
             folder = self._path.parent
         descriptor, temporary = _temporary(self._path, folder)
         try:
-            with open(descriptor, "wb") as file:
+            with io.BufferedWriter(_Output(descriptor, "wb")) as file:
 
                 def finish() -> None:
                     file.flush()
@@ -156,6 +161,21 @@ class LocalFile(Place):
             yield
         except OSError as error:
             raise StoreError(f"{self}: {error.strerror or error}") from error
+
+
+class _Output(io.FileIO):
+    """A file that the disk takes while it is written, so that little is left to wait for at its end."""
+
+    _written = _begun = 0
+
+    def write(self, data: Any, /) -> int:
+        size = super().write(data)
+        self._written += size
+        if self._written - self._begun >= _AHEAD:
+            with suppress(AttributeError, OSError):  # of Linux alone, and only advice
+                os.posix_fadvise(self.fileno(), self._begun, self._written - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = self._written
+        return size
 
 
 def _folder(folders: Sequence[str]) -> Path:

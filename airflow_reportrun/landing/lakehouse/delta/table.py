@@ -15,7 +15,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from airflow_reportrun.landing.lakehouse.delta.told import FOLDER, NOTHING, Manifests, Note, app_of, days_of
 from airflow_reportrun.landing.lakehouse.facts import essentials_of
-from airflow_reportrun.landing.lakehouse.layout import OUR_FIELDS
+from airflow_reportrun.landing.lakehouse.layout import DICTIONARY, OUR_FIELDS
 from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, Noted, OvertakenError, Owner, owner_of
 from airflow_reportrun.landing.report import Landed
 from airflow_reportrun.landing.rows import OURS, filters_of
@@ -156,7 +156,11 @@ class DeltaLakeTable(LakeTable):
             write_deltalake(
                 self._location.uri if self._table is None else self._table,
                 rows,
-                writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=_ROWS_IN_GROUP),
+                writer_properties=WriterProperties(
+                    compression="ZSTD",
+                    max_row_group_size=_ROWS_IN_GROUP,
+                    dictionary_page_size_limit=DICTIONARY,
+                ),
                 commit_properties=properties,
                 **where,
                 **options,

@@ -18,10 +18,11 @@ from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.schema import Schema, sanitize_column_names
+from pyiceberg.table import TableProperties
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.types import PrimitiveType
 
-from airflow_reportrun.landing.lakehouse.layout import our_values
+from airflow_reportrun.landing.lakehouse.layout import DICTIONARY, our_values
 from airflow_reportrun.landing.lakehouse.table import Owner, owner_of
 from airflow_reportrun.landing.rows import OURS
 from airflow_reportrun.reporting.errors import ConfigurationError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.landing.lakehouse.table import Landing
     from airflow_reportrun.landing.manifest import Manifest, Subject
 
-_GROUP = 48 << 20
+_GROUP = 32 << 20
 """Bytes of Arrow data in a row group, which is what is in memory here, and what a reader takes at once."""
 
 _FILE = 2 << 30
@@ -56,13 +57,14 @@ def write_files(landing: Landing, metadata: TableMetadata, io: FileIO) -> Iterat
     names = {field.field_id: field.name for field in metadata.schema().fields}
     key = _partition(landing.manifest, metadata)
     provider = load_location_provider(metadata.location, metadata.properties)
+    options = {TableProperties.PARQUET_DICT_SIZE_BYTES: str(DICTIONARY), **metadata.properties}
     one, numbers = uuid.uuid4(), itertools.count()
     groups = _groups(landing.tables())
     for first in groups:
         name = f"{next(numbers):05d}-{one}.parquet"
         path = provider.new_data_location(name, key)
         output = io.new_output(path)
-        writer = FileFormatFactory.get(FileFormat.PARQUET).create_writer(output, schema, metadata.properties)
+        writer = FileFormatFactory.get(FileFormat.PARQUET).create_writer(output, schema, options)
         size = 0
         try:
             with writer:

@@ -15,6 +15,7 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import AddSnapshotUpdate
 from pyiceberg.transforms import MonthTransform, Transform
 from pyiceberg.types import (
@@ -36,6 +37,7 @@ from airflow_reportrun.landing.lakehouse.iceberg.files import (
     touching,
     write_files,
 )
+from airflow_reportrun.landing.lakehouse.iceberg.gathering import Gathering
 from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, Noted, OvertakenError, Owner
 from airflow_reportrun.landing.report import Landed
 from airflow_reportrun.landing.rows import OURS
@@ -197,8 +199,8 @@ class IcebergTable(LakeTable):
         subjects = (mine.subject, *landing.replaced)
         whole = self._cleared(transaction, subjects)
         _say(transaction, said)
-        update = transaction.update_snapshot(snapshot_properties=dict(essentials_of(mine)))
-        with update.overwrite() if whole else update.fast_append() as snapshot:
+        kind = Operation.OVERWRITE if whole else Operation.APPEND
+        with Gathering(transaction, kind, essentials_of(mine)) as snapshot:
             for file in whole:
                 snapshot.delete_data_file(file)
             for file in files:
