@@ -10,7 +10,7 @@ INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo cluster cluster-down test coverage matrix release kills stores readers recipes warehouses docs pages mariadb system check bench live clean
+.PHONY: help demo cluster cluster-down chaos test coverage matrix release kills stores readers recipes warehouses docs pages mariadb system check bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ cluster: .venv/ready  ## a cluster to try things on: Celery, PostgreSQL, Redis, 
 
 cluster-down: .venv/ready  ## stop it
 	.venv/bin/nox --sessions cluster -- down
+
+chaos: .venv/ready  ## a backfill on a cluster while everything breaks (CHAOS_SEED=1 CHAOS_MINUTES=15 CHAOS_INTERVALS=200)
+	.venv/bin/nox --sessions cluster -- chaos
 
 mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server libmariadb-dev pkg-config gcc)
 	@PATH="$$PATH:/usr/sbin" command -v mariadbd >/dev/null || { echo "There is no mariadbd: apt-get install mariadb-server" >&2; exit 1; }

@@ -210,7 +210,7 @@ def pages(session: nox.Session) -> None:
 
 @nox.session(python="3.11", reuse_venv=True)
 def cluster(session: nox.Session) -> None:
-    """Run a command of ``cluster``, where Celery is installed: up, or down."""
+    """Run a command of ``cluster``, where Celery is installed: up, down, or chaos."""
     pins = "constraints/cluster.txt"
 
     def install_celery() -> None:

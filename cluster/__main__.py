@@ -1,4 +1,4 @@
-"""Start a cluster and leave it running, or stop it: ``python -m cluster up|down``."""
+"""Start a cluster and leave it running, stop it, or break one of its own: ``python -m cluster up|down|chaos``."""
 
 from __future__ import annotations
 
@@ -75,6 +75,10 @@ def main(command: str) -> int:
         return up(Path(os.environ.get("DAGS") or ROOT / "example_dags").resolve())
     if command == "down":
         return down()
+    if command == "chaos":
+        from cluster import chaos
+
+        return chaos.main()
     raise SystemExit(__doc__)
 
 
