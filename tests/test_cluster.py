@@ -73,6 +73,7 @@ def test_the_containers_are_set_as_the_cluster(
     """Each setting is one of the cluster's, and those that are not addresses have its values."""
     monkeypatch.setattr(Server, "made", classmethod(lambda cls: cls(tmp_path, "airflow")))
     cluster = Cluster(tmp_path, ROOT / "example_dags", {})
+    cluster.redis.folder.rmdir()
     settings = {name: value for name, value in compose["x-airflow"]["environment"].items() if "__" in name}
     assert settings.keys() <= cluster.environment.keys()
     for name in ("CORE__EXECUTOR", "CELERY__WORKER_CONCURRENCY", "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"):
