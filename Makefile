@@ -10,10 +10,10 @@ INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test coverage matrix release kills stores readers recipes warehouses docs pages mariadb system check bench live clean
+.PHONY: help demo cluster cluster-down chaos test coverage matrix release kills stores readers recipes warehouses docs pages mariadb system check bench live clean
 
 help:  ## show this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEEP=1, STRIPE_API_KEY=…)
 	.venv/bin/python -m demo
@@ -51,6 +51,15 @@ pages: .venv/ready  ## look at the page in Airflow's UI with Chromium (apt-get i
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py \
 		tests/test_iceberg_kills.py tests/test_delta_kills.py --numprocesses=auto --dist=load
+
+cluster: .venv/ready  ## a cluster to try things on: Celery, PostgreSQL, Redis, a sandbox (DAGS=example_dags)
+	.venv/bin/nox --sessions cluster -- up
+
+cluster-down: .venv/ready  ## stop it
+	.venv/bin/nox --sessions cluster -- down
+
+chaos: .venv/ready  ## a backfill on a cluster while everything breaks (CHAOS_SEED=1 CHAOS_MINUTES=15 CHAOS_INTERVALS=200)
+	.venv/bin/nox --sessions cluster -- chaos
 
 mariadb: .venv/mariadb  ## land in MariaDB, too (apt-get install mariadb-server libmariadb-dev pkg-config gcc)
 	@PATH="$$PATH:/usr/sbin" command -v mariadbd >/dev/null || { echo "There is no mariadbd: apt-get install mariadb-server" >&2; exit 1; }

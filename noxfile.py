@@ -75,6 +75,9 @@ WAREHOUSES_WITHOUT_MORE = (
 )
 """Installed without what they require: a SQLAlchemy that Airflow 3.3 is not pinned with, and 160 packages."""
 
+CLUSTER = ("apache-airflow-providers-celery", "redis")
+"""What brings tasks to workers on other machines."""
+
 PAGES = ("axe-playwright-python", "playwright")
 """What drives Chromium, and looks for what keeps people out."""
 
@@ -203,6 +206,18 @@ def pages(session: nox.Session) -> None:
 
     _make(session, "3.3", install_pages, "noxfile.py", pins)
     session.run("python", "-m", "pytest", "ui_tests", "--log-cli-level=INFO", *session.posargs)
+
+
+@nox.session(python="3.11", reuse_venv=True)
+def cluster(session: nox.Session) -> None:
+    """Run a command of ``cluster``, where Celery is installed: up, down, or chaos."""
+    pins = "constraints/cluster.txt"
+
+    def install_celery() -> None:
+        _install(session, "--constraint", "constraints/airflow-3.3.txt", "--constraint", pins, *CLUSTER)
+
+    _make(session, "3.3", install_celery, "noxfile.py", pins)
+    session.run("python", "-m", "cluster", *session.posargs)
 
 
 def _make(

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -32,8 +32,10 @@ class Airflow:
     ``environment`` is what its processes run in.
     """
 
+    components: Sequence[str] = COMPONENTS
+
     def __init__(self, home: Path, dags_folder: Path, environment: Mapping[str, str]) -> None:
-        port, worker_logs, trigger_logs = (_free_port() for _ in range(3))
+        port, worker_logs, trigger_logs = (free_port() for _ in range(3))
         self.url = f"http://127.0.0.1:{port}"
         self._home = home
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -78,7 +80,7 @@ class Airflow:
     def __enter__(self) -> Self:
         """Start all components that do not run yet and wait until the API answers."""
         try:
-            self.start(*(name for name in COMPONENTS if name not in self._processes))
+            self.start(*(name for name in self.components if name not in self._processes))
         except BaseException:
             self.stop()
             raise
@@ -235,7 +237,8 @@ def _airflow(*command: str) -> list[str]:
     return [sys.executable, "-m", "airflow", *command]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

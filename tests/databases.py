@@ -22,12 +22,23 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
     """A PostgreSQL that listens on a socket in a folder of its own."""
 
     folder: Path
     user: str
+    process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def made(cls) -> Server:
+        """Make one, which does not run yet."""
+        # Short, since the name of a socket has little room.
+        folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        user, as_user = _user_of(folder, "postgres")
+        options = ["-D", str(folder / "data"), "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([str(_program("initdb")), *options], check=True, **as_user)
+        return cls(folder, user)
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -39,6 +50,27 @@ class Server:
         """The same for SQLAlchemy, as Airflow takes it for its own database."""
         return f"postgresql+psycopg2://{self.user}@/postgres?host={self.folder}"
 
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        settings = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "fsync": "off"}
+        settings |= {"wal_level": "logical", "max_prepared_transactions": "1"}  # as some servers have them
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        command = [str(_program("postgres")), "-D", str(self.folder / "data"), *options]
+        _, as_user = _user_of(self.folder, "postgres")
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, start_new_session=True, **as_user)
+        ready = [str(_program("pg_isready")), "-q", "-h", str(self.folder), "-d", "postgres"]
+        while subprocess.run(ready, check=False).returncode:
+            if self.process.poll() is not None:
+                raise RuntimeError((self.folder / "log").read_text())
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: at once, and in order; by SIGQUIT as a crash does, so that it recovers at the next start."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(30)
+
 
 def programs() -> Path | None:
     """Return the folder of PostgreSQL's programs, the newest ones; None where none are installed."""
@@ -46,6 +78,13 @@ def programs() -> Path | None:
         return Path(found).resolve().parent
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return folders[-1].parent if folders else None
+
+
+def _program(name: str) -> Path:
+    folder = programs()
+    if folder is None:
+        raise FileNotFoundError("no PostgreSQL server is installed: apt-get install postgresql")
+    return folder / name
 
 
 def _user_of(folder: Path, preferred: str) -> tuple[str, dict[str, Any]]:
@@ -60,32 +99,13 @@ def _user_of(folder: Path, preferred: str) -> tuple[str, dict[str, Any]]:
 @contextmanager
 def running_postgres() -> Iterator[Server]:
     """Make a PostgreSQL, and stop it in the end."""
-    bin_folder = programs()
-    if bin_folder is None:
-        raise FileNotFoundError("no PostgreSQL server is installed: apt-get install postgresql")
-    # Short, since the name of a socket has little room.
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    user, as_user = _user_of(folder, "postgres")
-    data = str(folder / "data")
-    subprocess.run(
-        [str(bin_folder / "initdb"), "-D", data, "-A", "trust", "-E", "UTF8", "--no-sync"], check=True, **as_user
-    )
-    settings = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off"}
-    settings |= {"wal_level": "logical", "max_prepared_transactions": "1"}  # as some servers have them
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([str(bin_folder / "postgres"), "-D", data, *options], stderr=log, **as_user)
+    server = Server.made()
     try:
-        ready = [str(bin_folder / "pg_isready"), "-q", "-h", str(folder), "-d", "postgres"]
-        while subprocess.run(ready, check=False).returncode:
-            if process.poll() is not None:
-                raise RuntimeError((folder / "log").read_text())
-            time.sleep(0.05)
-        yield Server(folder, user)
+        server.start()
+        yield server
     finally:
-        process.send_signal(signal.SIGINT)  # at once, and in order
-        process.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
+        server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
+from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
 from airflow_reportrun.hooks import StripeReportingAsyncHook, StripeReportingHook
+from airflow_reportrun.landing.lakehouse.delta.storage import location_of
+from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
@@ -94,6 +98,41 @@ def test_a_connection_that_comes_back_is_found_by_a_retry(
     assert len(stripe_conn.report_runs) == known
     tried = runner.run(in_dag(task_class, **options), try_number=2)
     assert tried.state == "success", tried.error
+
+
+@pytest.mark.parametrize("of", [place_of, location_of])
+def test_a_provider_that_is_given_no_connection_does_not_land_by_the_workers_credentials(
+    of: Callable[[str], object], s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks Airflow after us: a database that went down in between looks like a connection that is missing."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    monkeypatch.setenv("AIRFLOW_CONN_BLINKING", s3.environ[STORE])
+
+    def goes_down(conn_id: str) -> None:
+        monkeypatch.delenv("AIRFLOW_CONN_BLINKING")
+        raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+
+    monkeypatch.setattr(S3Hook, "get_connection", staticmethod(goes_down))
+    with pytest.raises(ConnectionLookUpError, match="'blinking'"):
+        of("s3://blinking@reports/blinking")
+
+
+def test_a_database_whose_hook_is_given_no_connection_is_asked_for_by_a_retry(
+    stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks Airflow after us, too, and its error is Airflow's own."""
+    database = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv(DATABASE, json.dumps(database))
+
+    def goes_down(conn_id: str) -> None:
+        raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+
+    monkeypatch.setattr(SqliteHook, "get_connection", staticmethod(goes_down))
+    task = in_dag(StripeReportToSqlOperator, report_run_id=finished(stripe_conn), table="t", conn_id="warehouse")
+    tried = TaskRunner().run(task)
+    assert tried.state == "up_for_retry"
+    assert "isn't defined" in str(tried.error)
 
 
 class Broken(StripeReportingHook):

@@ -265,6 +265,7 @@ def test_file_expires(sandbox: StripeSandbox, clock: ManualClock) -> None:
     run = create(sandbox)
     file = run["result"]
     assert file["expires_at"] == run["created"] + 100
+    assert [record.file_expires_at for record in sandbox.report_runs] == [file["expires_at"]]
     clock.advance(99)
     assert contents(sandbox, file).status_code == 200
     clock.advance(1)

@@ -107,7 +107,8 @@ class RunRecord:
 
     Nobody looked, nothing happened: a run stays pending until a request finds it due.
     ``created`` is in Unix seconds; ``reads`` counts looks, see `AfterReads`; ``idempotency_key`` is that of the
-    create; ``unknown_columns`` are those that were let pass though the report type lacks them.
+    create; ``unknown_columns`` are those that were let pass though the report type lacks them;
+    ``file_expires_at`` is None as long as there is no file.
     """
 
     id: str
@@ -119,6 +120,7 @@ class RunRecord:
     idempotency_key: str | None
     reads: int
     unknown_columns: tuple[str, ...] = ()
+    file_expires_at: int | None = None
 
 
 class ReportRun:
@@ -207,4 +209,5 @@ class ReportRun:
             self._idempotency_key,
             self.reads,
             self.request.unknown_columns,
+            self.file.expires_at if self.file else None,
         )

@@ -47,15 +47,21 @@ def place_of(url: str) -> Place:
 
     from airflow_reportrun.wire.lookup import look_up
 
-    if conn_id := parts.netloc.rpartition("@")[
-        0
-    ]:  # a missing one would be passed over, for the worker's credentials
-        look_up(conn_id, option=f"destination {url!r}")
+    conn_id = parts.netloc.rpartition("@")[0]
+
+    def require_connection() -> None:
+        """Raise where there is none: its provider would pass it over, for the worker's credentials."""
+        if conn_id:
+            look_up(conn_id, option=f"destination {url!r}")
+
+    require_connection()
     try:
         path = ObjectStoragePath(url)
-        return StoredObject(url, path.fs, path.path)
+        place = StoredObject(url, path.fs, path.path)
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
             f"destination {url!r}: {error}. The scheme needs its provider, such as "
             "apache-airflow-providers-amazon[s3fs] for s3://."
         ) from error
+    require_connection()  # the provider has asked in between, and Airflow's database may have gone down by then
+    return place

@@ -127,6 +127,7 @@ def _of_s3(conn_id: str) -> Mapping[str, str]:
     credentials = session.get_credentials()
     frozen = credentials.get_frozen_credentials() if credentials else None
     endpoint = hook.conn_config.get_service_endpoint_url(service_name="s3")
+    look_up(conn_id, option="table")  # the hook has asked in between, and takes none for the worker's credentials
     options = {
         "AWS_ACCESS_KEY_ID": frozen and frozen.access_key,
         "AWS_SECRET_ACCESS_KEY": frozen and frozen.secret_key,
