@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from airflow_reportrun.landing.lakehouse.delta.storage import location_of
 from airflow_reportrun.landing.lakehouse.delta.told import FOLDER, _subject, app_of, days_of
 from airflow_reportrun.landing.manifest import Subject
 from airflow_reportrun.landing.overlaps import Overlap, overlap
+from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.reporting.errors import (
     ConfigurationError,
     ContentsError,
@@ -344,6 +346,18 @@ def test_credentials_that_expired_are_worth_a_retry(ledger: Ledger) -> None:
     for said, kind in (("ExpiredToken: hunter", StoreError), ("InvalidAccessKeyId: hunter", ConfigurationError)):
         with pytest.raises(kind), ledger.table().errors():
             raise Exception(said)
+
+
+def test_a_store_that_refuses_is_worth_a_retry_and_a_disk_is_not(ledger: Ledger) -> None:
+    """Of the same class: of a store, credentials that have expired are this, too."""
+    refused = PermissionError("The provided token has expired.")
+    for place, kind in (
+        (place_of("memory://bucket/key"), StoreError),
+        (ledger.table()._location.place, ConfigurationError),
+    ):
+        location = replace(ledger.table()._location, place=place)
+        with pytest.raises(kind), location.errors():
+            raise refused
 
 
 def test_errors_show_no_rows(ledger: Ledger) -> None:

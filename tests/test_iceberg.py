@@ -413,6 +413,20 @@ def test_rows_of_several_intervals_in_one_file_are_told_apart(books: Books) -> N
     assert (books.rows("net"), books.told()) == ([Decimal(8), Decimal(9)], ["frr_acct", "frr_month"])
 
 
+def test_rows_of_an_interval_in_a_file_of_their_own_and_in_a_shared_one_all_go(books: Books) -> None:
+    """As a compaction leaves them that cuts where a file is large enough."""
+    books.land(["net"], [["1.00"], ["2.00"]], "frr_1")
+    books.land(["net"], [["3.00"]], "frr_2", start=day(2), end=day(3))
+    table = books.native()
+    rows = table.scan().to_arrow().sort_by("net")
+    table.overwrite(rows.slice(0, 1))
+    table.append(rows.slice(1))
+    assert [it.file.record_count for it in books.native().scan().plan_files()] == [2, 1]
+    books.land(["net"], [["7.00"]], "frr_3")
+    assert books.rows("net") == [Decimal(3), Decimal(7)]
+    assert books.told() == ["frr_2", "frr_3"]
+
+
 def test_what_a_later_package_has_landed_is_no_ones_guess(books: Books) -> None:
     """Nor is a property that is none of ours."""
     books.land(["net"], [["1.00"]])
@@ -466,6 +480,12 @@ def test_files_of_a_month_are_told_of_together(books: Books) -> None:
     then = table.scan(snapshot_id=before.snapshot_id).to_arrow()["net"].to_pylist()
     assert sorted(then) == list(days)
     assert sorted(books.rows("net")) == [0, *(it for it in days if it != 29)]
+    books.land(["net"], [], "frr_none", start=day(28), end=day(29))
+    books.land(["net"], [["1.00"]], "frr_1", start=day(1), end=day(2))
+    table = books.native()
+    assert all(
+        it.has_added_files() or it.has_existing_files() for it in table.current_snapshot().manifests(table.io)
+    )
     told = {manifest.manifest_path for it in table.snapshots() for manifest in it.manifests(table.io)}
     assert {path.rpartition("/")[2] for path in told} == {it.name for it in books.folder.rglob("*-m*.avro")}
 

@@ -165,6 +165,20 @@ def test_an_older_report_run_lands_where_the_newer_one_was_rolled_back(lakehouse
         lakehouse = lakehouse.beside("another")
 
 
+@pytest.mark.parametrize("length", [3, 400])
+def test_rows_that_a_rollback_brought_are_in_the_way_whatever_chose_them(
+    lakehouse: Lakehouse, length: int
+) -> None:
+    """Long filters are a digest in rows, which is told from others by those of the report that lands."""
+    about: dict[str, Any] = {"report_type": "payout_reconciliation.itemized.5", "reporting_category": "x" * length}
+    lakehouse.land(["net"], [["1.00"]], "frr_1", created="2024-05-02T00:00:00Z", **about)
+    lakehouse.land(["net"], [["2.00"]], "frr_2", created="2024-05-03T00:00:00Z", **about)
+    lakehouse.roll_back(0)
+    with pytest.raises(LandingConflictError):
+        lakehouse.land(["net"], [["9.00"]], "frr_month", end=day(32), **about)
+    assert lakehouse.rows("net") == [Decimal(1)]
+
+
 def test_what_was_rolled_back_lands_again(lakehouse: Lakehouse) -> None:
     """A day that was landed first then, and days whose month had taken their place."""
     days: list[dict[str, Any]] = [{"start": day(number), "end": day(number + 1)} for number in (1, 2)]

@@ -114,7 +114,7 @@ def test_a_retry_that_attaches_logs_no_interval_that_it_does_not_use(
     assert tried.state == "success", tried.error
     assert "Attached to report run" in caplog.text
     assert "Interval [" not in caplog.text
-    assert not now or "interval_end is 1714608000 and not" in caplog.text
+    assert not now or "interval_end is 2024-05-02 00:00:00 UTC and not" in caplog.text
 
 
 @needs_store

@@ -123,6 +123,10 @@ def _ended(looking: Iterable[Future[None]]) -> None:
         look.result()
 
 
+_LARGE = 64 << 10
+"""Bytes of a chunk that are worth a thread: a server may send small ones."""
+
+
 class Contents:
     """What is found out about a file's contents while they pass.
 
@@ -138,7 +142,7 @@ class Contents:
         self.size = 0
 
     def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Look at chunks on their way: at the first one before anybody gets it, at others in threads beside.
+        """Look at chunks on their way: at large ones in threads beside, at the first before anybody gets it.
 
         :raises DownloadError: when they are not the report that was asked for.
         """
@@ -147,9 +151,12 @@ class Contents:
             looking: list[Future[None]] = []
             for chunk in chunks:
                 _ended(looking)
-                looking = [pool.submit(look, chunk) for look in looks]
-                if not self.size:
-                    _ended(looking)
+                looking = []
+                if self.size and len(chunk) >= _LARGE:
+                    looking = [pool.submit(look, chunk) for look in looks]
+                else:
+                    for look in looks:
+                        look(chunk)
                 self.size += len(chunk)
                 yield chunk
             _ended(looking)

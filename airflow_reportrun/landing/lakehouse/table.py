@@ -247,8 +247,8 @@ class Neighbours(Neighbourhood):
         for owner in dict.fromkeys(owner for owner, _ in self._owners(new)):
             if not owner.is_of(new) or any(owner.is_about(it) for it in (new, *replaced)):
                 continue
-            filters = _filters(owner.filters)
-            # Of a digest nobody knows what it stands for; what has no filters has all of them in it.
+            filters = new.filters if owner.filters == filters_of(new) else _filters(owner.filters)
+            # Of another digest nobody knows what it stands for; what has no filters has all of them in it.
             unknown = filters is None and not new.filters.keys() & {*FILTERS}
             it = replace(
                 new,

@@ -15,6 +15,7 @@ from deltalake.exceptions import DeltaProtocolError, SchemaMismatchError
 from airflow_reportrun.landing.destination import refuse_credentials
 from airflow_reportrun.landing.lakehouse.table import came_through
 from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
 from airflow_reportrun.reporting.secrets import redacted
 from airflow_reportrun.wire.lookup import look_up
@@ -63,7 +64,9 @@ class Location:
         except ReportingError:
             raise
         except Exception as error:
-            if not (type(error) in (Exception, PermissionError) or came_through(error, "deltalake")):
+            # A disk that refuses stays so; a store calls credentials that have expired the same.
+            refused = isinstance(error, PermissionError) and isinstance(self.place, LocalFile)
+            if not (type(error) is Exception or refused or came_through(error, "deltalake")):
                 with self.place.errors():
                     raise
             secrets = (value for name, value in self.options.items() if _SECRET.search(name))

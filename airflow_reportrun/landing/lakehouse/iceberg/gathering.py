@@ -30,6 +30,10 @@ class Gathering(_OverwriteFiles):
     def __init__(self, transaction: Transaction, operation: Operation, said: Mapping[str, str]) -> None:
         super().__init__(operation, transaction, transaction._table.io, snapshot_properties=dict(said))
 
+    def _existing_manifests(self) -> list[ManifestFile]:
+        """Leave out what tells of nothing but files that are gone, as an append does."""
+        return [it for it in super()._existing_manifests() if it.has_added_files() or it.has_existing_files()]
+
     def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
         """Write one manifest in the place of those of the partition that are not full."""
         near = [it for it in manifests if self._added_data_files and _is_like(it, manifests[0])]

@@ -282,18 +282,22 @@ class IcebergTable(LakeTable):
         return self._written[1]
 
     def _cleared(self, transaction: Transaction, subjects: Sequence[Subject]) -> Sequence[DataFile]:
-        """Return the files in which all rows go; of others, let those that go be left out."""
+        """Return the files in which all rows go; where others have some of them, let the rows go by condition."""
         whole: dict[str, DataFile] = {}
-        parts: set[Owner] = set()
+        gone: set[Owner] = set()
+        is_cut = False
         for task, owners in self._files(touching(subjects[0])):  # which has the others in it
             ours = {it: count for it, count in owners.items() if any(map(it[0].is_about, subjects))}
+            gone |= {owner for owner, _ in ours}
             if sum(ours.values()) == task.file.record_count:
                 whole[task.file.file_path] = task.file
-            else:
-                parts |= {owner for owner, _ in ours}
-        for owner in sorted(parts, key=str):
-            transaction.delete(of_owner(owner))
-        return list(whole.values())
+            elif ours:
+                is_cut = True
+        if not is_cut:
+            return list(whole.values())
+        for owner in sorted(gone, key=str):
+            transaction.delete(of_owner(owner))  # takes whole files of its rows away, too
+        return ()
 
     def _commit(self, transaction: Transaction) -> None:
         """Commit, unless somebody else has.
