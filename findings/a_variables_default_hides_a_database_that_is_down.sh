@@ -7,7 +7,7 @@ set -euo pipefail
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
 python3 -m venv "$home/venv"
-"$home/venv/bin/pip" install --quiet apache-airflow==3.3.2 psycopg2-binary
+"$home/venv/bin/pip" install --quiet apache-airflow==3.3.2 asyncpg==0.32.0 psycopg2-binary==2.9.13
 export AIRFLOW_HOME="$home" AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="postgresql+psycopg2://airflow@/airflow?host=$home"
 
 cat > "$home/ask.py" <<'PYTHON'
