@@ -235,6 +235,30 @@ def test_a_catalog_that_never_knows_is_an_error_of_its_own(books: Books) -> None
     assert asked.call_count == 2
 
 
+@pytest.mark.parametrize(
+    ("refused", "kind"),
+    [
+        (PermissionError("The provided token has expired."), StoreError),
+        (PermissionError(13, "Permission denied"), ConfigurationError),
+    ],
+)
+def test_a_store_that_refuses_is_worth_a_retry_and_a_disk_is_not(
+    books: Books, refused: PermissionError, kind: type[ReportingError]
+) -> None:
+    """Of the same class: of a store, credentials that have expired are this, too."""
+    from pyiceberg.io.pyarrow import PyArrowFileIO
+
+    books.land(**MINE)
+    table = books.table()
+    with (
+        mock.patch.object(PyArrowFileIO, "new_input", side_effect=refused),
+        pytest.raises(ReportingError) as said,
+        table.errors(),
+    ):
+        table.look()
+    assert type(said.value) is kind
+
+
 def test_what_is_no_table_of_icebergs_is_told_at_once(books: Books) -> None:
     """A table of another format before the download, and a view, which is not found, by the second look."""
     from pyiceberg import exceptions

@@ -33,7 +33,7 @@ _SECRET = re.compile("secret|token|password|credential|key|sas|auth|connection-s
 _STAYS = (
     *(exceptions.BadRequestError, exceptions.UnauthorizedError, exceptions.ForbiddenError, exceptions.OAuthError),
     *(exceptions.NoSuchNamespaceError, exceptions.NoSuchPropertyException, exceptions.NotInstalledError),
-    *(exceptions.NoSuchIcebergTableError, exceptions.ValidationError, PermissionError, ValueError, TypeError),
+    *(exceptions.NoSuchIcebergTableError, exceptions.ValidationError, ValueError, TypeError),
     *(NotImplementedError, ImportError),
 )
 """What a retry would only meet again."""
@@ -174,6 +174,8 @@ def _stays(error: Exception) -> bool:
     if type(error).__module__.startswith("sqlalchemy"):
         said = str(error)
         return "readonly database" in said or "unable to open" in said or "no such table" in said
+    if isinstance(error, PermissionError):
+        return error.errno is not None  # a disk's; a store says the same of credentials that have expired
     return isinstance(error, _STAYS)
 
 
