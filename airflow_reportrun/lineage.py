@@ -6,18 +6,14 @@ ran: nothing is asked of Stripe.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
-
-from airflow_reportrun.reporting.errors import ReportingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
 
 FACET = "stripe_reportRun"
@@ -34,19 +30,21 @@ class LineageMixin:
     _told_run: Mapping[str, Any] | None = None
     _landed: Landed | None = None
 
-    def tell_report(self, report_type: str, hook: StripeReportingHook) -> None:
-        """Note which report the task is about, for whoever asks; nothing where nobody can tell whose it is."""
-        with suppress(ReportingError):
-            self._told_report = hook.settings.stripe_account or hook.stripe_conn_id, report_type
+    def tell_report(self, report_type: str, whose_it_is: Mapping[str, Any]) -> None:
+        """Note which report the task is about, for whoever asks.
 
-    def tell_run(self, run: Mapping[str, Any], hook: StripeReportingHook) -> None:
+        :param whose_it_is: see :func:`~airflow_reportrun.tasks.results.whose`.
+        """
+        self._told_report = whose_it_is["stripe_account"] or whose_it_is["stripe_conn_id"], report_type
+
+    def tell_run(self, run: Mapping[str, Any], whose_it_is: Mapping[str, Any]) -> None:
         """Note which report run the task is about.
 
         :param run: as :func:`~airflow_reportrun.waiting.events.describe` shows it.
         """
         if isinstance(run.get("report_type"), str):  # what a trigger brings may be damaged
             self._told_run = run
-            self.tell_report(run["report_type"], hook)
+            self.tell_report(run["report_type"], whose_it_is)
 
     def tell_landing(self, landed: Landed) -> None:
         """Note what the task has landed."""

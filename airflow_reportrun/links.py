@@ -22,13 +22,25 @@ REQUEST_XCOM_KEY = "stripe_request"
 DASHBOARD = "https://dashboard.stripe.com"
 
 
-def push_request(context: Context, xcoms: Mapping[str, Any]) -> None:
+def push_request(task: BaseOperator, context: Context, xcoms: Mapping[str, Any]) -> None:
     """Let the link of a task lead to a request from now on.
+
+    The process of a deferrable task soon ends, and Airflow 3 writes the address down itself.
 
     :param xcoms: see :func:`request_xcoms`.
     """
+    soon_ends = getattr(task, "deferrable", False)
     for key, value in xcoms.items():
+        if key == REQUEST_XCOM_KEY:
+            note_request(task, value)
+        elif soon_ends:
+            continue
         context["ti"].xcom_push(key=key, value=value)
+
+
+def note_request(task: BaseOperator, request: Mapping[str, Any]) -> None:
+    """Let Airflow 3 write down the address without asking for what was pushed, when the process of a try ends."""
+    task._stripe_request = dict(request)
 
 
 def request_xcoms(request_id: str | None, *, livemode: bool | None, stripe_account: str | None) -> dict[str, Any]:
@@ -42,10 +54,15 @@ def request_xcoms(request_id: str | None, *, livemode: bool | None, stripe_accou
     """
     if not request_id:
         return {}
-    request = {"request_id": request_id, "livemode": livemode, "stripe_account": stripe_account}
+    request = request_of(request_id, livemode, stripe_account)
     link = StripeRequestLink()
     airflow_3s = getattr(link, "xcom_key", None)
     return {REQUEST_XCOM_KEY: request, **({airflow_3s: link.address_of(request)} if airflow_3s else {})}
+
+
+def request_of(request_id: str, livemode: bool | None, stripe_account: str | None) -> dict[str, Any]:
+    """Return what the link knows of a request; see :func:`request_xcoms`."""
+    return {"request_id": request_id, "livemode": livemode, "stripe_account": stripe_account}
 
 
 def request_xcoms_of(given: GivenRun) -> dict[str, Any]:
@@ -60,6 +77,8 @@ class StripeRequestLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, empty while nothing was submitted."""
+        if noted := getattr(operator, "_stripe_request", None):
+            return self.address_of(noted)
         from airflow.providers.common.compat.sdk import XCom
 
         return self.address_of(XCom.get_value(ti_key=ti_key, key=REQUEST_XCOM_KEY))

@@ -25,10 +25,10 @@ from airflow_reportrun.airflow_context import TaskInstance
 from airflow_reportrun.lineage import LineageMixin
 from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms_of
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
-from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
-from airflow_reportrun.tasks.results import GivenRun, found_run
+from airflow_reportrun.tasks.results import GivenRun, found_run, whose, whose_before
 from airflow_reportrun.tasks.ui import Noted
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
@@ -198,7 +198,7 @@ class StripeSensor(Noted, LineageMixin, BaseSensorOperator):
             stripe_conn_id=self.hook.stripe_conn_id,
             stripe_account=self.hook.stripe_account,
             stripe_context=self.hook.stripe_context,
-            resume=this_try.resume,
+            resume={**whose(self.hook), **this_try.resume},
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
@@ -235,12 +235,17 @@ class StripeSensor(Noted, LineageMixin, BaseSensorOperator):
 
     def _conclude(self, event: Event) -> dict[str, Any]:
         log.info("%s", event)
-        self.tell(event)
+        with suppress(ReportingError):  # nobody can tell whose it is
+            self.tell(event)
         if event.outcome == "timeout":
             raise AirflowSensorTimeout(event.message)
         if not event.is_good:
             raise AirflowFailException(event.message)
         return dict(self.found(event))
+
+    def whose(self, event: Event) -> dict[str, Any]:
+        """Return whose it is that was waited for, of a task that was deferred without a look at the connection."""
+        return whose_before(event.resume) or whose(self.hook)
 
     @abstractmethod
     def tell(self, event: Any) -> None:
@@ -299,7 +304,7 @@ class StripeReportRunSensor(StripeSensor):
 
     def push_links(self, context: Context) -> None:
         """Push the request that created the run."""
-        push_request(context, request_xcoms_of(self.given_run))
+        push_request(self, context, request_xcoms_of(self.given_run))
 
     def trigger(self, goal: Any, **kwargs: Any) -> StripeTrigger:
         """Return the trigger that waits for it."""
@@ -310,11 +315,11 @@ class StripeReportRunSensor(StripeSensor):
     def tell(self, event: Any) -> None:
         """Note the run, where it has ended."""
         if event.report_run:
-            self.tell_run(event.report_run, self.hook)
+            self.tell_run(event.report_run, self.whose(event))
 
     def found(self, event: Any) -> Mapping[str, Any]:
         """Return the run and whose it is."""
-        return found_run(event.report_run, self.hook, self.given_run)
+        return found_run(event.report_run, self.whose(event), self.given_run)
 
 
 class StripeReportTypeSensor(StripeSensor):
@@ -393,7 +398,7 @@ class StripeReportTypeSensor(StripeSensor):
     def tell(self, event: Any) -> None:
         """Note the report."""
         if event.report_type:  # of a sensor that began in the triggerer it may be what was wrong
-            self.tell_report(event.report_type, self.hook)
+            self.tell_report(event.report_type, self.whose(event))
 
     def found(self, event: Any) -> Mapping[str, Any]:
         """Return the report type."""

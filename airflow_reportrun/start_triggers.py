@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_reportrun.links import request_xcoms_of
 from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingError
 from airflow_reportrun.tasks.options import require_something, word, written_options
-from airflow_reportrun.tasks.results import GivenRun, found_run
+from airflow_reportrun.tasks.results import GivenRun, found_run, whose
 from airflow_reportrun.tasks.starting import KNOWN_NAMES, XCOM, refuse_own_timetable, template_env
 from airflow_reportrun.triggers import StripeReportRunTrigger, StripeReportTypeTrigger, StripeTrigger
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
@@ -225,7 +225,7 @@ class ReportRunStart(StripeStart):
 
     def found(self, event: Any, hook: StripeReportingHook) -> Mapping[str, Any]:
         """Return the run and whose it is."""
-        return found_run(event.report_run, hook, self._given)
+        return found_run(event.report_run, whose(hook), self._given)
 
     def links(self) -> dict[str, Any]:
         """Return the request that created it."""

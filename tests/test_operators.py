@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_reportrun import triggers
+from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
 from airflow_reportrun.sandbox import (
     AfterReads,
@@ -27,6 +28,7 @@ from airflow_reportrun.sandbox import (
     StripeSandbox,
     WrongSize,
 )
+from airflow_reportrun.waiting.events import describe
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.until import until
 from tests.versions import needs_airflow_3
@@ -158,10 +160,52 @@ def test_looks_before_it_defers(stripe_conn: StripeSandbox) -> None:
 
 
 def test_a_run_that_succeeds_at_once_needs_no_second_look(stripe_conn: StripeSandbox) -> None:
-    """One look at the data, one at the finished run, for its file, and no waiting."""
+    """One look at the data, and no waiting; the answer to the create tells all of the run."""
     stripe_conn.configure(transition=AtOnce())
     assert TaskRunner().run(run_operator(deferrable=True)).state == "success"
-    assert [request.operation for request in stripe_conn.requests] == ["retrieve_type", "create", "retrieve"]
+    assert [request.operation for request in stripe_conn.requests] == ["retrieve_type", "create"]
+
+
+def test_a_task_without_a_file_goes_on_by_what_its_trigger_saw(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks neither Stripe nor Airflow's connections, and loads no client of either."""
+    stripe_conn.configure(transition=AfterReads(1))
+    runner, task = TaskRunner(), run_operator(deferrable=True, stripe_account="acct_1")
+    tried = runner.run(task)
+    event = json.loads(json.dumps(asyncio.run(anext(runner.trigger(tried).run())).payload))
+    asked = len(stripe_conn.requests)
+    task = run_operator(deferrable=True, stripe_account="acct_1")
+    ended = runner.run(task, next_method="execute_complete", next_kwargs={"event": event})
+    assert "hook" not in vars(task)
+    assert len(stripe_conn.requests) == asked
+    assert ended.returned == {
+        **describe(
+            StripeReportingHook(stripe_account="acct_1").retrieve_report_run(stripe_conn.report_runs[0].id)
+        ),
+        "stripe_conn_id": "stripe_default",
+        "stripe_account": "acct_1",
+        "stripe_context": None,
+        "request_id": ended.xcoms["stripe_request"]["request_id"],
+        "path": None,
+        "sha256": None,
+        "rows": None,
+    }
+
+
+def test_an_earlier_versions_event_is_completed_by_stripe(stripe_conn: StripeSandbox) -> None:
+    """It does not say whose the run is, or not all of the run."""
+    stripe_conn.configure(transition=AfterReads(1))
+    runner, task = TaskRunner(), run_operator(deferrable=True)
+    tried = runner.run(task)
+    event = json.loads(json.dumps(asyncio.run(anext(runner.trigger(tried).run())).payload))
+    whole = runner.run(task, next_method="execute_complete", next_kwargs={"event": event}).returned
+    whose = ("stripe_conn_id", "stripe_account", "stripe_context")
+    resume = {name: it for name, it in event["resume"].items() if name not in whose}
+    short = {name: event["report_run"][name] for name in ("report_run_id", "report_type", "status")}
+    for older in ({**event, "resume": resume}, {**event, "report_run": short}):
+        ended = runner.run(task, next_method="execute_complete", next_kwargs={"event": older})
+        assert ended.returned == whole
 
 
 def test_the_trigger_looks_first_ten_seconds_after_deferring(

@@ -493,7 +493,7 @@ def test_in_a_worker_it_defers(stripe_conn: StripeSandbox) -> None:
     stripe_conn.inject(RunFails("The printer is on fire."))
     tried: Try = runner.run(task)
     assert tried.state == "deferred"
-    assert runner.trigger(tried).resume == {}
+    assert runner.trigger(tried).resume["stripe_conn_id"] == "stripe_default"
 
 
 def test_an_airflow_that_can_not_is_told_from_one_that_can() -> None:

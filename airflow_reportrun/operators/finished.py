@@ -16,7 +16,7 @@ from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.tasks.failures import airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import is_template, require_known, require_rendered
 from airflow_reportrun.tasks.outlets import key_of, record_landing, record_partition, require_partitions
-from airflow_reportrun.tasks.results import GivenRun, result
+from airflow_reportrun.tasks.results import GivenRun, result, whose
 from airflow_reportrun.tasks.ui import Noted
 from airflow_reportrun.waiting.events import describe
 
@@ -99,12 +99,12 @@ class LandingOperator(Noted, LineageMixin, BaseOperator):
         """Land the file, and tell the task's outlets; see the class."""
         with airflow_errors():
             require_rendered(self, self._given)
-            push_request(context, request_xcoms_of(self.given_run))
+            push_request(self, context, request_xcoms_of(self.given_run))
             run, landed = self.land(context)
         self.tell_landing(landed)
         record_landing(self, context, landed)
         record_partition(self, context, self._key)
-        return result(run, self.hook, request_id=self.given_run.request_id, landed=landed)
+        return result(describe(run), whose(self.hook), request_id=self.given_run.request_id, landed=landed)
 
     @property
     def contract(self) -> Contract:
@@ -135,7 +135,7 @@ class LandingOperator(Noted, LineageMixin, BaseOperator):
         :raises ConfigurationError: when its partition can't have the key that it is to have.
         """
         run = self.hook.retrieve_report_run(self.given_run.report_run_id)
-        self.tell_run(describe(run), self.hook)
+        self.tell_run(describe(run), whose(self.hook))
         account = self.hook.settings.stripe_account
         self._key = key_of(self.partition_key, run.report_type, run.parameters, context, account, run.id)
         return run

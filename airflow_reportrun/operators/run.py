@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, conf
 
-from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms
+from airflow_reportrun.links import StripeRequestLink, note_request, push_request, request_of, request_xcoms
 from airflow_reportrun.operators.submitting import SubmittingOperator
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
-from airflow_reportrun.reporting.errors import APIError, ReportExpiredError
+from airflow_reportrun.reporting.errors import APIError, ReportExpiredError, ReportingError
 from airflow_reportrun.reporting.report_type_ids import ParameterShape
 from airflow_reportrun.tasks.failures import (
     Try,
@@ -35,7 +36,7 @@ from airflow_reportrun.tasks.options import (
     word,
 )
 from airflow_reportrun.tasks.outlets import record_landing, record_partition, require_partitions
-from airflow_reportrun.tasks.results import GivenRun, result
+from airflow_reportrun.tasks.results import GivenRun, result, whose, whose_before
 from airflow_reportrun.waiting.events import PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent, describe
 
 if TYPE_CHECKING:
@@ -278,18 +279,19 @@ class StripeReportRunOperator(SubmittingOperator):
                 raise
         run = replace(run, request_id=run.request_id or request_id)
         self._waits_for = run.id
-        self.tell_run(describe(run), self.hook)
+        whose_it_is = whose(self.hook)
+        self.tell_run(describe(run), whose_it_is)
         context["ti"].xcom_push(key=REPORT_RUN_ID_XCOM_KEY, value=run.id)
         self._link(context, run.request_id, run.livemode)
         if not self.wait_for_completion and not run.status.is_terminal:
             record_partition(self, context, self._key(context, run.report_type, run.parameters, run.id))
-            return result(run, self.hook, request_id=run.request_id)
+            return result(describe(run), whose_it_is, request_id=run.request_id)
         resume: dict[str, Any] = {
             "destination": destination,
             "request_id": run.request_id,
             "adopted": bool(adopted),
         }
-        resume |= {"report_type": run.report_type, "created": run.created, **self._try.resume}
+        resume |= {"report_type": run.report_type, "created": run.created, **whose_it_is, **self._try.resume}
         return self._conclude(context, self._wait(run, resume), resume)
 
     def execute_when_available(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -329,7 +331,7 @@ class StripeReportRunOperator(SubmittingOperator):
 
     def _link(self, context: Context, request_id: str | None, livemode: bool | None) -> None:
         account = self.hook.settings.stripe_account
-        push_request(context, request_xcoms(request_id, livemode=livemode, stripe_account=account))
+        push_request(self, context, request_xcoms(request_id, livemode=livemode, stripe_account=account))
 
     def _wait(self, run: ReportRun, resume: Mapping[str, Any]) -> ReportRunEvent:
         """Return how the waiting ended; a deferrable task comes back in ``execute_complete`` instead."""
@@ -377,8 +379,13 @@ class StripeReportRunOperator(SubmittingOperator):
     def _conclude(self, context: Context, event: ReportRunEvent, resume: Mapping[str, Any]) -> dict[str, Any]:
         """Return the task's result, or raise what the outcome means."""
         log.info("%s", event)
+        kept, request_id = whose_before(resume), resume.get("request_id")
         if event.report_run:
-            self.tell_run(event.report_run, self.hook)
+            if kept and request_id:
+                account, livemode = kept["stripe_account"], event.report_run.get("livemode")
+                note_request(self, request_of(request_id, livemode, account))
+            with suppress(ReportingError):
+                self.tell_run(event.report_run, kept or whose(self.hook))
         if event.outcome == "failed" and not resume.get("adopted"):
             raise AirflowException(f"{event.message} (a retry of this task creates another one)")
         self._try.require_time(event)
@@ -386,9 +393,12 @@ class StripeReportRunOperator(SubmittingOperator):
             raise AirflowException(f"{event.message} A retry looks at it again; a longer timeout= waits for it.")
         if event.outcome != "succeeded":
             raise AirflowFailException(event.message)
+        destination = resume.get("destination")
+        lands = destination or self.destination
+        if event.report_run and event.tells_all and kept and not lands and self.partition_key is None:
+            return result(event.report_run, kept, request_id=request_id)
         with airflow_errors():
             run = self.hook.retrieve_report_run(event.report_run_id)
-            destination = resume.get("destination")
             if not destination and self.destination:  # damaged, or from before the task had one
                 destination = self._asked_before(context, run.report_type, run.parameters).destination
             landed = self._land(run, destination) if destination else None
@@ -397,7 +407,7 @@ class StripeReportRunOperator(SubmittingOperator):
             self.tell_landing(landed)
             record_landing(self, context, landed)
         record_partition(self, context, key)
-        return result(run, self.hook, request_id=resume.get("request_id"), landed=landed)
+        return result(describe(run), whose(self.hook), request_id=request_id, landed=landed)
 
 
 def _measure_wait(event: ReportRunEvent, resume: Mapping[str, Any]) -> None:

@@ -8,22 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.models import REPORT_RUN_IDS
-from airflow_reportrun.waiting.events import describe
 
 if TYPE_CHECKING:
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.landing.report import Landed
-    from airflow_reportrun.reporting.models import ReportRun
     from airflow_reportrun.wire.connection import ConnectionSettings
 
 
 def result(
-    run: ReportRun, hook: StripeReportingHook, *, request_id: str | None = None, landed: Landed | None = None
+    run: Mapping[str, Any],
+    whose_it_is: Mapping[str, Any],
+    *,
+    request_id: str | None = None,
+    landed: Landed | None = None,
 ) -> dict[str, Any]:
-    """Return what a task returns; see :class:`StripeReportRunOperator`."""
+    """Return what a task returns; see :class:`StripeReportRunOperator`.
+
+    :param run: as :func:`~airflow_reportrun.waiting.events.describe` shows it.
+    :param whose_it_is: see :func:`whose`.
+    """
     return {
-        **describe(run),
-        **whose(hook),
+        **run,
+        **whose_it_is,
         "request_id": request_id,
         "path": landed.path if landed else None,
         "sha256": landed.manifest.sha256 if landed else None,
@@ -31,7 +37,7 @@ def result(
     }
 
 
-_OF_A_RUN = ("report_run_id", "stripe_conn_id", "stripe_account", "stripe_context")
+WHOSE = ("stripe_conn_id", "stripe_account", "stripe_context")
 
 
 def whose(hook: StripeReportingHook) -> dict[str, Any]:
@@ -44,12 +50,17 @@ def whose(hook: StripeReportingHook) -> dict[str, Any]:
     }
 
 
-def found_run(run: Mapping[str, Any], hook: StripeReportingHook, given: GivenRun) -> dict[str, Any]:
+def whose_before(resume: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the same as the task noted it before it was deferred; None where it did not, as earlier versions."""
+    return {name: resume.get(name) for name in WHOSE} if resume.get("stripe_conn_id") else None
+
+
+def found_run(run: Mapping[str, Any], whose_it_is: Mapping[str, Any], given: GivenRun) -> dict[str, Any]:
     """Return what a sensor returns of the run that it was given.
 
     :param run: as it succeeded.
     """
-    return {**run, **whose(hook), "request_id": given.request_id}
+    return {**run, **whose_it_is, "request_id": given.request_id}
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,7 @@ class GivenRun:
         :raises ConfigurationError: for anything else.
         """
         it: Mapping[str, Any] = given if isinstance(given, Mapping) else {"report_run_id": given}
-        run_id, conn_id, account, context = (it.get(name) for name in _OF_A_RUN)
+        run_id, conn_id, account, context = (it.get(name) for name in ("report_run_id", *WHOSE))
         if not isinstance(run_id, str) or not run_id.startswith(REPORT_RUN_IDS):
             raise ConfigurationError(
                 "report_run_id is the id of a report run, or what StripeReportRunOperator returned, not "

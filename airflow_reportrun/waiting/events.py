@@ -23,6 +23,9 @@ RESUME: Mapping[str, Any] = {
     "report_type": str,
     "created": int,
     "room_since": (int, float),
+    "stripe_conn_id": str,
+    "stripe_account": str,
+    "stripe_context": str,
 }
 """What tasks of this package give their triggers to have it back; all of it may be missing."""
 
@@ -117,6 +120,11 @@ class ReportRunEvent(Event):
 
     def __str__(self) -> str:
         return f"Report run {self.report_run_id}: {self.outcome}."
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether it has all that a task returns of a run; an earlier version's may lack some."""
+        return self.report_run is not None and self.report_run.keys() >= _DESCRIBED
 
     @classmethod
     def ended(cls, run: ReportRun) -> ReportRunEvent:
@@ -240,6 +248,11 @@ class PendingReportRunsEvent(Event):
     def error(cls, most: int, error: ReportingError) -> PendingReportRunsEvent:
         """Return the event of a question that can't get a better answer."""
         return cls(outcome="error", max_pending_report_runs=most, message=str(error))
+
+
+_DESCRIBED = frozenset(
+    {"report_run_id", "report_type", "status", "livemode", "interval_start", "interval_end", "file_id", "size"}
+)
 
 
 def describe(run: ReportRun) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class DefersOnce(BaseOperator):
         """Succeed."""
 
 
-for dag_id in ("reports", "waits"):
+for dag_id in ("reports", "preloaded", "waits"):
     with DAG(
         dag_id,
         schedule="0 0 * * *",
@@ -34,7 +34,7 @@ for dag_id in ("reports", "waits"):
         catchup=False,
         default_args={"retries": 3},
     ):
-        if dag_id == "reports":
+        if dag_id != "waits":
             StripeReportRunOperator(task_id="task", report_type="balance.summary.1", deferrable=True)
         else:
             DefersOnce(task_id="task")
