@@ -18,7 +18,7 @@ with DAG(
         task_id="activity",
         report_type="balance_change_from_activity.itemized.3",
         interval="day",
-        destination="{{ var.value.get('stripe_reports', '/tmp/stripe') }}/activity/{interval_start:%Y-%m-%d}.csv",
+        destination="/tmp/stripe/activity/{interval_start:%Y-%m-%d}.csv",
         deferrable=True,
     )
 # [END stripe_daily_activity]

@@ -30,7 +30,7 @@ from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.question.intervals import resolve
 
 REPORT_TYPE = "balance_change_from_activity.itemized.3"
-FOLDER = "{{ var.value.get('stripe_reports', '/tmp/stripe') }}"
+FOLDER = "{{ var.value.stripe_reports }}"
 DAY = "%Y-%m-%d"  # the mapper reads with it what partition_key= writes
 days, restated = Asset("stripe-days"), Asset("stripe-days-again")
 month_of_day = StartOfMonthMapper(input_format=DAY)
@@ -76,7 +76,7 @@ def close_month() -> StripeReportRunOperator:
     @task
     def compare(month: dict[str, Any], **context: Any) -> dict[str, str]:
         """Return the month's net by currency, or fail where the days have another."""
-        folder = ObjectStoragePath(Variable.get("stripe_reports", default="/tmp/stripe"))  # noqa: S108
+        folder = ObjectStoragePath(Variable.get("stripe_reports"))
         of_days = net(*(folder / "days").glob(f"{context['partition_key']}-*.csv"))
         if (of_month := net(ObjectStoragePath(month["path"]))) != of_days:
             raise ValueError(f"The month has a net of {of_month}, and its days have {of_days}.")
@@ -115,7 +115,7 @@ with DAG(
     @task.short_circuit
     def was_closed(**context: Any) -> bool:
         """Tell whether the month was closed; what is restated before is in its close anyway."""
-        folder = ObjectStoragePath(Variable.get("stripe_reports", default="/tmp/stripe"))  # noqa: S108
+        folder = ObjectStoragePath(Variable.get("stripe_reports"))
         return (folder / "months" / f"{context['partition_key']}.csv").exists()
 
     was_closed() >> close_month()

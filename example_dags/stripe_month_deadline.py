@@ -32,7 +32,7 @@ with DAG(
         task_id="month",
         report_type="balance.summary.1",
         interval="month",
-        destination="{{ var.value.get('stripe_reports', '/tmp/stripe') }}/balance/{interval_start:%Y-%m}.csv",
+        destination="{{ var.value.stripe_reports }}/balance/{interval_start:%Y-%m}.csv",
         deferrable=True,
     )
 # [END stripe_month_deadline]

@@ -36,7 +36,7 @@ with DAG(
     StripeReportRunOperator.partial(
         task_id="activity",
         report_type="balance_change_from_activity.itemized.3",
-        destination="{{ var.value.get('stripe_reports', '/tmp/stripe') }}/restated/{interval_start:%Y-%m-%d}.csv",
+        destination="{{ var.value.stripe_reports }}/restated/{interval_start:%Y-%m-%d}.csv",
         deferrable=True,
     ).expand_kwargs(last_days())
 # [END stripe_restate_last_days]

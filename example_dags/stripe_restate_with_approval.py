@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
 
-FOLDER = "{{ var.value.get('stripe_reports', '/tmp/stripe') }}"
+FOLDER = "{{ var.value.stripe_reports }}"
 
 with DAG(
     "stripe_restate_with_approval",
@@ -43,7 +43,7 @@ with DAG(
     def differences(proposed: dict[str, Any]) -> str:
         """Return a line for each currency; skip what follows where the books say the same."""
         path = ObjectStoragePath(proposed["path"])
-        landed = ObjectStoragePath(Variable.get("stripe_reports", default="/tmp/stripe")) / "months" / path.name  # noqa: S108
+        landed = ObjectStoragePath(Variable.get("stripe_reports")) / "months" / path.name
         before, after = (net(it) for it in (landed, path))
         if before == after:
             raise AirflowSkipException("The books say the same.")

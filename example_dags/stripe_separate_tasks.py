@@ -34,7 +34,7 @@ with DAG(
     download = StripeReportDownloadOperator(
         task_id="download",
         report_run_id="{{ ti.xcom_pull(task_ids='submit', key='report_run_id') }}",
-        destination="{{ var.value.get('stripe_reports', '/tmp/stripe') }}/balance/{interval_start:%Y-%m}.csv",
+        destination="{{ var.value.stripe_reports }}/balance/{interval_start:%Y-%m}.csv",
     )
     submit >> wait >> download
 # [END stripe_separate_tasks]

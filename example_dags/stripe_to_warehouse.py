@@ -32,7 +32,7 @@ with DAG(
     StripeReportDownloadOperator(
         task_id="to_lake",
         report_run_id=report.output,
-        destination="{{ var.value.get('stripe_lake', '/tmp/stripe/lake') }}/",  # such as s3://aws_default@bucket/stripe
+        destination="{{ var.value.stripe_lake }}/",  # such as s3://aws_default@bucket/stripe
         format="parquet",
         outlets=[Asset("stripe-activity-lake")],
     )

@@ -53,7 +53,7 @@ with DAG(
     StripeReportRunOperator.partial(
         task_id="activity",
         report_type=REPORT_TYPE,
-        destination="{{ var.value.get('stripe_reports', '/tmp/stripe') }}/ready/{interval_start:%Y-%m-%d}.csv",
+        destination="{{ var.value.stripe_reports }}/ready/{interval_start:%Y-%m-%d}.csv",
         deferrable=True,
     ).expand_kwargs(complete_days())
 # [END stripe_when_data_is_ready]

@@ -45,7 +45,7 @@ pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin", "tests.databases", 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many tests run at a time: they mostly wait, for servers, processes and timers."""
-    return 2 * (os.cpu_count() or 1)
+    return 3 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -170,6 +170,7 @@ def test_whatever_a_look_up_raises_ends_the_try_and_is_not_quoted(
     """Airflow's words may hold a whole URI; and a wait does not go on for hours without a connection."""
     Broken.error = BrokenAsync.error = error
     monkeypatch.setattr(watcher, "StripeReportingAsyncHook", BrokenAsync)
+    monkeypatch.setattr(watcher, "LOOK_UP_PAUSES", (0.1, 0.2))
 
     async def in_a_loop() -> Any:
         await watcher.wait_together(watcher.Whose("stripe_default"), ReportRunEnds("frr_1"), Watch(0, 2**33, 10))

@@ -33,6 +33,7 @@ from airflow_reportrun.sandbox import (
     UnknownStatus,
 )
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
+from airflow_reportrun.waiting import watcher
 from tests.docs_tables import hold, table
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import BEFORE_3_3
@@ -332,6 +333,7 @@ def _waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
     monkeypatch.setattr(sensors, "SHORTEST_POKE_INTERVAL", 0.0)
     monkeypatch.setattr(submitting, "DATA_POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(watcher, "LOOK_UP_PAUSES", (0.1, 0.2))
     for client in (StripeReportingHook, StripeReportingAsyncHook):
         monkeypatch.setattr(client, "resend_policy", ResendPolicy(max_tries=1, max_refused=0))
 

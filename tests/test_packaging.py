@@ -78,6 +78,8 @@ def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airf
             (dags / f"{name}.py").unlink()
         for path in dags.glob("*.py"):
             path.write_text(path.read_text().replace("airflow.sdk", "airflow.providers.common.compat.sdk"))
+    first = dags / "stripe_daily_activity.py"
+    first.write_text(first.read_text().replace("/tmp/stripe", str(tmp_path / "reports")))  # noqa: S108
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(tmp_path),

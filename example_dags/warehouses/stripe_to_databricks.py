@@ -50,8 +50,7 @@ with DAG(
     to_lake = StripeReportDownloadOperator(
         task_id="to_lake",
         report_run_id=report.output,
-        destination="{{ var.value.get('stripe_lake', 's3://aws_default@bucket/stripe') }}/"
-        "activity_{interval_start:%Y%m%d}.parquet",
+        destination="{{ var.value.stripe_lake }}/activity_{interval_start:%Y%m%d}.parquet",
         format="parquet",
     )
     prepare = DatabricksSqlOperator(
