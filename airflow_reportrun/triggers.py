@@ -130,7 +130,8 @@ class StripeTrigger(BaseTrigger):
 
         watch = Watch(self.since, self.deadline, self.poll_interval, self.growth)
         first_look = min(self.not_before, self.deadline + FIRST_LOOK_AFTER)
-        await asyncio.sleep(max(0.0, first_look - time.time()))
+        # Not longer, where the clock of the worker that set it is ahead of ours.
+        await asyncio.sleep(min(max(0.0, first_look - time.time()), FIRST_LOOK_AFTER))
         whose = Whose(self.stripe_conn_id, self.stripe_account, self.stripe_context)
         event = await wait_together(whose, self.goal, watch)
         yield TriggerEvent(replace(event, resume=self.resume).as_payload())
@@ -139,7 +140,7 @@ class StripeTrigger(BaseTrigger):
 class StripeReportRunTrigger(StripeTrigger):
     """Fires once when a report run has ended, or can't be waited for any longer; see :class:`StripeTrigger`.
 
-    :param report_run_id: ``frr_…``; ``since`` is the run's ``created``.
+    :param report_run_id: ``frr_…``; ``since`` is when the run was created, by Airflow's clock.
     """
 
     arguments = ("report_run_id", *StripeTrigger.arguments)

@@ -291,7 +291,8 @@ class StripeReportRunOperator(SubmittingOperator):
             "request_id": run.request_id,
             "adopted": bool(adopted),
         }
-        resume |= {"report_type": run.report_type, "created": run.created, **whose_it_is, **self._try.resume}
+        created = int(run.created_at(time.time()))
+        resume |= {"report_type": run.report_type, "created": created, **whose_it_is, **self._try.resume}
         return self._conclude(context, self._wait(run, resume), resume)
 
     def execute_when_available(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -343,9 +344,10 @@ class StripeReportRunOperator(SubmittingOperator):
         if run.status.is_terminal:
             return ReportRunEvent.ended(run)
         # Counted from the submission, whichever try it was in.
-        deadline = self._try.deadline(run.created + self.timeout.total_seconds())
+        created = resume["created"]
+        deadline = self._try.deadline(created + self.timeout.total_seconds())
         if not self.deferrable or time.time() >= deadline:
-            end = wait(self.hook, ReportRunEnds(run.id), Watch(run.created, deadline, self.poll_interval))
+            end = wait(self.hook, ReportRunEnds(run.id), Watch(created, deadline, self.poll_interval))
             _measure_wait(end, resume)
             return end
         event = look(self.hook, ReportRunEnds(run.id))
@@ -356,7 +358,7 @@ class StripeReportRunOperator(SubmittingOperator):
         trigger = StripeReportRunTrigger.waiting_from_now(
             report_run_id=run.id,
             deadline=deadline,
-            since=run.created,
+            since=created,
             poll_interval=self.poll_interval,
             **self._whose(),
             resume=resume,

@@ -110,6 +110,7 @@ def create_report_run(
             # A replay has a request id of its own; the run was created by the original one.
             request_id=response.headers.get("original-request", response.request_id),
             replayed=response.is_replay,
+            seen_at=date_of(response.headers),
         ),
         fields=tuple(form_encode({"report_type": report_type, "parameters": parameters.as_dict()})),
         idempotency_key=idempotency_key,

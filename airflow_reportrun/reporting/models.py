@@ -164,6 +164,13 @@ class ReportRun:
     replayed: bool = field(default=False, compare=False)
     seen_at: float | None = field(default=None, compare=False)
 
+    def created_at(self, now: float) -> float:
+        """Return when it was created by another clock than Stripe's, told by its age.
+
+        :param now: epoch seconds, by that clock, when the answer came.
+        """
+        return self.created if self.seen_at is None else now - (self.seen_at - self.created)
+
     @classmethod
     def from_api(
         cls,
