@@ -15,7 +15,7 @@ from pyiceberg import exceptions
 from pyiceberg.catalog import load_catalog
 
 from airflow_reportrun.landing.lakehouse.table import came_through
-from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
+from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError, raise_alone
 from airflow_reportrun.wire.lookup import look_up
 
 if TYPE_CHECKING:
@@ -163,11 +163,7 @@ def _errors(what: str, secrets: frozenset[str]) -> Iterator[None]:
         if isinstance(error, ReportingError) or not came_through(error, "pyiceberg"):
             raise
         kind = ConfigurationError if _stays(error) else StoreError
-        ours = kind(f"{what}: {type(error).__name__}: {_shown(error, secrets)}")
-        try:
-            raise ours from None
-        finally:
-            ours.__context__ = None  # pyiceberg's errors can hold all properties of a catalog
+        raise_alone(kind(f"{what}: {type(error).__name__}: {_shown(error, secrets)}"))
 
 
 def _stays(error: Exception) -> bool:
