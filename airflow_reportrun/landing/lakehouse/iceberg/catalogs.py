@@ -88,6 +88,8 @@ def _embedded(warehouse: str) -> Lakehouse:
             f"A warehouse with a catalog of its own needs SQLAlchemy 2 ({error}), which Airflow allows from 3.1 "
             "on: name a catalog by catalog_conn_id instead."
         ) from None
+    if any(ord(sign) < 32 for sign in folder) or ".." in folder.split("/"):
+        raise ConfigurationError(f"warehouse {warehouse!r}: no '..' and no control characters, please.")
     if odd := set(folder) & set("%?#"):
         raise ConfigurationError(
             f"warehouse {warehouse!r}: name a folder without {' '.join(sorted(odd))}, which would be misread."
