@@ -116,7 +116,8 @@ class Evidence:
         loggers = [it for it in logging.root.manager.loggerDict.values() if isinstance(it, logging.Logger)]
         loggers = [it for it in loggers if not it.name.startswith(but)]
         silent = [it for it in loggers if not it.propagate]
-        before = [(it, it.level, it.disabled) for it in (root, *loggers)]
+        quiet = [it for it in (root, *loggers) if it.level > logging.DEBUG or it.disabled]
+        before = [(it, it.level, it.disabled) for it in quiet]
         config = structlog.get_config()
 
         def keep(logger: Any, method: str, event: Any) -> Any:
