@@ -10,7 +10,7 @@ INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo cluster cluster-down chaos test coverage matrix release kills stores readers recipes warehouses docs pages mariadb system check bench live clean
+.PHONY: help demo cluster cluster-down chaos test coverage matrix release kills stores readers recipes warehouses docs pages mariadb system check audit bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,9 @@ check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+audit: .venv/ready  ## print the licences of what is installed at run time, and its known vulnerabilities; takes api.osv.dev
+	.venv/bin/nox --sessions audit
 
 bench: .venv/bench  ## measure what is claimed, side by side: tables, and build/bench.json
 	.venv/bin/python -m benchmarks

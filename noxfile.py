@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import nox
 
@@ -80,6 +81,12 @@ CLUSTER = ("apache-airflow-providers-celery", "redis")
 
 PAGES = ("axe-playwright-python", "playwright")
 """What drives Chromium, and looks for what keeps people out."""
+
+AT_RUN_TIME = ".[delta,iceberg,openlineage,parquet,sql]"
+"""What users install."""
+
+ADVISORIES = "https://api.osv.dev/v1/query"
+"""Where known vulnerabilities are asked for: PyPI's, and those that GitHub alone has."""
 
 OVER_STORES = (
     "tests/test_lake.py",
@@ -218,6 +225,30 @@ def cluster(session: nox.Session) -> None:
 
     _make(session, "3.3", install_celery, "noxfile.py", pins)
     session.run("python", "-m", "cluster", *session.posargs)
+
+
+@nox.session(python="3.11", reuse_venv=True)
+def audit(session: nox.Session) -> None:
+    """Print the licences of what is installed at run time, and look for its known vulnerabilities."""
+    _install(session, "--constraint", "constraints/airflow-3.3.txt", "setuptools")
+    _install(
+        session, "--constraint", "constraints/airflow-3.3.txt", "--no-build-isolation", "--editable", AT_RUN_TIME
+    )
+    # In an environment of their own, or what they take would be looked at, too.
+    tools = Path(session.create_tmp(), "tools")
+    session.run("python", "-m", "venv", str(tools))
+    install = ("install.py", "--constraint", "constraints/audit.txt", "pip-audit", "pip-licenses")
+    session.run(str(tools / "bin/python"), *install, external=True)
+    listed = ("--python", str(Path(session.bin, "python")), "--ignore-packages", "uv")
+    session.run(str(tools / "bin/pip-licenses"), *listed, external=True)
+    question = Request(ADVISORIES, b'{"package": {"name": "pip", "ecosystem": "PyPI"}, "version": "25.0"}')
+    try:
+        urlopen(question, timeout=15).close()  # noqa: S310 - the address is ours
+    except OSError as error:
+        session.error(f"Nothing was audited: the advisories at {ADVISORIES} can't be reached ({error}).")
+    where = session.run("python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True)
+    asked = ("--vulnerability-service", "osv", "--osv-url", ADVISORIES, "--path", str(where).strip())
+    session.run(str(tools / "bin/pip-audit"), *asked, external=True)
 
 
 def _make(

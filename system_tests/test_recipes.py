@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -16,6 +18,7 @@ import pytest
 
 from airflow_reportrun.sandbox import AtOnce
 from system_tests.stage import ONE_LOOK, Stage
+from tests.evidence import files, hits
 
 MONTH, DAYS = "2026-02", 28
 CLOSE, AGAIN, DAILY, RESTATING = "stripe_month_close", "stripe_month_again", "stripe_days", "stripe_days_again"
@@ -152,3 +155,18 @@ def test_openlineage_is_told_of_deferred_mapped_tasks_of_a_partition(recipes: St
         assert facets["nominalTime"]["nominalStartTime"] == "2026-02-01T00:00:00Z"
         assert facets["nominalTime"]["nominalEndTime"] == "2026-02-02T00:00:00Z"
     assert recipes.sandbox.api_key not in "".join(lines)
+
+
+def test_no_secret_is_in_the_database_and_the_logs(recipes: Stage) -> None:
+    """After all that was run here: of Airflow's processes and of each task, and in what OpenLineage was told."""
+    home = recipes.reports.parent
+    evidence = list(files(home))
+    names = [name for name, _ in evidence]
+    assert any(name.endswith("airflow.db") for name in names)
+    assert any("task_id=report" in name and name.endswith(".log") for name in names)
+    with closing(sqlite3.connect(home / "airflow.db")) as database:
+        dump = "\n".join(database.iterdump())
+    key, run = recipes.sandbox.api_key, recipes.sandbox.report_runs[0]
+    found = hits([*evidence, ("the database", dump.encode())], {"the key": key, "a file's address": "/contents"})
+    assert found == []
+    assert hits([("the database", dump.encode())], {"a report run": run.id})

@@ -181,3 +181,11 @@ def test_where_it_lies_is_what_others_call_it(stripe_conn: StripeSandbox, books:
         _, landed = task.land({})
         assert landed.uri == f"{books.folder.as_uri()}/books/activity"
         assert landed.dataset() == ("file", f"{books.folder}/books/activity")
+
+
+def test_a_warehouse_of_a_template_is_not_left(stripe_conn: StripeSandbox, books: Books) -> None:
+    """Neither for a folder beside it nor above it; nothing is made there."""
+    tried = TaskRunner().run(landing(finished(), warehouse=f"{books.folder}/{{{{ '..' }}}}/other"))
+    assert tried.state == "failed"
+    assert "no '..'" in str(tried.error)
+    assert list(books.folder.parent.iterdir()) == []

@@ -24,6 +24,7 @@ from airflow_reportrun.operators import (
 from airflow_reportrun.sandbox import AfterReads, AtOnce, RunFails, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.databases import Warehouse
+from tests.lineages import told_to
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.versions import AIRFLOW_2
 
@@ -61,25 +62,11 @@ class Events:
 
 
 @pytest.fixture
-def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Events]:
+def events(tmp_path: Path) -> Iterator[Events]:
     """Have all tasks told to OpenLineage."""
-    from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
-    from airflow.providers.openlineage.plugins.listener import OpenLineageListener
-    from airflow.sdk.listener import get_listener_manager
-    from openlineage.client import OpenLineageClient
-    from openlineage.client.transport.file import FileConfig, FileTransport
-
     file = tmp_path / "events.jsonl"
-    file.touch()
-    listener = OpenLineageListener()
-    transport = FileTransport(FileConfig(log_file_path=str(file), append=True))
-    listener.adapter = OpenLineageAdapter(OpenLineageClient(transport=transport))
-    # In a process of its own what the test patched or counted would be lost.
-    monkeypatch.setattr(listener, "_execute", lambda tell, name, use_fork=False: tell())
-    manager = get_listener_manager()
-    manager.add_listener(listener)
-    yield Events(file)
-    manager.pm.unregister(listener)
+    with told_to(file):
+        yield Events(file)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -149,6 +150,9 @@ class Proxy:
     def _answer(self, client: socket.socket) -> None:
         with client:
             head = client.recv(65536)
+            length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+            while length and len(head.partition(b"\r\n\r\n")[2]) < int(length[1]):
+                head += client.recv(65536)  # which may come by itself
             self.requests.append(head.decode("latin-1"))
             given = [
                 line[21:] for line in self.requests[-1].split("\r\n") if line.lower().startswith("proxy-auth")

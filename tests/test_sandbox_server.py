@@ -92,6 +92,18 @@ def test_stopped_server_comes_back_to_its_port_and_its_runs() -> None:
     assert len(sandbox.report_runs) == 2
 
 
+def test_it_listens_to_this_machine_alone_unless_it_is_told_otherwise(caplog: pytest.LogCaptureFixture) -> None:
+    """And says so when it is told."""
+    with StripeSandbox() as sandbox:
+        assert sandbox.url.startswith("http://127.0.0.1:")
+    with StripeSandbox(host="localhost"):
+        pass
+    assert caplog.messages == []
+    with StripeSandbox(host="0.0.0.0"):  # noqa: S104 - what is tested
+        (said,) = caplog.messages
+    assert "listens on 0.0.0.0, and so not to this machine alone" in said
+
+
 def test_used_port_is_named(stripe_sandbox: StripeSandbox) -> None:
     """The error says which address is taken instead of waiting for it."""
     port = int(stripe_sandbox.url.rpartition(":")[2])
@@ -276,6 +288,23 @@ def test_program_serves_until_it_is_stopped() -> None:
     assert response.json()["status"] == "succeeded"
     assert "200     POST /v1/reporting/report_runs  req_" in rest
     assert (program.returncode, complaints) == (0, "")
+
+
+def test_program_says_on_stderr_that_others_reach_it() -> None:
+    """Its log of requests stays a log of requests."""
+    program = subprocess.Popen(
+        [sys.executable, "-m", "airflow_reportrun.sandbox", "--port", "0", "--host", "0.0.0.0", "--quiet"],  # noqa: S104
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    printed = [program.stdout.readline() for _ in range(4)]
+    program.send_signal(signal.SIGTERM)
+    rest, complaints = program.communicate(timeout=10)
+
+    assert "not to this machine alone" in complaints
+    assert "not to this machine alone" not in "".join(printed) + rest
 
 
 def control(sandbox: StripeSandbox, name: str, body: str) -> requests.Response:

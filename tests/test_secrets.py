@@ -178,6 +178,19 @@ def test_whatever_looks_like_a_key_is_taken_out(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("echoed", "shown"),
+    [
+        ("Proxy-Authorization: Basic bWU6cHc=\r\nHost", "Proxy-Authorization: Basic ***\r\nHost"),
+        ('{"authorization": "bearer a.b-c~d"}', '{"authorization": "bearer ***"}'),
+        (r'"{\"Authorization\": \"Basic bWU6\"}"', r'"{\"Authorization\": \"Basic ***\"}"'),
+    ],
+)
+def test_credentials_of_a_header_are_taken_out(echoed: str, shown: str) -> None:
+    """Such as a proxy's own, where it echoes a request; what stands around them stays what it was."""
+    assert redacted(echoed) == shown
+
+
+@pytest.mark.parametrize(
     "text", ["task_live_report", "sk_customer", "sk_test_****abcd", "disk_test_1", "frr_sk", ""]
 )
 def test_what_is_no_key_stays(text: str) -> None:

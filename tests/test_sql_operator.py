@@ -406,6 +406,7 @@ def test_a_value_that_a_database_quotes_is_left_out() -> None:
     with pytest.raises(ContentsError) as raised, database_errors("activity"):
         raise sqlite3.IntegrityError(said)
     assert str(raised.value) == ("table activity: IntegrityError: (1062, \"Duplicate entry '…' for key 'who'\")")
+    assert raised.value.__context__ is None
 
 
 def test_somebody_elses_table_is_refused_before_a_download(

@@ -250,3 +250,12 @@ def test_a_key_that_is_refused_is_not_shown(there: Shelf, monkeypatch: pytest.Mo
         land_report(StripeReportingHook(), finished(), place)
     assert wrong not in str(caught.value)
     assert "Signature" not in str(caught.value)
+
+
+def test_a_signed_url_that_a_store_names_is_in_no_error() -> None:
+    """Nor in what the error came of, which some send to where errors are gathered."""
+    place = place_of("memory://reports/x.csv")
+    with pytest.raises(StoreError, match=r"https://s\.test/x\?…") as caught, place.errors():
+        raise OSError("403 of https://s.test/x?sig=hunter2")
+    assert caught.value.__context__ is None
+    assert "hunter2" not in str(caught.value)

@@ -34,7 +34,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow_reportrun.reporting.secrets import redacted
 
@@ -265,6 +265,14 @@ _NOT_YET = re.compile(r"\bavailable (through|until|up to) \d{4}-.*\binterval_end
 _NEVER = re.compile(
     r"\bavailable (starting at|starting|from|since) \d{4}-.*\binterval_(start|end)\b", re.IGNORECASE | re.DOTALL
 )
+
+
+def raise_alone(error: ReportingError) -> NoReturn:
+    """Raise an error without what it came of, which may have a secret or a row in it."""
+    try:
+        raise error from None
+    finally:
+        error.__context__ = None
 
 
 def error_class(

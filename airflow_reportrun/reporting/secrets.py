@@ -21,11 +21,15 @@ REDACTED = "***"
 _KEY = re.compile(r"(?<![A-Za-z0-9])(?:(?:[sr]k_(?:org_)?(?:live|test)|sk_org|whsec)_)[A-Za-z0-9_]+")
 
 
+# Of a request that somebody echoes, such as a proxy with what we gave it for itself.
+_AUTHORIZATION = re.compile(r"(authorization\W{1,8}(?:basic|bearer)\s+)[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+
+
 def redacted(text: str, *secrets: str) -> str:
-    """Return a text without these secrets, and without whatever else looks like a key of Stripe's."""
+    """Return a text without these secrets, without credentials of a header, and without what looks like a key."""
     for secret in filter(None, secrets):
         text = text.replace(secret, REDACTED)
-    return _KEY.sub(REDACTED, text)
+    return _AUTHORIZATION.sub(rf"\g<1>{REDACTED}", _KEY.sub(REDACTED, text))
 
 
 def without_secrets(answer: Response, *secrets: str) -> Response:

@@ -61,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m airflow_reportrun.sandbox", description=__doc__)
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="the address to bind (default: %(default)s)")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="the address to bind; a warning if others reach it (default: %(default)s)",
+    )
     add("--port", type=int, default=8181, help="0 takes a free one (default: %(default)s)")
     add("--api-key", default="sk_test_sandbox", help="the secret key (default: %(default)s)")
     add(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import logging
 import socket
 import threading
 import time
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from .limits import RateLimits
     from .messages import RequestRecord
 
+log = logging.getLogger(__name__)
+
 DATA_AVAILABLE_START = 1_640_995_200  # 2022-01-01 00:00:00 UTC
 START_TIMEOUT_SECONDS = 10.0
 CENTURY = 100 * 365 * 86_400
@@ -55,7 +59,7 @@ class StripeSandbox:
     What the constructor is told about time, transitions and data is the initial state: `reset` comes back
     to it.
 
-    :param host: the address to bind.
+    :param host: the address to bind; of another than a loopback one a warning says that others reach it.
     :param port: the port to bind; 0 takes a free one.
     :param api_key: the secret key, until another is assigned to ``api_key``. What a key sees is live where it
         contains ``_live_``, and test data otherwise.
@@ -139,7 +143,14 @@ class StripeSandbox:
         if self._thread is not None:
             return self
         listener = self._bind()
-        self._address = (self._address[0], listener.getsockname()[1])
+        bound, port = listener.getsockname()[:2]
+        self._address = (self._address[0], port)
+        if not ipaddress.ip_address(bound).is_loopback:
+            log.warning(
+                "The sandbox listens on %s, and so not to this machine alone. It is for tests: whoever reaches it "
+                "and has its key is let in.",
+                bound,
+            )
         config = uvicorn.Config(
             self._application.asgi(),
             http=H11Protocol,

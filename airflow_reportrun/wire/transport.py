@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
+import re
 import time
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -119,6 +122,22 @@ class _Answer(http.client.HTTPResponse):
             raise http.client.HTTPException("headers that are cut or wrong")
 
 
+_is_ours: ContextVar[bool] = ContextVar("_is_ours", default=False)
+
+
+class _WithoutQuery(logging.Filter):
+    """Takes what follows the ``?`` of our own requests out of urllib3's log: the URL of a file may be signed."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let all pass."""
+        if _is_ours.get() and isinstance(record.args, tuple):
+            record.args = tuple(re.sub(r"\?\S*", "?…", it) if isinstance(it, str) else it for it in record.args)
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQuery())
+
+
 class _BoundedAdapter(HTTPAdapter):
     def __init__(self, socket_options: Any) -> None:
         self._socket_options = socket_options
@@ -131,7 +150,11 @@ class _BoundedAdapter(HTTPAdapter):
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         seconds = kwargs["timeout"]
         kwargs["timeout"] = urllib3.Timeout(total=seconds, connect=seconds, read=seconds)
-        return super().send(*args, **kwargs)
+        was = _is_ours.set(True)
+        try:
+            return super().send(*args, **kwargs)
+        finally:
+            _is_ours.reset(was)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)

@@ -15,7 +15,13 @@ from airflow_reportrun.landing.report import Landed
 from airflow_reportrun.landing.sql.loading import landed, load
 from airflow_reportrun.landing.sql.warehouse import dataset_of
 from airflow_reportrun.landing.tables import Asked
-from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
+from airflow_reportrun.reporting.errors import (
+    ConfigurationError,
+    ContentsError,
+    ReportingError,
+    StoreError,
+    raise_alone,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -69,7 +75,7 @@ def database_errors(table: str) -> Iterator[None]:
             kind = ContentsError
         elif kind is None and kinds & {"ProgrammingError", "NotSupportedError"}:
             kind = ConfigurationError
-        raise (kind or StoreError)(f"table {table}: {type(said).__name__}: {_shown(said)}") from None
+        raise_alone((kind or StoreError)(f"table {table}: {type(said).__name__}: {_shown(said)}"))
 
 
 # Drivers have one class for what passes (a lock, a full disk) and for what stays, such as a missing table.

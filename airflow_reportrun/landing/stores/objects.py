@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.landing.stores.conditions import Mark, conditions_of
 from airflow_reportrun.landing.stores.place import ANY, Listed, MovedError, Place, Replacement
-from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
+from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError, raise_alone
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -182,7 +182,7 @@ class StoredObject(Place):
             if ours or (plain and not self._raised(error)):
                 raise  # not of the store: a TypeError is a bug
             said = re.sub(r"//[^/@\s]*@", "//", re.sub(r"\?\S*", "?…", str(error)))
-            raise StoreError(f"{self}: {type(error).__name__}: {said}") from None
+            raise_alone(StoreError(f"{self}: {type(error).__name__}: {said}"))
 
     def _raised(self, error: Exception) -> bool:
         """Tell whether a refusal comes as a ValueError (of Google's) or a RuntimeError (of Azure's)."""

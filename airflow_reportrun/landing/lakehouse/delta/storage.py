@@ -16,7 +16,13 @@ from airflow_reportrun.landing.destination import refuse_credentials
 from airflow_reportrun.landing.lakehouse.table import came_through
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.stores.local import LocalFile
-from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, ReportingError, StoreError
+from airflow_reportrun.reporting.errors import (
+    ConfigurationError,
+    ContentsError,
+    ReportingError,
+    StoreError,
+    raise_alone,
+)
 from airflow_reportrun.reporting.secrets import redacted
 from airflow_reportrun.wire.lookup import look_up
 
@@ -74,11 +80,7 @@ class Location:
             stays = isinstance(error, _STAYS) or _STAYS_SAYING.search(str(error))
             breaks = "failed validation check" in text  # a constraint of the owner's
             kind = ContentsError if breaks else ConfigurationError if stays else StoreError
-            ours = kind(f"table {self.url}: {type(error).__name__}: {text}")
-            try:
-                raise ours from None
-            finally:
-                ours.__context__ = None  # what was said has rows and secrets in it
+            raise_alone(kind(f"table {self.url}: {type(error).__name__}: {text}"))
 
 
 def location_of(table: object) -> Location:

@@ -15,7 +15,7 @@ from pyiceberg import exceptions
 from pyiceberg.catalog import load_catalog
 
 from airflow_reportrun.landing.lakehouse.table import came_through
-from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError
+from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError, raise_alone
 from airflow_reportrun.wire.lookup import look_up
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def _embedded(warehouse: str) -> Lakehouse:
             f"A warehouse with a catalog of its own needs SQLAlchemy 2 ({error}), which Airflow allows from 3.1 "
             "on: name a catalog by catalog_conn_id instead."
         ) from None
+    if any(ord(sign) < 32 for sign in folder) or ".." in folder.split("/"):
+        raise ConfigurationError(f"warehouse {warehouse!r}: no '..' and no control characters, please.")
     if odd := set(folder) & set("%?#"):
         raise ConfigurationError(
             f"warehouse {warehouse!r}: name a folder without {' '.join(sorted(odd))}, which would be misread."
@@ -163,11 +165,7 @@ def _errors(what: str, secrets: frozenset[str]) -> Iterator[None]:
         if isinstance(error, ReportingError) or not came_through(error, "pyiceberg"):
             raise
         kind = ConfigurationError if _stays(error) else StoreError
-        ours = kind(f"{what}: {type(error).__name__}: {_shown(error, secrets)}")
-        try:
-            raise ours from None
-        finally:
-            ours.__context__ = None  # pyiceberg's errors can hold all properties of a catalog
+        raise_alone(kind(f"{what}: {type(error).__name__}: {_shown(error, secrets)}"))
 
 
 def _stays(error: Exception) -> bool:
