@@ -213,6 +213,8 @@ def test_formats_are_those_of_datetime(tmp_path: Path) -> None:
         ("/data/{report_type.upper}.csv", "placeholder {report_type.upper}"),
         ("/data/{report_type", "destination '/data/{report_type': "),
         ("/data/{report_type:d}.csv", "Unknown format code"),
+        ("/data/{report_type:>9999999999}.csv", "a width beyond all"),
+        ("/data/{report_type:>{report_type}}.csv", "a placeholder of its own"),
         ("/data/{report_run_id:.8}.csv", "{report_run_id} takes no format"),
         ("/data/{report_run_id!r}.csv", "{report_run_id} takes no format"),
         ("", "is relative"),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LATER = "{report_run_id}"
 """Stands for the id of a run that is not created yet; see :func:`resolve_destination`."""
 
+_WIDE = re.compile(r"{|\d{6}")
+
 
 def placeholders(
     report_type: str,
@@ -162,8 +164,10 @@ def filled_in(option: str, template: str, values: Mapping[str, Any]) -> str:
     try:
         fields = [field for field in Formatter().parse(template) if field[1] is not None]
         unknown = sorted({str(name) for _, name, _, _ in fields} - set(values))
+        if odd := [spec for _, _, spec, _ in fields if _WIDE.search(spec or "")]:
+            raise ValueError(f"the format {odd[0]!r} has a placeholder of its own, or a width beyond all")
         text = "" if unknown else template.format_map(values)
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{option} {template!r}: {error}; placeholders are {known}.") from None
     if unknown:
         raise ConfigurationError(
