@@ -222,6 +222,8 @@ def test_formats_are_those_of_datetime(tmp_path: Path) -> None:
         ("/dev", "is a folder; end it with / for the default layout"),
         ("/data/../etc/x.csv", "no '..'"),
         ("/data/a\nb.csv", "no control characters"),
+        ("/data/\ud800/", "half a character"),
+        ("/data/\ud800.csv", "half a character"),
         ("s3://secret:words@bucket/x.csv", "credentials belong into an Airflow connection"),
         ("s3://@bucket/x.csv", "the id of the connection before the @ is empty"),
         ("sftp://host/x.csv", "a report is published at once, which can be done on local paths and on s3://"),

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from airflow_reportrun.landing.lake import former_manifests_of, is_former, layout, manifest_of
 from airflow_reportrun.landing.manifest import FILTERS, Manifest
 from airflow_reportrun.reporting.errors import ConfigurationError, ManifestError
+from airflow_reportrun.reporting.models import is_printable
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.stores.place import Place
@@ -111,6 +112,8 @@ def resolve_destination(
     ending, root = "zip" if compressed else format, text
     if root.endswith("/"):
         text = _in_layout(root, values, ending)
+    if not is_printable(text):
+        raise ConfigurationError(f"destination {text!r}: a NUL or half a character is in no file's name.")
     if any(ord(sign) < 32 for sign in text) or ".." in text.split("/"):
         raise ConfigurationError(f"destination {text!r}: no '..' and no control characters, please.")
     _refuse_anothers_suffix(text, ending)
