@@ -10,7 +10,7 @@ INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo cluster cluster-down chaos test coverage matrix release kills stores readers recipes warehouses docs pages mariadb system check audit bench live clean
+.PHONY: help demo cluster cluster-down chaos test coverage matrix release kills fuzz stores readers recipes warehouses docs pages mariadb system check audit bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ pages: .venv/ready  ## look at the page in Airflow's UI with Chromium (apt-get i
 kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py \
 		tests/test_iceberg_kills.py tests/test_delta_kills.py --numprocesses=auto --dist=load
+
+fuzz: .venv/ready  ## the laws about whatever comes, with many more cases (FUZZ=2500 for each law)
+	FUZZ=$(or ${FUZZ},2500) .venv/bin/python -m pytest tests/test_fuzz_*.py tests/test_response_laws.py tests/test_structure.py \
+		--numprocesses=auto --dist=load
 
 cluster: .venv/ready  ## a cluster to try things on: Celery, PostgreSQL, Redis, a sandbox (DAGS=example_dags)
 	.venv/bin/nox --sessions cluster -- up

@@ -17,7 +17,12 @@ from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingE
 from airflow_reportrun.tasks.options import require_something, word, written_options
 from airflow_reportrun.tasks.results import GivenRun, found_run, whose
 from airflow_reportrun.tasks.starting import KNOWN_NAMES, XCOM, refuse_own_timetable, template_env
-from airflow_reportrun.triggers import StripeReportRunTrigger, StripeReportTypeTrigger, StripeTrigger
+from airflow_reportrun.triggers import (
+    StripeReportRunTrigger,
+    StripeReportTypeTrigger,
+    StripeTrigger,
+    seconds_argument,
+)
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
 if TYPE_CHECKING:
@@ -57,8 +62,8 @@ class StripeStart(BaseTrigger):
         super().__init__()
         if missing := [name for name in self.names if name not in options]:
             raise TypeError(f"{', '.join(missing)} of a trigger is missing. A retry of its task begins anew.")
-        self.timeout = timeout
-        self.poll_interval = poll_interval
+        self.timeout = seconds_argument("timeout", timeout, is_instant=False)
+        self.poll_interval = seconds_argument("poll_interval", poll_interval)
         self.ends = ends
         self.returns = returns
         self.options = options
@@ -244,6 +249,9 @@ class ReportTypeStart(StripeStart):
     _report_type: str
     _until: int
 
+    def __init__(self, *, settle: float = 0.0, **options: Any) -> None:
+        super().__init__(settle=seconds_argument("settle", settle), **options)
+
     async def prepare(self, options: Mapping[str, Any]) -> StripeReportingHook:
         """Work out for which data, as the sensor does in a worker."""
         from airflow_reportrun.airflow_context import timetable_of
@@ -258,7 +266,7 @@ class ReportTypeStart(StripeStart):
             end = found.end
         else:
             end = instant("interval_end", options["interval_end"])
-        self._until = data_wanted({"interval_end": end}, timedelta(seconds=self.options.get("settle", 0)))
+        self._until = data_wanted({"interval_end": end}, timedelta(seconds=self.options["settle"]))
         self._report_type = word(options["report_type"])
         return StripeReportingHook(
             options["stripe_conn_id"],

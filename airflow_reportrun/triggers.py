@@ -80,11 +80,11 @@ class StripeTrigger(BaseTrigger):
         **others: Any,
     ) -> None:
         super().__init__()
-        self.deadline = _number("deadline", deadline)
-        self.since = _number("since", since)
-        self.not_before = _number("not_before", not_before)
-        self.poll_interval = _number("poll_interval", poll_interval)
-        self.growth = _number("growth", growth)
+        self.deadline = seconds_argument("deadline", deadline)
+        self.since = seconds_argument("since", since)
+        self.not_before = seconds_argument("not_before", not_before)
+        self.poll_interval = seconds_argument("poll_interval", poll_interval)
+        self.growth = seconds_argument("growth", growth)
         self.stripe_conn_id = _text("stripe_conn_id", stripe_conn_id)
         if not self.poll_interval:  # a loop without pauses
             raise _damaged("poll_interval", poll_interval)
@@ -199,7 +199,7 @@ class StripePendingReportRunsTrigger(StripeTrigger):
         if type(max_pending_report_runs) is not int or max_pending_report_runs < 1:
             raise _damaged("max_pending_report_runs", max_pending_report_runs)
         self.max_pending_report_runs = max_pending_report_runs
-        self.window = _number("window", window)
+        self.window = seconds_argument("window", window)
 
     @property
     def goal(self) -> RoomForReportRun:
@@ -215,11 +215,12 @@ def _text(name: str, value: object) -> str:
     raise _damaged(name, value)
 
 
-def _number(name: str, value: object) -> float:
-    """Return a number of seconds as it is; NaN is none, nor what lies behind the year 9999."""
+def seconds_argument(name: str, value: object, *, is_instant: bool = True) -> float:
+    """Return a number of seconds as it is; NaN is none, nor what Python has no instant, or no length, for."""
     from airflow_reportrun.reporting.models import LATEST
 
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < LATEST:
+    most = LATEST - 1 if is_instant else timedelta.max.total_seconds()
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most:
         return value
     raise _damaged(name, value)
 

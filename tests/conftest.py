@@ -40,6 +40,7 @@ if AIRFLOW_2:
 # Their tables are about Airflow 3, and about 3.3.
 collect_ignore = ["test_crashes.py"] * AIRFLOW_2 + ["test_docs_intervals.py"] * BEFORE_3_3
 pytest_plugins = ["airflow_reportrun.sandbox.pytest_plugin", "tests.databases", "tests.deltas", "tests.icebergs"]
+pytest_plugins += ["tests.cases"] * ("FUZZ" in os.environ)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -67,7 +68,12 @@ def plenty() -> Iterator[None]:
 
 
 # A machine's load is no failure of ours.
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "default",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("FUZZ", "100")),
+)
 settings.load_profile("default")
 
 

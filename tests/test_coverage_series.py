@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from airflow_reportrun.coverage.landings import Landing
 from airflow_reportrun.coverage.series import Series, State, complete_by, series_of
 from airflow_reportrun.coverage.steps import step_of
+from airflow_reportrun.landing.manifest import Manifest
 from tests.landings import manifest_of
+from tests.test_manifest import written as manifest
 
 DAY = 86400
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Africa/Cairo", "Australia/Lord_Howe", "Pacific/Apia")
@@ -129,6 +132,35 @@ def test_days_that_begin_in_the_morning_are_told() -> None:
     every = list(pairwise(edges))
     found = only([landing(*it) for it in every if it not in every[34:37]], now=every[-1][0])
     assert spans(found)[: len(every)] == every
+
+
+SECOND, LATEST = 1, 253_402_214_399
+
+
+@pytest.mark.parametrize("span", [(0, SECOND), (LATEST - 86_400, LATEST), (0, LATEST)])
+def test_what_has_no_end_of_steps_has_none(span: tuple[int, int]) -> None:
+    """Seconds since 1970, or days until the year 9999, would fill the memory; the year 10000 is none."""
+    series = only([landing(*span), landing(1_700_006_400, 1_700_092_800)][: 1 + (span[1] < LATEST)], now=1.8e9)
+    assert spans(series, State.LANDED)[0] == span
+    assert len(series.intervals) < 300_000
+
+
+def test_months_at_the_end_of_time_are_told() -> None:
+    """Behind the last one there is no other."""
+    months = [(at(f"9999-{it:02}-01"), at(f"9999-{it + 1:02}-01")) for it in range(1, 12)]
+    assert spans(only([landing(*it) for it in months], now=months[-1][1]))[: len(months)] == months
+
+
+def test_a_zone_that_is_not_known_here_is_passed_over() -> None:
+    """A manifest may name one that only another machine has."""
+    told = Manifest.from_json(json.dumps(manifest(parameters={"timezone": "Mars/Base"})))
+    found = [landing(*span, manifest=told) for span in days("Europe/Berlin", date(2024, 5, 1), 3)]
+    assert str(only(found, now=1_714_600_000).step) == "day from 22:00, UTC"
+
+
+def test_a_version_of_thousands_of_digits_is_none() -> None:
+    """Python refuses to read it."""
+    assert only([landing(0, 86_400, f"balance.summary.{'9' * 5000}")]).report == "balance.summary"
 
 
 def test_one_interval_alone_goes_on_to_now() -> None:

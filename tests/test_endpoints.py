@@ -201,6 +201,32 @@ def test_ids_are_checked_before_anything_is_sent(report_run_id: Any) -> None:
         endpoints.retrieve_report_run(report_run_id)
 
 
+@pytest.mark.parametrize("report_type", [".", "..", "", " ", None, 1, "\ud800", "a\n"])
+def test_a_report_type_that_can_be_none_is_refused(report_type: Any) -> None:
+    """A path that ends in a dot would be another one's."""
+    parameters = ReportParameters(interval_start=1, interval_end=2)
+    with pytest.raises(InvalidParametersError, match="the id of"):
+        endpoints.retrieve_report_type(report_type)
+    with pytest.raises(InvalidParametersError, match="the id of"):
+        endpoints.create_report_run(report_type, parameters, idempotency_key="k")
+
+
+@pytest.mark.parametrize("key", ["", " k", "k ", "ключ", "a\nb", "k" * 256, None, 1])
+def test_a_key_that_no_header_can_have_is_refused(key: Any) -> None:
+    """The HTTP libraries would raise errors of their own."""
+    parameters = ReportParameters(interval_start=1, interval_end=2)
+    with pytest.raises(InvalidParametersError, match="idempotency_key is up to 255 printable ASCII"):
+        endpoints.create_report_run("balance.summary.1", parameters, idempotency_key=key)
+    assert endpoints.create_report_run("balance.summary.1", parameters, idempotency_key="k" * 255)
+
+
+@pytest.mark.parametrize("created", [{"since": 1}, {"gte": "1"}, {"gte": 1.5}, {"gte": True}, {"gt": -1}, 5, "x"])
+def test_bounds_of_a_list_are_whole_epoch_seconds(created: Any) -> None:
+    """Stripe would answer with an error, or the list would be another one."""
+    with pytest.raises(InvalidParametersError, match="created has whole epoch seconds by gt, gte, lt, lte"):
+        endpoints.list_report_runs(created=created)
+
+
 def test_ids_can_not_leave_their_path() -> None:
     """An id is data, never part of the URL's structure."""
     assert (

@@ -18,6 +18,7 @@ from airflow_reportrun.waiting.events import (
 from tests.test_models import JSON, RUN
 
 NO_TEXTS: list[Any] = [1, ["frr_1"], {}, True]
+NO_INSTANTS: list[Any] = [True, -1, 10**400, 1e300, "now"]
 ANYTHING: list[Any] = [1, "great", ["succeeded"]]
 
 
@@ -71,6 +72,8 @@ ARRIVED: dict[str, Any] = {"outcome": "available", "report_type": "balance.summa
                 *({"resume": value} for value in ANYTHING),
                 *({"resume": {"destination": value}} for value in NO_TEXTS),
                 {"resume": {"adopted": "no"}},
+                *({"resume": {"try_began": value}} for value in NO_INSTANTS),
+                *({"resume": {"created": value}} for value in NO_INSTANTS),
                 *({"report_run": value} for value in [None, *ANYTHING, {}]),
                 {"report_run": {**ENDED["report_run"], "report_run_id": "frr_2"}},
                 {"report_run": {**ENDED["report_run"], "status": "failed"}},

@@ -157,6 +157,9 @@ def test_every_accepted_form_of_a_bound_names_the_same_instant(start: int, lengt
         (True, "ISO 8601"),
         ("yesterday", "ISO 8601"),
         ("9" * 5000, "ISO 8601"),
+        ("9999-12-31T23:59:59-12:00", "no data of that year"),
+        ("9999-12-31T23:59:59Z", "no data of that year"),
+        ("0001-01-01T00:00:00+12:00", "no data of that year"),
     ],
     ids=str,
 )

@@ -502,6 +502,12 @@ def test_a_dag_run_that_has_not_started_is_no_trouble() -> None:
         {"submission": {"attempt": 0}},
         {"submission": {"idempotency_key": None, "report_run_id": None}},
         {"submission": {"idempotency_key": "", "report_run_id": None}},
+        {"submission": {"idempotency_key": "ключ", "report_run_id": None}},
+        {"submission": {"report_run_id": "file_1"}},
+        {"submission": {"report_type": "", "report_run_id": None}},
+        {"first_try": 10**400},
+        {"first_try": 1e300},
+        {"earliest": 10**400},
     ],
 )
 def test_a_damaged_memory_leads_to_the_same_report_run(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.reporting.errors import ReportRunFailedError, UnexpectedResponseError
-from airflow_reportrun.reporting.models import File, ListPage, ReportRun, ReportRunStatus, ReportType
+from airflow_reportrun.reporting.models import Account, File, ListPage, ReportRun, ReportRunStatus, ReportType
 
 FILE: dict[str, Any] = {
     "id": "file_1",
@@ -190,6 +190,21 @@ def test_reads_a_report_type() -> None:
     assert report_type.data_available_end == 1713571200
     assert report_type.default_columns == ("category", "net_amount")
     assert ReportType.from_api({**body, "default_columns": None}).default_columns == ()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"id": 1},
+        {"settings": []},
+        {"settings": {"dashboard": 5}},
+        {"settings": {"dashboard": {"display_name": 1}}},
+    ],
+)
+def test_refuses_what_is_no_account(spoilt: dict[str, Any]) -> None:
+    """Also where it is in a part that says of no object what it is."""
+    with pytest.raises(UnexpectedResponseError, match=r"Expected .* as '(id|settings|dashboard|display_name)' of"):
+        Account.from_api({"object": "account", "id": "acct_1", **spoilt})
 
 
 def test_refuses_a_page_that_is_none() -> None:

@@ -19,6 +19,9 @@ from airflow_reportrun.sandbox.catalogue import CATALOGUE, ReportType
 
 DAY: dict[str, Any] = {"interval_start": 1680000000, "interval_end": 1680100000}
 
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
 
 def test_names_are_those_of_stripes_own_sdk() -> None:
     """A parameter that Stripe adds to its SDK is noticed here."""
@@ -192,6 +195,17 @@ def test_wrong_shape_names_the_option_that_decides(shape: str | None) -> None:
         ("interval", {**DAY, "extra": {"currency": "eur"}}, "Pass currency by name"),
         ("interval", {**DAY, "extra": ["novelty"]}, "a mapping of Stripe's names"),
         ("interval", {**DAY, "currency": 978, "timezone": None}, "currency has to be a text"),
+        ("interval", {**DAY, "currency": "ÄÖÜ"}, "ISO 4217"),
+        ("interval", {**DAY, "reporting_category": ""}, "reporting_category is empty"),
+        ("interval", {**DAY, "reporting_category": "\ud800"}, "Half a character can't be sent"),
+        ("interval", {**DAY, "columns": None}, "columns is a list"),
+        ("interval", {**DAY, "columns": 5}, "columns is a list"),
+        ("interval", {**DAY, "columns": ["\ud800"]}, "columns is a list"),
+        ("interval", {**DAY, "extra": {1: "a"}}, "a mapping of Stripe's names"),
+        ("interval", {**DAY, "extra": {"novelty": {1: "a"}}}, "names that are texts"),
+        ("interval", {**DAY, "extra": {"novelty": {"\ud800": "a"}}}, "Half a character can't be sent"),
+        ("interval", {**DAY, "extra": {"novelty": 1.5}}, "novelty can't be sent to Stripe as float"),
+        ("interval", {**DAY, "extra": {"novelty": CYCLE}}, "nested too deep"),
     ],
 )
 def test_refuses_what_stripe_would_refuse(shape: str, given: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -22,7 +23,13 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ListPage
 from airflow_reportrun.waiting.goals import DataReaches
-from airflow_reportrun.waiting.plan import LAST_LOOK_GRACE, MOST_FAILED_PAGES, SHORTEST_CHECK, WITHOUT_LISTS
+from airflow_reportrun.waiting.plan import (
+    LAST_LOOK_GRACE,
+    MOST_EVENT_PAGES,
+    MOST_FAILED_PAGES,
+    SHORTEST_CHECK,
+    WITHOUT_LISTS,
+)
 from airflow_reportrun.waiting.questions import EndsSince, OneRun, OneType, Question, RunsFrom
 from tests.stripe_model import START, World, event_of
 
@@ -829,22 +836,25 @@ def test_slow_answers_keep_no_run_waiting_for_ever() -> None:
     assert all(world.plan.runs[run.id].looked > before[run.id] for run in runs)
 
 
-def test_events_that_do_not_move_on_are_of_no_use() -> None:
-    """A list that gives the same page for ever would keep all others waiting."""
+@pytest.mark.parametrize(("always_new", "why"), [(False, "does not move on"), (True, "has no end in 200 pages")])
+def test_events_without_an_end_are_of_no_use(always_new: bool, why: str) -> None:
+    """A list that goes on for ever would keep all others waiting."""
     world = World(use_events=True, page_size=3)
     pairs, (ended, _) = [world.create() for _ in range(4)], world.create()
     ended.ends = START
     answer = world.stripe.answer
+    numbers = itertools.count()
 
     def stuck(question: Question) -> Any:
-        page = answer(question)
-        if isinstance(question, EndsSince) and question.since is not None:
-            return ListPage((event_of(ended),), has_more=True)
-        return page
+        if not isinstance(question, EndsSince) or question.since is None:
+            return answer(question)
+        number = next(numbers)
+        assert number < 2 * MOST_EVENT_PAGES
+        return ListPage(({**event_of(ended), **({"id": f"evt_{number}"} if always_new else {})},), has_more=True)
 
     world.stripe.answer = stuck  # type: ignore[method-assign]
     world.pass_by(60)
-    assert "does not move on" in world.plan.events_fail
+    assert why in world.plan.events_fail
     for run, _ in pairs:
         run.ends = world.now
     world.pass_by(60)

@@ -91,6 +91,13 @@ def downloads(sandbox: StripeSandbox) -> int:
     return len(sandbox.requests_to("contents"))
 
 
+def test_parameters_that_stripe_shows_as_null_are_by_default(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """As if they were left out."""
+    run = finished()
+    shown = replace(run, parameters={**run.parameters, "timezone": None, "decimal_separator": None})
+    assert land(shown, tmp_path / "may.parquet", format="parquet").manifest.rows
+
+
 def test_the_manifest_tells_all_of_a_csv(sandbox: StripeSandbox, tmp_path: Path) -> None:
     """As JSON that names the run, what it was asked for with, and both files; nothing in it is secret."""
     run, path = finished(timezone="Europe/Berlin"), tmp_path / "may.csv"

@@ -38,6 +38,7 @@ from airflow_reportrun.sandbox import (
     Unavailable,
 )
 from airflow_reportrun.waiting import plan as plan_module
+from airflow_reportrun.waiting import room as room_module
 from airflow_reportrun.waiting.events import ReportRunEvent
 from airflow_reportrun.waiting.goals import ReportRunEnds, RoomForReportRun
 from airflow_reportrun.waiting.loop import look
@@ -691,6 +692,19 @@ def test_a_list_that_does_not_move_on_is_an_error(items: tuple[Any, ...]) -> Non
     count = Count(0.0, 0).read(ListPage(({**RUN},), True))
     with pytest.raises(UnexpectedResponseError, match="does not move on after frr_1"):
         count.read(ListPage(items, True))
+
+
+def test_a_list_that_is_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever counts would remember all of it, and never come to an end."""
+    monkeypatch.setattr(room_module, "MOST_RUNS", 300)
+    count = Count(0.0, 0)
+    for number in range(4):
+        page = tuple({**RUN, "id": f"frr_{number}_{it}"} for it in range(100))
+        if number < 3:
+            count = count.read(ListPage(page, True))
+    with pytest.raises(UnexpectedResponseError, match="has no end in 300 of them"):
+        count.read(ListPage(page, True))
+    assert count.read(ListPage(page, False)).whole
 
 
 # --- Who is let in, and when -------------------------------------------------------------------------------

@@ -198,6 +198,17 @@ def test_a_timeout_of_centuries_is_no_overflow(stripe_conn: StripeSandbox) -> No
     assert waits_of(task, datetime.now(UTC)).deadline > time.time() + 10 * 365 * 86_400
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [{name: value} for name in ("timeout", "poll_interval", "settle") for value in ("x", None, -1, 10**400)],
+)
+def test_a_damaged_argument_fails_the_trigger_alone(damage: dict[str, Any]) -> None:
+    """Airflow takes a TypeError of the constructor for the trigger's own; it says what to do."""
+    arguments: dict[str, Any] = dict.fromkeys(start_triggers.ReportTypeStart.names)
+    with pytest.raises(TypeError, match=f"{next(iter(damage))} of a trigger can't be .* A retry of its task"):
+        start_triggers.ReportTypeStart(**{"timeout": 60.0, "poll_interval": 10.0, **arguments, **damage})
+
+
 @triggerers_render
 @pytest.mark.parametrize("soft_fail", [False, True])
 def test_a_try_without_time_is_retried(stripe_conn: StripeSandbox, soft_fail: bool) -> None:

@@ -211,7 +211,7 @@ def series_of(
 
 def _version(report_type: str) -> int:
     end = report_type.rpartition(".")[2]
-    return int(end) if end.isdecimal() else 0
+    return int(end) if end.isdecimal() and len(end) < 10 else 0
 
 
 def _by_livemode(landings: list[Landing]) -> list[tuple[bool | None, list[Landing]]]:
@@ -288,7 +288,8 @@ def _laid_out(
     kinds: dict[Any, list[Span]] = defaultdict(list)
     for span in landed:
         kinds[unit_of(span) or span[1] - span[0]].append(span)
-    steps = {kind: step_of(spans, zones) for kind, spans in kinds.items()}
+    shown = (int(now), *(() if since is None else (since,)))
+    steps = {kind: step_of(spans, zones, shown=shown) for kind, spans in kinds.items()}
     by_span = {span: steps[kind] for kind, spans in kinds.items() for span in spans}
     first = next(iter(landed))
     step, found = by_span[first], list[Interval]()
@@ -311,8 +312,8 @@ def _laid_out(
             at, step = end, by_span[start, end]
     if step:
         leave_out(step.edges(at, max(at, int(now) + 1))[-1])
-    shown = [it for it in found if (since is None or it.start >= since) and (until is None or it.end <= until)]
-    return replace(about, step=step, intervals=tuple(shown))
+    kept = [it for it in found if (since is None or it.start >= since) and (until is None or it.end <= until)]
+    return replace(about, step=step, intervals=tuple(kept))
 
 
 def _state(landing: Landing) -> State:

@@ -6,11 +6,13 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import MAXYEAR, UTC, datetime, time, timedelta
 from functools import cache
 from itertools import chain, pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
+
+from airflow_reportrun.reporting.parameters import is_zone
 
 Span = tuple[int, int]
 """Start and end in epoch seconds, the end exclusive."""
@@ -46,6 +48,9 @@ _KNOWN = (
 _EPOCH = datetime(1970, 1, 1)
 _MONDAY = datetime(1970, 1, 5)
 
+MOST_STEPS = 200_000
+"""Steps of a series, as hours of twenty years: what would have more has no step that anybody could look at."""
+
 _SAMPLE = 48  # spans by which zones are chosen
 _TRIED = 20  # zones on all spans
 
@@ -78,7 +83,7 @@ class Step:
         """Return when intervals begin and end, in epoch seconds.
 
         :param start: the first one is at it, or the last before it.
-        :param end: the last one is at it, or the first after it.
+        :param end: the last one is at it, or the first after it, but for those behind the year 9999.
         """
         if self.unit is None:
             origin = int(self.anchor.replace(tzinfo=UTC).timestamp())
@@ -95,7 +100,10 @@ class Step:
             at = between // months - 2
         found: list[int] = []
         while not found or found[-1] < end:
-            edge = int(self._wall(at, months, days).replace(tzinfo=zone).timestamp())
+            try:
+                edge = int(self._wall(at, months, days).replace(tzinfo=zone).timestamp())
+            except (ValueError, OverflowError):
+                return found
             at += 1
             if found and edge <= found[-1]:
                 continue  # a day that the clocks skip whole
@@ -126,14 +134,18 @@ def unit_of(span: Span) -> Unit | None:
     return next((it for it, (least, most) in _LENGTHS.items() if least - _HOUR <= length <= most + _HOUR), None)
 
 
-def step_of(spans: Sequence[Span], zones: Iterable[str] = ()) -> Step | None:
-    """Return the step that most of the spans are, None where there are none.
+def step_of(spans: Sequence[Span], zones: Iterable[str] = (), *, shown: Iterable[int] = ()) -> Step | None:
+    """Return the step that most of the spans are, None where there are none, or :data:`MOST_STEPS` would not do.
 
     :param spans: in their order, without overlaps.
     :param zones: IANA names, by whose clocks they may have been counted; the likeliest first.
+    :param shown: instants that are to be reached by it besides.
     """
     spans = [(start, end) for start, end in spans if start < end]
     if not spans:
+        return None
+    reached = [*(at for span in spans for at in span), *shown]
+    if max(reached) - min(reached) > MOST_STEPS * min(end - start for start, end in spans):
         return None
     best, most = _fixed(spans), 0
     unit = Counter(map(unit_of, spans)).most_common(1)[0][0]
@@ -154,7 +166,7 @@ def _fixed(spans: Sequence[Span]) -> Step:
 
 def _calendar_steps(unit: Unit, spans: Sequence[Span], zones: Iterable[str]) -> Iterator[Step]:
     """Yield the steps of a unit that may be it, the likeliest first."""
-    told = dict.fromkeys((*zones, "UTC"))
+    told = dict.fromkeys((*filter(is_zone, zones), "UTC"))
     sample = spans[:: max(1, len(spans) // _SAMPLE)]
     for name in told:
         yield Step(unit, 0, name, _MONDAY if unit == "week" else _EPOCH)
@@ -177,7 +189,8 @@ def _anchor(unit: Unit, spans: Sequence[Span], name: str) -> tuple[datetime | No
         until = datetime.fromtimestamp(end, zone).replace(tzinfo=None)
         if days and until - wall == timedelta(days=days):
             found[_EPOCH + (wall - _EPOCH) % timedelta(days=days)] += 1
-        elif months and wall.day <= 28 and _later(wall, months) == until:  # not each month has a 29th
+        # Not each month has a 29th, and the last year has no next one.
+        elif months and wall.day <= 28 and wall.year < MAXYEAR and _later(wall, months) == until:
             found[wall.replace(year=1970, month=(wall.month - 1) % months + 1)] += 1
     return found.most_common(1)[0] if found else (None, 0)
 

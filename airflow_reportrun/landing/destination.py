@@ -15,12 +15,15 @@ from urllib.parse import urlsplit
 from airflow_reportrun.landing.lake import former_manifests_of, is_former, layout, manifest_of
 from airflow_reportrun.landing.manifest import FILTERS, Manifest
 from airflow_reportrun.reporting.errors import ConfigurationError, ManifestError
+from airflow_reportrun.reporting.models import is_printable
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.stores.place import Place
 
 LATER = "{report_run_id}"
 """Stands for the id of a run that is not created yet; see :func:`resolve_destination`."""
+
+_WIDE = re.compile(r"{|\d{6}")
 
 
 def placeholders(
@@ -109,6 +112,8 @@ def resolve_destination(
     ending, root = "zip" if compressed else format, text
     if root.endswith("/"):
         text = _in_layout(root, values, ending)
+    if not is_printable(text):
+        raise ConfigurationError(f"destination {text!r}: a NUL or half a character is in no file's name.")
     if any(ord(sign) < 32 for sign in text) or ".." in text.split("/"):
         raise ConfigurationError(f"destination {text!r}: no '..' and no control characters, please.")
     _refuse_anothers_suffix(text, ending)
@@ -162,8 +167,10 @@ def filled_in(option: str, template: str, values: Mapping[str, Any]) -> str:
     try:
         fields = [field for field in Formatter().parse(template) if field[1] is not None]
         unknown = sorted({str(name) for _, name, _, _ in fields} - set(values))
+        if odd := [spec for _, _, spec, _ in fields if _WIDE.search(spec or "")]:
+            raise ValueError(f"the format {odd[0]!r} has a placeholder of its own, or a width beyond all")
         text = "" if unknown else template.format_map(values)
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{option} {template!r}: {error}; placeholders are {known}.") from None
     if unknown:
         raise ConfigurationError(

@@ -302,8 +302,8 @@ def _write(
             cast(BinaryIO, digesting),
             column_types=column_types,
             report_type=run.report_type,
-            timezone=run.parameters.get("timezone", "Etc/UTC"),
-            decimal_separator=run.parameters.get("decimal_separator", "."),
+            timezone=run.parameters.get("timezone") or "Etc/UTC",
+            decimal_separator=run.parameters.get("decimal_separator") or ".",
             contract=contract,
             accept=accept,
         )

@@ -157,8 +157,8 @@ def land_in(hook: StripeReportingHook, run: ReportRun, table: Table) -> Landed:
             manifest = table.load(
                 spool,
                 Manifest.of(run, file, account, **{**known, **facts}),
-                timezone=run.parameters.get("timezone", "Etc/UTC"),
-                decimal_separator=run.parameters.get("decimal_separator", "."),
+                timezone=run.parameters.get("timezone") or "Etc/UTC",
+                decimal_separator=run.parameters.get("decimal_separator") or ".",
             )
     if manifest.file_id == file.id:
         metrics.landed(run.report_type, manifest.format, file.size, manifest.rows)

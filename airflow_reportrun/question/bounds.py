@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -112,6 +112,8 @@ def instant(name: str, given: Any) -> pendulum.DateTime:
         raise expected
     if value.utcoffset() is None:
         raise error(f"it names no instant without an offset: write {value.isoformat()}Z for UTC, or +02:00.")
+    if not MINYEAR < value.year < MAXYEAR:  # which another time zone may not have
+        raise error("Stripe has no data of that year.")
     if value.microsecond:
         raise fraction
     return utc(value)

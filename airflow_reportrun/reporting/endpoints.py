@@ -7,6 +7,7 @@ Source: https://docs.stripe.com/api/reporting/report_run and https://docs.stripe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
@@ -34,6 +35,11 @@ END_EVENTS = ("reporting.report_run.succeeded", "reporting.report_run.failed")
 
 READ_FILE = "read_file"
 """The operation of a download, for which there is no request here."""
+
+LONGEST_KEY = 255
+"""Characters of an idempotency key."""
+
+_BOUNDS = ("gt", "gte", "lt", "lte")
 
 _OBJECTS = {REPORT_RUNS: "report_run", REPORT_TYPES: "report_type", FILES: "file", EVENTS: "event"}
 
@@ -97,10 +103,17 @@ def create_report_run(
 
     :param report_type: such as ``balance.summary.1``.
     :param parameters: checked here, before anything is sent.
-    :param idempotency_key: at most 255 characters; the same key with the same parameters gives the same run.
+    :param idempotency_key: at most 255 characters that a header can have; the same key with the same parameters
+        gives the same run.
     :param shape: what the report type asks for, where its id doesn't tell.
     :raises InvalidParametersError: when Stripe would refuse the parameters.
     """
+    if not is_id(report_type):
+        raise InvalidParametersError(f"report_type is the id of a report type, not {report_type!r:.100}.")
+    if not is_idempotency_key(idempotency_key):
+        raise InvalidParametersError(
+            f"idempotency_key is up to {LONGEST_KEY} printable ASCII characters, not {idempotency_key!r:.300}."
+        )
     parameters.check(shape or shape_of(report_type))
     return Request(
         "POST",
@@ -135,7 +148,12 @@ def list_report_runs(
     :param created: bounds in epoch seconds by ``gt``, ``gte``, ``lt``, ``lte``.
     :param starting_after: the id of the last run of the page before.
     :param limit: 1 to 100.
+    :raises InvalidParametersError: when the bounds are none.
     """
+    if created is not None and not _are_bounds(created):
+        raise InvalidParametersError(
+            f"created has whole epoch seconds by {', '.join(_BOUNDS)}, and is not {created!r:.300}."
+        )
     fields = form_encode({"created": created, "limit": limit, "starting_after": starting_after})
     return Request("GET", REPORT_RUNS, _plain(ListPage.from_api), fields=tuple(fields))
 
@@ -193,12 +211,24 @@ def _plain(read: Callable[[object], T]) -> Callable[[object, Response], T]:
     return lambda body, _: read(body)
 
 
+def is_id(value: object) -> bool:
+    """Tell whether this can be the id of an object: something that is a segment of a path as it is."""
+    # Half a character would not even have a spelling in a URL, and dots lead elsewhere.
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable() and value not in (".", "..")
+
+
+def is_idempotency_key(value: object) -> bool:
+    """Tell whether this can be sent as a key."""
+    return isinstance(value, str) and bool(re.fullmatch(rf"[!-~]([ -~]{{0,{LONGEST_KEY - 2}}}[!-~])?", value))
+
+
+def _are_bounds(created: object) -> bool:
+    return isinstance(created, Mapping) and all(
+        name in _BOUNDS and type(value) is int and value >= 0 for name, value in created.items()
+    )
+
+
 def _path(collection: str, object_id: str, prefix: str = "") -> str:
-    if (
-        not isinstance(object_id, str)
-        or not object_id.strip()
-        or not object_id.isprintable()  # half a character would not even have a spelling in a URL
-        or not object_id.startswith(prefix)
-    ):
-        raise InvalidParametersError(f"{object_id!r} is not the id of an object in {collection} ({prefix}…).")
+    if not is_id(object_id) or not object_id.startswith(prefix):
+        raise InvalidParametersError(f"{object_id!r:.100} is not the id of an object in {collection} ({prefix}…).")
     return f"{collection}/{quote(object_id, safe='')}"

@@ -42,6 +42,10 @@ OTHER_SHAPE = "If this report type takes something else, set parameter_shape= (i
 """What to do where the shape of the parameters was guessed wrong."""
 
 
+LONGEST_MESSAGE = 20_000
+"""Characters; what is quoted may be a whole file, and a message ends up in logs, task states and mails."""
+
+
 class ReportingError(Exception):
     """Anything that this package raises about Stripe's Reporting API; it shows no key, wherever one was pasted."""
 
@@ -49,7 +53,14 @@ class ReportingError(Exception):
     """True where the same request may well succeed later."""
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(redacted(it) if isinstance(it, str) else it for it in args))
+        super().__init__(*(_shown(it) if isinstance(it, str) else it for it in args))
+
+
+def _shown(text: str) -> str:
+    if len(text) <= LONGEST_MESSAGE:
+        return redacted(text)
+    more = LONGEST_MESSAGE // 10  # so that no secret is cut where it would not be told from other text
+    return f"{redacted(text[: LONGEST_MESSAGE + more])[:LONGEST_MESSAGE]}…"
 
 
 class ConfigurationError(ReportingError, ValueError):

@@ -362,7 +362,8 @@ def _checked(it: Mapping[str, Any], name: str, value: object, kind: type[T]) -> 
     if type(value) is kind and _is_sane(value):
         return value
     raise UnexpectedResponseError(
-        f"Expected {kind.__name__} as {name!r} of Stripe's {it['object']!r} and got {_shown.repr(value)}"
+        f"Expected {kind.__name__} as {name!r} of Stripe's {it.get('object', 'object')!r} and got "
+        f"{_shown.repr(value)}"
     )
 
 

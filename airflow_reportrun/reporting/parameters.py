@@ -5,13 +5,17 @@ Source: https://docs.stripe.com/api/reporting/report_run/create.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow_reportrun.reporting.errors import OTHER_SHAPE, InvalidParametersError
 from airflow_reportrun.reporting.report_type_ids import ParameterShape
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half a character, for which a form has no bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +74,13 @@ class ReportParameters:
         if wrong := [name for name in self._texts() if not isinstance(getattr(self, name), str)]:
             yield f"{_and(wrong)} has to be a text."
             return
-        if not isinstance(self.extra, Mapping):
+        if not isinstance(self.extra, Mapping) or not all(isinstance(name, str) for name in self.extra):
             yield f"The further parameters are a mapping of Stripe's names, not {self.extra!r}."
             return
+        try:
+            form_encode({name: getattr(self, name) for name in self._texts()} | dict(self.extra))
+        except InvalidParametersError as error:
+            yield str(error)
         wanted = {
             ParameterShape.INTERVAL: {"interval_start", "interval_end"},
             ParameterShape.INTERVAL_END: {"interval_end"},
@@ -100,13 +108,15 @@ class ReportParameters:
                 f"interval_start {self.interval_start} has to lie before interval_end {self.interval_end}, "
                 "which is not part of the interval."
             )
-        if isinstance(self.columns, str) or not all(isinstance(c, str) and c for c in self.columns):
+        if not _are_names(self.columns):
             yield f"columns is a list of column names, not {self.columns!r}."
         elif len(set(self.columns)) != len(self.columns):
             yield f"columns names a column twice: {', '.join(self.columns)}."
-        if self.currency is not None and not (len(self.currency) == 3 and self.currency.isalpha()):
+        if self.currency is not None and not re.fullmatch("[A-Za-z]{3}", self.currency):
             yield f"currency is a three-letter ISO 4217 code, not {self.currency!r}."
-        if self.timezone is not None and not _is_zone(self.timezone):
+        if self.reporting_category == "":
+            yield "reporting_category is empty; leave it out."
+        if self.timezone is not None and not is_zone(self.timezone):
             yield f"timezone is an IANA name such as Europe/Berlin, not {self.timezone!r}."
         for name, prefix in (("connected_account", "acct_"), ("payout", "po_")):
             value = getattr(self, name)
@@ -122,7 +132,10 @@ def form_encode(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     :param values: strings, integers, booleans, mappings and sequences of these; None is left out.
     :raises InvalidParametersError: for a value that has no form encoding.
     """
-    return list(_pairs("", values))
+    try:
+        return list(_pairs("", values))
+    except RecursionError:
+        raise InvalidParametersError("The parameters are nested too deep to be sent to Stripe.") from None
 
 
 def _as_json(value: Any) -> Any:
@@ -140,10 +153,15 @@ def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, bool):
         yield name, "true" if value else "false"
     elif isinstance(value, (str, int)):
+        for text in (name, value):
+            if isinstance(text, str) and _HALF.search(text):
+                raise InvalidParametersError(f"Half a character can't be sent to Stripe: {text!r} in {name!r}.")
         yield name, str(value)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _pairs(f"{name}[{key}]" if name else str(key), item)
+            if not isinstance(key, str):
+                raise InvalidParametersError(f"{name or 'The parameters'} have names that are texts, not {key!r}.")
+            yield from _pairs(f"{name}[{key}]" if name else key, item)
     elif isinstance(value, Sequence) and not isinstance(value, bytes):
         for index, item in enumerate(value):
             yield from _pairs(f"{name}[{index}]", item)
@@ -151,7 +169,13 @@ def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
         raise InvalidParametersError(f"{name} can't be sent to Stripe as {type(value).__name__}: {value!r}.")
 
 
-def _is_zone(name: str) -> bool:
+def _are_names(columns: object) -> bool:
+    names = columns if isinstance(columns, Collection) and not isinstance(columns, str) else (None,)
+    return all(isinstance(it, str) and it and not _HALF.search(it) for it in names)
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether a name is one of the time zones that are known here."""
     try:
         return bool(ZoneInfo(name))
     except (KeyError, ValueError, OSError):  # unknown, malformed, a folder of zones

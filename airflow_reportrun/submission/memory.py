@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.airflow_context import TaskInstance
-from airflow_reportrun.reporting.models import odd_parameter
+from airflow_reportrun.reporting.endpoints import is_id, is_idempotency_key
+from airflow_reportrun.reporting.models import LATEST, REPORT_RUN_IDS, odd_parameter
 from airflow_reportrun.submission.idempotency import Wanted
 
 if TYPE_CHECKING:
@@ -156,16 +156,18 @@ def _is_entry(kept: Any) -> bool:
 
 
 def _is_instant(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value)
+    return type(value) in (int, float) and -CLOCK_SKEW <= value < LATEST
 
 
 _IS: Mapping[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("scope", "report_type"), lambda it: isinstance(it, str)),
-    **dict.fromkeys(("stripe_account", "report_run_id", "request_id"), lambda it: isinstance(it, str | None)),
+    "scope": lambda it: isinstance(it, str),
+    "report_type": is_id,
+    **dict.fromkeys(("stripe_account", "request_id"), lambda it: isinstance(it, str | None)),
+    "report_run_id": lambda it: it is None or (is_id(it) and it.startswith(REPORT_RUN_IDS)),
     "livemode": lambda it: isinstance(it, bool | None),
     "parameters": lambda it: isinstance(it, Mapping),
     "attempt": lambda it: type(it) is int and it > 0,
-    "idempotency_key": lambda it: isinstance(it, str) and bool(it),
+    "idempotency_key": is_idempotency_key,
 }
 
 

@@ -30,6 +30,15 @@ RESUME: Mapping[str, Any] = {
 """What tasks of this package give their triggers to have it back; all of it may be missing."""
 
 
+def _is_of(kind: Any, value: object) -> bool:
+    """Tell whether a value is of a kind; numbers are instants, in epoch seconds."""
+    from airflow_reportrun.reporting.models import LATEST
+
+    if kind is bool or not isinstance(value, (int, float)):
+        return isinstance(value, kind)
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value < LATEST
+
+
 @dataclass(frozen=True, kw_only=True)
 class Event(ABC):
     """How a wait ended.
@@ -82,8 +91,7 @@ class Event(ABC):
             "resume",
             isinstance(self.resume, Mapping)
             and all(
-                self.resume.get(name) is None or isinstance(self.resume[name], kind)
-                for name, kind in RESUME.items()
+                self.resume.get(name) is None or _is_of(kind, self.resume[name]) for name, kind in RESUME.items()
             ),
         )
 

@@ -59,6 +59,9 @@ EVENT_LAG = 60
 EVENT_OVERLAP = 2
 """Seconds of events that are asked for again, since not all appear in their order."""
 
+MOST_EVENT_PAGES = 200
+"""Pages of events of a look, 20,000 ends; a list that goes on would keep all others waiting."""
+
 MOST_FAILED_PAGES = 3
 """Pages in a row that fail while single runs are shown, after which runs are retrieved one by one for a while."""
 
@@ -374,6 +377,9 @@ class Plan:
         feed.after = events[-1].id if page.has_more and events and question.since is not None else None
         if feed.after is not None and feed.after in feed.cursors:
             self._stop_events(f"their list does not move on after {feed.after}")
+            return told
+        if feed.after is not None and len(feed.cursors) >= MOST_EVENT_PAGES:
+            self._stop_events(f"their list has no end in {MOST_EVENT_PAGES} pages")
             return told
         if feed.after is not None:
             feed.cursors.add(feed.after)

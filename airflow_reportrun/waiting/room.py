@@ -24,6 +24,9 @@ PROMISE = 60.0
 """Seconds in which a task that was told of room has surely asked for its report run, or won't; a count that takes
 longer begins anew, as it may miss such a run."""
 
+MOST_RUNS = 20_000
+"""Report runs of a count: no account has as many while a task waits, and each 100 are a request."""
+
 BELIEF = 300.0
 """Seconds for which a run that was pending behind the first pages is taken for pending without another look."""
 
@@ -86,6 +89,8 @@ class Count:
         found = dict(filter(None, map(_shown, page.items)))
         if page.has_more and found.keys() <= self.runs.keys():
             raise UnexpectedResponseError(f"The list of report runs does not move on after {self.last}")
+        if page.has_more and len(self.runs) >= MOST_RUNS:
+            raise UnexpectedResponseError(f"The list of report runs has no end in {MOST_RUNS} of them")
         return replace(self, runs={**self.runs, **found}, whole=not page.has_more)
 
     def completed_by(self, earlier: Count) -> Count:

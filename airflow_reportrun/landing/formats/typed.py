@@ -77,6 +77,7 @@ class Converter:
     :param timezone: the IANA name of the time zone that the report was asked for.
     :param decimal_separator: the one that the report was asked for, a point or a comma.
     :param column_types: what the user said of columns, for the error that says what else is needed.
+    :raises ConfigurationError: when the separator is another one.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class Converter:
         decimal_separator: str,
         column_types: Mapping[str, str] | None = None,
     ) -> None:
+        if decimal_separator not in (".", ","):
+            raise ConfigurationError(f"decimal_separator is a point or a comma, not {decimal_separator!r}.")
         self.columns = columns
         self.schema = pa.schema([(column.name, self.made_as(column)) for column in columns])
         """Of the tables."""
@@ -207,7 +210,16 @@ class Converter:
             uneven.append(row)
             return "skip"
 
-        table = _read(block, dict.fromkeys(self._names, pa.binary()), uneven=skip)
+        try:
+            str(block, "utf-8")  # or pyarrow can't show the row (26.0.1)
+        except UnicodeDecodeError:
+            shown = None
+        else:
+            shown = skip
+        try:
+            table = _read(block, dict.fromkeys(self._names, pa.binary()), uneven=shown)
+        except pa.ArrowInvalid:
+            return ContentsError(f"Behind row {self.rows}: {_shortened(reason)}")
         if uneven:
             row = uneven[0]
             cells = f"{row.actual_columns} cells, and the header {row.expected_columns}"
@@ -218,7 +230,7 @@ class Converter:
                     (cell or b"").decode()
                 except UnicodeDecodeError:
                     return ContentsError(f"Row {row} of column {name!r} is not UTF-8.")
-        return ContentsError(f"Behind row {self.rows}: {reason}")
+        return ContentsError(f"Behind row {self.rows}: {_shortened(reason)}")
 
     def parsed(self, texts: Any) -> Any:
         """Read what texts say, column by column; a column with a misfit stays text."""
@@ -367,6 +379,8 @@ def split_header(block: memoryview) -> tuple[Sequence[str], memoryview]:
         names = next(csv.reader(StringIO(text[:end].decode("utf-8-sig"), newline="")), [])
     except UnicodeDecodeError:
         raise ContentsError("The header is not UTF-8.") from None
+    except csv.Error as error:
+        raise ContentsError(f"The header is no CSV ({error}).") from None
     if not names:
         raise ContentsError("The report has no header.")
     if "" in names:

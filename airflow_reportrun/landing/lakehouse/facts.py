@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,6 +21,7 @@ from airflow_reportrun.landing.manifest import VERSION, Manifest, Subject
 from airflow_reportrun.landing.overlaps import Overlap, overlap
 from airflow_reportrun.landing.rows import landing_key
 from airflow_reportrun.reporting.errors import ManifestError
+from airflow_reportrun.reporting.models import odd_parameter
 
 OWN = "reportrun."
 """Beginning of all that we say of a table."""
@@ -30,6 +31,9 @@ LANDINGS = f"{OWN}landings."
 
 COLUMNS = f"{OWN}columns."
 """Beginning of the name of a text with columns and their kinds, which goes on with the digest of the text."""
+
+LONGEST_TEXT = 64 * 1024 * 1024
+"""Bytes that a text may have when it is not compressed; the landings of a month have a few thousand."""
 
 _NOTHING = dict.fromkeys(("interval_start", "interval_end", "stripe_account"))  # which a manifest says, too
 
@@ -128,7 +132,7 @@ class Facts:
         try:
             types = json.loads(self._texts.get(name, ""))
             columns = list(types)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise ManifestError(
                 f"The table's property {name} is gone, or changed, and tells of columns that are landed: set it "
                 "as it was, or remove all that begin with reportrun. and the rows, to land the reports anew."
@@ -144,11 +148,11 @@ class Facts:
             text = json.loads(self._texts[name])
             version = int(text["version"])
             if version == VERSION:
-                found = json.loads(zlib.decompress(base64.b64decode(text["landings"])))
-                for it in found:
-                    it["report_type"], it["parameters"].get, it["livemode"], it["report_run_id"], it["columns"]
-                return [dict(it) for it in found]
-        except (ValueError, LookupError, TypeError, AttributeError, zlib.error):
+                found = json.loads(_unpacked(text["landings"]))
+                if not isinstance(found, list) or not all(map(_is_told, found)):
+                    raise TypeError
+                return found
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError, zlib.error):
             raise ManifestError(
                 f"The table's property {name} tells of no landing: remove it, to land what it told of anew."
             ) from None
@@ -161,6 +165,29 @@ class Facts:
 def _text(told: Sequence[Mapping[str, Any]]) -> str:
     packed = base64.b64encode(zlib.compress(_compact(told).encode(), 9)).decode()
     return _compact({"version": VERSION, "landings": packed})
+
+
+def _unpacked(text: str) -> bytes:
+    unpacker = zlib.decompressobj()
+    whole = unpacker.decompress(base64.b64decode(text), LONGEST_TEXT)
+    if not unpacker.eof:  # cut, or longer
+        raise ValueError
+    return whole
+
+
+_IS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("report_type", "report_run_id", "columns"), lambda it: isinstance(it, str)),
+    **dict.fromkeys(("stripe_account", "rows_of"), lambda it: isinstance(it, str | None)),
+    "livemode": lambda it: isinstance(it, bool),
+    "parameters": lambda it: (
+        isinstance(it, dict) and odd_parameter({name: it[name] for name in it if name != "columns"}) is None
+    ),
+}
+"""What is read of a landing before the whole of it; ``columns`` of its parameters may be an abbreviation."""
+
+
+def _is_told(it: Any) -> bool:
+    return isinstance(it, dict) and all(is_sound(it.get(name)) for name, is_sound in _IS.items())
 
 
 def _may_touch(parameters: Mapping[str, Any], subject: Subject) -> bool:
