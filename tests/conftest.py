@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from typing import Any
 
 # Airflow reads its configuration on import, and none of the machine's may count here.
 _HOME = Path(tempfile.mkdtemp(prefix="airflow-reportrun-tests-"))
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
     del os.environ[_name]
 os.environ |= {

@@ -396,7 +396,7 @@ def test_a_file_in_place_of_the_table_is_an_error(ledger: Ledger, tmp_path: Path
 
 SUBJECTS = st.builds(
     Subject,
-    st.just("balance.summary"),
+    st.sampled_from(["balance.summary", "..", ".", "a/../..", "%2E%2E"]),
     st.booleans(),
     st.sampled_from([None, "acct_1", "acct/%2F,=", "-x"]),
     st.dictionaries(st.sampled_from(["currency", "payout"]), st.sampled_from(["usd", "a,b=c/d", "é", "%2C"])),
@@ -411,6 +411,7 @@ def test_the_name_of_a_landing_tells_what_it_overlaps(one: Subject, other: Subje
     named = overlap(_subject(app_of(one)), _subject(app_of(other)))
     assert named is overlap(one, other)
     assert (app_of(one) == app_of(other)) == (one == other)
+    assert not {"", ".", ".."} & {*app_of(one).split("/")}, "it leads out of its folder"
     spans = (one.interval_start is None) == (other.interval_start is None)
     if named is not Overlap.APART and spans and one.interval_end and other.interval_end:
         assert {*days_of(one)} & {*days_of(other)}

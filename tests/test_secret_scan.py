@@ -80,7 +80,7 @@ from tests.task_runner import END, START, TaskRunner, Try, in_dag
 REPORT = "balance_change_from_activity.itemized.3"
 MANY = 1000
 
-KEY = "sk_test_marked51NxSoThatItIsFoundAgain"
+KEY = "sk_test_marked_so_that_it_is_found"
 OTHER_KEY = "rk_live_marked"
 PROXY, STORE, DATABASE, CATALOG = (f"marked+{whose}/pass word%" for whose in ("proxy", "store", "db", "catalog"))
 SIGNATURE = "markedSignatureOfAUrl"

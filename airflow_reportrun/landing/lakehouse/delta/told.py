@@ -73,7 +73,7 @@ def days_of(subject: Subject) -> Sequence[str]:
     A commit that bears one is refused when another one has, since the table was looked at.
     """
     start, end = subject.interval_start, subject.interval_end
-    there = f"{_DAYS}/{_MODES[subject.livemode]}/{subject.report}/{_account(subject)}"
+    there = f"{_DAYS}/{_MODES[subject.livemode]}/{_report(subject)}/{_account(subject)}"
     if start is None or end is None:
         return [f"{there}/at {end}"]
     return [f"{there}/{day}" for day in range(start // 86400, (max(start, end - 1)) // 86400 + 1)]
@@ -152,7 +152,13 @@ class Manifests:
 
 
 def _folder(subject: Subject) -> str:
-    return f"{_MODES[subject.livemode]}/{subject.report}/{_account(subject)}"
+    return f"{_MODES[subject.livemode]}/{_report(subject)}/{_account(subject)}"
+
+
+def _report(subject: Subject) -> str:
+    """Return the name of a folder: Stripe's are ones as they are, and what else a server says leads nowhere."""
+    quoted = quote(subject.report, safe="")
+    return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
 def _account(subject: Subject) -> str:
@@ -176,7 +182,7 @@ def _subject(app: str) -> Subject:
     mode, report, account, about = app.split("/")
     start, end, *filters = about.split(",")
     return Subject(
-        report,
+        unquote(report),
         mode == _MODES[True],
         None if account == "-" else unquote(account),
         dict(it.split("=", 1) for it in filters),
