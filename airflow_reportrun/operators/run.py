@@ -291,7 +291,7 @@ class StripeReportRunOperator(SubmittingOperator):
             "request_id": run.request_id,
             "adopted": bool(adopted),
         }
-        created = int(run.created_at(time.time()))
+        created = run.created_at(time.time())
         resume |= {"report_type": run.report_type, "created": created, **whose_it_is, **self._try.resume}
         return self._conclude(context, self._wait(run, resume), resume)
 
@@ -417,5 +417,5 @@ def _measure_wait(event: ReportRunEvent, resume: Mapping[str, Any]) -> None:
     from airflow_reportrun import metrics
 
     report_type, created = resume.get("report_type"), resume.get("created")
-    if isinstance(report_type, str) and isinstance(created, int):
+    if isinstance(report_type, str) and isinstance(created, (int, float)):
         metrics.WAIT.send(time.time() - created, report_type=report_type, outcome=event.outcome)

@@ -21,7 +21,7 @@ RESUME: Mapping[str, Any] = {
     "refusal": str,
     "try_began": (int, float),
     "report_type": str,
-    "created": int,
+    "created": (int, float),
     "room_since": (int, float),
     "stripe_conn_id": str,
     "stripe_account": str,
