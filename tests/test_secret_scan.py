@@ -67,15 +67,11 @@ from airflow_reportrun.waiting import pace, plan
 from tests.evidence import Evidence, files, hits, readable
 from tests.lineages import told_to
 from tests.s3 import S3
+from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.test_exchange_limits import answer
 from tests.test_reasons import proxy_to
-from tests.versions import AIRFLOW, AIRFLOW_2, BEFORE_3_3
+from tests.versions import AIRFLOW, BEFORE_3_3
 from tests.wire import Wire
-
-if AIRFLOW_2:
-    pytest.skip("what Airflow is told is heard where Airflow 3's task runner says it", allow_module_level=True)
-
-from tests.task_runner import END, START, TaskRunner, Try, in_dag
 
 REPORT = "balance_change_from_activity.itemized.3"
 MANY = 1000
