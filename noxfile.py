@@ -138,7 +138,8 @@ def release(session: nox.Session, airflow: str) -> None:
     session.install("--constraint", f"constraints/airflow-{airflow}.txt", str(wheel), "pip")
     session.run("python", "-m", "pip", "check")
     session.run(
-        *("airflow", "providers", "get", "airflow-provider-reportrun"), env={"AIRFLOW_HOME": session.create_tmp()}
+        *("airflow", "providers", "get", "airflow-provider-reportrun"),
+        env={"AIRFLOW_HOME": os.path.abspath(session.create_tmp())},
     )
 
 
