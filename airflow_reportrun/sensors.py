@@ -243,7 +243,7 @@ class StripeSensor(Noted, LineageMixin, BaseSensorOperator):
             raise AirflowFailException(event.message)
         return dict(self.found(event))
 
-    def whose(self, event: Event) -> dict[str, Any]:
+    def _whose(self, event: Event) -> dict[str, Any]:
         """Return whose it is that was waited for, of a task that was deferred without a look at the connection."""
         return whose_before(event.resume) or whose(self.hook)
 
@@ -315,11 +315,11 @@ class StripeReportRunSensor(StripeSensor):
     def tell(self, event: Any) -> None:
         """Note the run, where it has ended."""
         if event.report_run:
-            self.tell_run(event.report_run, self.whose(event))
+            self.tell_run(event.report_run, self._whose(event))
 
     def found(self, event: Any) -> Mapping[str, Any]:
         """Return the run and whose it is."""
-        return found_run(event.report_run, self.whose(event), self.given_run)
+        return found_run(event.report_run, self._whose(event), self.given_run)
 
 
 class StripeReportTypeSensor(StripeSensor):
@@ -398,7 +398,7 @@ class StripeReportTypeSensor(StripeSensor):
     def tell(self, event: Any) -> None:
         """Note the report."""
         if event.report_type:  # of a sensor that began in the triggerer it may be what was wrong
-            self.tell_report(event.report_type, self.whose(event))
+            self.tell_report(event.report_type, self._whose(event))
 
     def found(self, event: Any) -> Mapping[str, Any]:
         """Return the report type."""
