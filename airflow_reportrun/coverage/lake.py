@@ -78,17 +78,17 @@ class Lake:
     def landings(self) -> list[Landing]:
         """Return what is landed there; see the class."""
         top, own = self._top, self._top.folders
-        with top.errors():
-            files = top.files_below(own)
-            notes = self._notes(files)
+        with top.errors(), ThreadPoolExecutor(_AT_ONCE) as pool:
+            lists = self._lists()
+            below = list(pool.map(top.files_below, (folders for folders, _ in lists)))
+            files, notes = below[0], self._notes(zip(lists, below, strict=True))
             found: list[Landing] = []
             by_names: list[_Named] = []
             for (*folders, name), listed in files.items():
-                below = tuple(folders)
-                names = told_by([*own, *below], name)
-                note = notes.pop((below, note_of(name)), None) if names else None
+                names = told_by([*own, *folders], name)
+                note = notes.pop((tuple(folders), note_of(name)), None) if names else None
                 if names and note:  # without a manifest it is nobody's
-                    path = "/".join([self.root, *below, name])
+                    path = "/".join([self.root, *folders, name])
                     by_names.append((_by_names(*names, name, path, note.url), note, listed))
             read: dict[_Note, Manifest | None] = {}
             for choose in (_all,) if isinstance(top, LocalFile) else (_latest, _perhaps_empty):
@@ -100,10 +100,10 @@ class Lake:
                     found += _checked(by_name, read[note], there)
                 else:
                     found.append(replace(by_name, is_empty=there.etag in empty))
-            for (below, _), note, manifest in zip(notes, notes.values(), self._read(notes.values()), strict=True):
+            for (inside, _), note, manifest in zip(notes, notes.values(), self._read(notes.values()), strict=True):
                 if manifest:
-                    path = "/".join([self.root, *below, manifest.path])
-                    data = files.get((*below, manifest.path))
+                    path = "/".join([self.root, *inside, manifest.path])
+                    data = files.get((*inside, manifest.path))
                     found += _checked(Landing.of(manifest, path=path, told_at=note.url), manifest, data)
             return found
 
@@ -129,12 +129,14 @@ class Lake:
     def _prefix(self, folders: Names) -> str:
         return self._top.elsewhere(folders, "_").url.removesuffix("_")
 
-    def _notes(self, files: Mapping[Names, Listed]) -> dict[tuple[Names, str], _Note]:
+    def _notes(
+        self, lists: Iterable[tuple[tuple[Names, Names], Mapping[Names, Listed]]]
+    ) -> dict[tuple[Names, str], _Note]:
         """Return the manifests by the folders of their data, below the root, and their names."""
         found: dict[tuple[Names, str], _Note] = {}
-        for folders, own in self._lists():
+        for (folders, own), files in lists:
             prefix = self._prefix(folders)
-            for names, listed in (self._top.files_below(folders) if own else files).items():
+            for names, listed in files.items():
                 *below, name = names
                 if key := data_of([*own, *below], name):
                     found[key] = _Note((*folders, *below), name, f"{prefix}{'/'.join(names)}", listed)
