@@ -33,6 +33,7 @@ class Airflow:
     """
 
     components: Sequence[str] = COMPONENTS
+    python: str = sys.executable
 
     def __init__(self, home: Path, dags_folder: Path, environment: Mapping[str, str]) -> None:
         port, worker_logs, trigger_logs = (free_port() for _ in range(3))
@@ -72,7 +73,7 @@ class Airflow:
         name = "-".join(command[:2])
         with self.log(name).open("ab") as log:
             done = subprocess.run(
-                _airflow(*command), env=self.environment, stdout=log, stderr=subprocess.STDOUT, check=False
+                self._airflow(*command), env=self.environment, stdout=log, stderr=subprocess.STDOUT, check=False
             )
         if done.returncode != 0:
             raise RuntimeError(f"airflow {' '.join(command)} failed:\n{_tail(self.log(name))}")
@@ -111,7 +112,7 @@ class Airflow:
         """Start an ``airflow`` command that goes on until all is stopped, with more of an environment."""
         with self.log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                _airflow(*command),
+                self._airflow(*command),
                 env={**self.environment, **environment},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -227,14 +228,13 @@ class Airflow:
             time.sleep(0.3)
         raise RuntimeError(f"Airflow's API did not answer:\n{_tail(self.log('api-server'))}")
 
+    def _airflow(self, *command: str) -> list[str]:
+        return [self.python, "-m", "airflow", *command]
+
     def log(self, name: str) -> Path:
         """Return where a component's output goes."""
         self._home.mkdir(parents=True, exist_ok=True)
         return self._home / f"{name}.log"
-
-
-def _airflow(*command: str) -> list[str]:
-    return [sys.executable, "-m", "airflow", *command]
 
 
 def free_port() -> int:
