@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow.parquet
 import pytest
@@ -321,6 +322,34 @@ def test_coverage_asks_stripe_where_a_connection_is_given(
     assert {it.method for it in sandbox.requests[asked:]} == {"GET"}
 
 
+def test_the_days_of_another_zone_are_looked_at_by_its_clocks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A month without its first day is not complete, although all that begins in it by UTC is there."""
+    for number in (1, 2):
+        start = datetime(2026, 10, 1 + number, tzinfo=ZoneInfo("Europe/Berlin"))
+        bounds = (start, start + timedelta(days=1))
+        words = [f"--interval-{name}={it.isoformat()}" for name, it in zip(("start", "end"), bounds, strict=True)]
+        rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *words)
+    what = ["coverage", f"{tmp_path}/lake/", "--from-date=2026-10-01", "--to-date=2026-10-04"]
+    for zone in ([], ["--timezone=Europe/Berlin"]):
+        found = rows(capsys, *what, *zone, code=3)
+        assert [it["state"] for it in found] == ["missing", "landed", "landed"]
+        assert found[0]["interval_start"] == "2026-09-30T22:00:00Z"
+
+
+def test_what_is_not_yet_there_is_missing_up_to_a_date(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A script that closes a month asks by it; without a date, what is under way belongs there."""
+    for number in (7, 8):
+        rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(number))
+    what = ["coverage", f"{tmp_path}/lake/", "--stripe-conn-id=stripe_default", "--from-date=2026-11-07"]
+    assert [it["state"] for it in rows(capsys, *what)][:3] == ["landed", "landed", "not_yet"]
+    assert len(rows(capsys, *what, "--to-date=2026-11-09")) == 2
+    assert len(rows(capsys, *what, "--to-date=2026-11-10", code=3)) == 3
+    code, _, err = call(capsys, "coverage", f"{tmp_path}/lake/", "--to-date=2026-11-03")
+    assert (code, "Nothing is landed in" in err) == (3, True)
+
+
 @needs_airflow_3("airflow backfill create")
 def test_coverage_gives_the_backfills(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Lines to paste, of the DAG's own ticks."""
@@ -349,6 +378,8 @@ def test_coverage_says_what_it_cannot_mean(capsys: pytest.CaptureFixture[str], t
         ([tmp_path, "--conn-id=warehouse", "--table=it"], 2, "Give a DESTINATION"),
         (["--table=it"], 2, "Give a DESTINATION"),
         ([tmp_path, "--from-date=yesterday"], 2, "'yesterday' is no date"),
+        ([tmp_path, "--from-date=2026-11-02", "--to-date=2026-11-02"], 2, "is not before --to-date 2026-11-02"),
+        ([tmp_path, "--timezone=Europe/Berlyn"], 2, "'Europe/Berlyn' is no time zone"),
         ([tmp_path, "--stripe-account=acct_1"], 2, "--stripe-account is for --stripe-conn-id"),
         (["lake/"], 1, "no absolute path"),
         ([tmp_path], 3, f"Nothing is landed in {tmp_path}."),

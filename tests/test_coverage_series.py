@@ -120,7 +120,7 @@ def test_shorter_units_and_weeks_are_told(length: int, words: str) -> None:
     start = at("2026-11-02T00:00")
     every = [(start + n * length, start + (n + 1) * length) for n in range(50)]
     landed = [landing(*it) for it in every if it not in every[10:13]]
-    found = only(landed, now=every[-1][1] + 2 * DAY, until=every[-1][1])
+    found = only(landed, now=every[-1][1] + 2 * DAY, until=datetime.fromtimestamp(every[-1][1], UTC))
     assert str(found.step) == words
     assert spans(found) == every
     assert found.gaps() == [(every[10][0], every[12][1])]
@@ -273,9 +273,46 @@ def test_since_and_until_are_what_is_shown() -> None:
     """Before the first landing the same steps go back."""
     every = days("UTC", date(2026, 1, 10), 5)
     landed = [landing(*it) for it in every]
-    found = only(landed, now=at("2026-01-20T13:00"), since=at("2026-01-08T00:00"), until=at("2026-01-12T00:00"))
+    found = only(landed, now=at("2026-01-20T13:00"), since=datetime(2026, 1, 8), until=datetime(2026, 1, 12))
     assert spans(found) == days("UTC", date(2026, 1, 8), 4)
     assert found.gaps() == [(at("2026-01-08T00:00"), at("2026-01-10T00:00"))]
+
+
+@given(
+    zone=st.sampled_from(ZONES),
+    first=st.dates(date(2022, 1, 1), date(2026, 6, 1)),
+    count=st.integers(4, 400),
+    told=st.booleans(),
+)
+def test_dates_without_an_offset_are_those_of_the_days(zone: str, first: date, count: int, told: bool) -> None:
+    """Whether the clocks change among the days, which tells their zone, or not; offsets are as said."""
+    every = days(zone, first, count)
+    named = [zone] if told else []
+    bounds = [datetime.combine(first + timedelta(days=it), datetime.min.time()) for it in (1, count - 1)]
+    landed = [landing(*it) for it in every]
+    found = only(landed, now=every[-1][1], timezones=named, since=bounds[0], until=bounds[1])
+    assert spans(found) == every[1:-1]
+    exact = [it.replace(tzinfo=ZoneInfo(zone)) for it in bounds]
+    assert spans(only(landed, now=every[-1][1], since=exact[0], until=exact[1])) == every[1:-1]
+
+
+def test_a_date_in_the_middle_of_a_month_leaves_the_month_out() -> None:
+    """Only what is next to midnight is meant by it."""
+    every = [(at(f"2026-{it:02}-01T00:00"), at(f"2026-{it + 1:02}-01T00:00")) for it in range(1, 9)]
+    found = only([landing(*it) for it in every], now=every[-1][1], since=datetime(2026, 2, 15))
+    assert spans(found)[:1] == every[2:3]
+
+
+def test_formats_of_the_same_intervals_are_told_apart() -> None:
+    """What lacks intervals is not hidden by what has them, but one format may take the place of another."""
+    every = days("UTC", date(2026, 1, 1), 5)
+    both = [landing(*it) for it in every] + [landing(*it, format="parquet") for it in every[:3]]
+    csv, parquet = series_of(both, now=float(every[-1][1] + 2 * DAY), until=datetime(2026, 1, 6))
+    assert (csv.format, parquet.format) == ("csv", "parquet")
+    assert (len(spans(csv, State.LANDED)), spans(parquet, State.MISSING)) == (5, every[3:])
+    assert str(parquet) == "balance.summary.1 as parquet"
+    changed = [landing(*it) for it in every[:3]] + [landing(*it, format="parquet") for it in every[3:]]
+    assert only(changed, now=float(every[-1][1])).format is None
 
 
 def test_landings_that_overlap_are_shown_once() -> None:

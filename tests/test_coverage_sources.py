@@ -157,7 +157,7 @@ def test_manifests_that_cannot_be_read_are_said(root: str, caplog: pytest.LogCap
 
 def test_a_lake_of_an_earlier_version() -> None:
     """Its manifests lie beside the data, and its folders are called otherwise."""
-    found = only(str(OLD_LAKE / "csv.gz"), until=int(datetime(2024, 5, 2, tzinfo=UTC).timestamp()))
+    found = only(str(OLD_LAKE / "csv.gz"), until=datetime(2024, 5, 2))
     assert str(found.step) == "hour"
     assert found.counts()[State.LANDED] == 2
 

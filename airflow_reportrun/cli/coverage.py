@@ -11,6 +11,7 @@ from airflow_reportrun.cli.types import hook_of
 from airflow_reportrun.coverage.looking import look_at, source_of
 from airflow_reportrun.coverage.series import State
 from airflow_reportrun.landing.manifest import iso
+from airflow_reportrun.reporting.parameters import is_zone
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 TO_DO = (State.MISSING, State.CHANGED, State.LANDING)
 """The states of intervals that a backfill is for."""
+
+ASKED_FOR = (*TO_DO, State.NOT_YET)
+"""Those that are not there, of intervals up to a date that was named."""
 
 
 @command
@@ -45,14 +49,12 @@ def coverage(args: Namespace) -> Outcome:
         table=args.table,
     )
     dag, interval = _schedule(args) if args.dag_id else (None, None)
-    zones = [args.timezone] if args.timezone else [_zone_of(dag)] if dag else []
-    seen = look_at(
-        source,
-        hook=hook_of(args) if args.stripe_conn_id else None,
-        timezones=zones,
-        since=_instant(args.from_date, args.timezone),
-        until=_instant(args.to_date, args.timezone),
-    )
+    zone = _known(args.timezone) if args.timezone else _zone_of(dag) if dag else None
+    since, until = (_date(it, zone) for it in (args.from_date, args.to_date))
+    if since and until and (since.tzinfo is None) == (until.tzinfo is None) and since >= until:
+        raise UsageError(f"--from-date {args.from_date} is not before --to-date {args.to_date}.")
+    hook = hook_of(args) if args.stripe_conn_id else None
+    seen = look_at(source, hook=hook, timezones=[zone] if zone else [], since=since, until=until)
     if not seen.series:
         say(f"Nothing is landed in {source}.")
         return INCOMPLETE, nothing
@@ -62,7 +64,11 @@ def coverage(args: Namespace) -> Outcome:
     for start, end in (span for it in gaps for span in it.left):
         say(f"No run of {args.dag_id} reports on {iso(start)} to {iso(end)}.")
     show = _rows if args.gaps or args.output != "table" else _calendars
-    code = INCOMPLETE if any(it.gaps(*TO_DO) for it in seen.series) else 0
+    unfinished = any(it.gaps(*(ASKED_FOR if until else TO_DO)) for it in seen.series)
+    if not any(it.intervals or it.without_interval for it in seen.series):
+        say(f"Nothing is landed in {source} from {args.from_date or 'its beginning'} to {args.to_date or 'now'}.")
+        unfinished = True
+    code = INCOMPLETE if unfinished else 0
     return code, lambda: show(gaps, args)
 
 
@@ -91,20 +97,29 @@ def _schedule(args: Namespace) -> tuple[Any, Any]:
     return dag, intervals.pop()
 
 
-def _zone_of(dag: Any) -> str:
+def _zone_of(dag: Any) -> str | None:
+    """Return the zone of a DAG, None for an offset that no zone has."""
     from airflow_reportrun.question.intervals import timezone
 
-    return str(timezone({"dag": dag}).name)
+    name = str(timezone({"dag": dag}).name)
+    return name if is_zone(name) else None
 
 
-def _instant(date: str | None, zone: str | None) -> int | None:
-    if date is None:
+def _known(zone: str) -> str:
+    if not is_zone(zone):
+        raise UsageError(f"--timezone {zone!r} is no time zone of the IANA database, such as Europe/Berlin.")
+    return zone
+
+
+def _date(text: str | None, zone: str | None) -> datetime | None:
+    """Return a date of the data; without an offset and a zone it is one of each series' own."""
+    if text is None:
         return None
     try:
-        at = datetime.fromisoformat(date)
-        return int((at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone or "UTC"))).timestamp())
-    except (ValueError, LookupError, OSError):
-        raise UsageError(f"{date!r} is no date in ISO 8601, or {zone!r} no time zone.") from None
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no date in ISO 8601.") from None
+    return at if at.tzinfo or zone is None else at.replace(tzinfo=ZoneInfo(zone))
 
 
 def _backfills(dag: Any, series: Series, interval: Any) -> tuple[Sequence[Backfill], Sequence[Span]]:
@@ -121,6 +136,7 @@ def _about(series: Series) -> dict[str, Any]:
         "report_type": series.report_types[0],
         "stripe_account": series.stripe_account,
         "livemode": series.livemode,
+        "format": series.format,
         "filters": dict(series.filters),
     }
 

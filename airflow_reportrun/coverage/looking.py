@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_reportrun.coverage.series import Series, series_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow_reportrun.coverage.landings import Source
     from airflow_reportrun.hooks import StripeReportingHook
 
@@ -69,8 +71,8 @@ def look_at(
     hook: StripeReportingHook | None = None,
     now: float | None = None,
     timezones: Sequence[str] = (),
-    since: int | None = None,
-    until: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> Coverage:
     """Return what is there of each series, and what is not.
 

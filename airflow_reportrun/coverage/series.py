@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from airflow_reportrun.coverage.steps import Span, Step, pieces, step_of, unit_of
 from airflow_reportrun.landing.manifest import iso
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _DAY = 86400
 _NOON = _DAY // 2
+_EAST, _WEST = 13 * 3600, 11 * 3600
+"""How long before and after UTC's a midnight may be; a few people in the middle of the Pacific have others."""
 
 
 class State(StrEnum):
@@ -67,6 +71,7 @@ class Series:
     :param report_types: with their versions, the one that landed last first.
     :param stripe_account: the account that was acted as, None for the key's own.
     :param livemode: False for test data; None where no manifest was read.
+    :param format: of the files, where the same intervals are landed in others, too; None otherwise.
     :param filters: the parameters that chose rows, by Stripe's names.
     :param step: from each interval to the next, None where nothing tells.
     :param has_starts: False for reports that take an end alone: a state at an instant.
@@ -79,6 +84,7 @@ class Series:
     report_types: tuple[str, ...]
     stripe_account: str | None
     livemode: bool | None
+    format: str | None
     filters: Mapping[str, str]
     step: Step | None
     has_starts: bool
@@ -89,7 +95,7 @@ class Series:
     def __str__(self) -> str:
         account = f" of {self.stripe_account}" if self.stripe_account else ""
         filters = f" with {json.dumps(dict(self.filters), sort_keys=True)}" if self.filters else ""
-        return f"{self.report_types[0]}{account}{filters}"
+        return f"{self.report_types[0]}{account}{filters}{f' as {self.format}' if self.format else ''}"
 
     def counts(self) -> dict[State, int]:
         """Return how many intervals there are of each state."""
@@ -116,6 +122,7 @@ class Series:
             "report_types": list(self.report_types),
             "stripe_account": self.stripe_account,
             "livemode": self.livemode,
+            "format": self.format,
             "filters": dict(self.filters),
             "step": None if self.step is None else str(self.step),
             "timezone": None if self.step is None else self.step.timezone,
@@ -157,8 +164,8 @@ def series_of(
     now: float,
     data_available_end: Mapping[tuple[str | None, str], int] | None = None,
     timezones: Sequence[str] = (),
-    since: int | None = None,
-    until: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> list[Series]:
     """Return the series that landings make, ordered by what they are about.
 
@@ -171,8 +178,9 @@ def series_of(
     :param data_available_end: by accounts and report types: up to when Stripe has data, epoch seconds. For others
         the clock says it; see :func:`complete_by`.
     :param timezones: IANA names of zones in which days may have been counted, the likeliest first.
-    :param since: epoch seconds: leave out what begins before, and begin there where nothing is landed.
-    :param until: epoch seconds: leave out what ends later.
+    :param since: leave out what begins before, and begin there where nothing is landed. Without an offset it is
+        what the clocks of a series show.
+    :param until: leave out what ends later; the same.
     """
     grouped: dict[tuple[Any, ...], list[Landing]] = defaultdict(list)
     for it in landings:
@@ -182,7 +190,7 @@ def series_of(
         grouped[(*key, *shape)].append(it)
     found: list[Series] = []
     for (report, account, filters, shape), members in sorted(grouped.items()):
-        for livemode, alike in _by_livemode(members):
+        for livemode, format, alike in _told_apart(members):
             latest = sorted(alike, key=lambda it: (it.interval_end or 0, _version(it.report_type)), reverse=True)
             report_types = tuple(dict.fromkeys(it.report_type for it in latest))
             ends = data_available_end or {}
@@ -192,6 +200,7 @@ def series_of(
                 report_types=report_types,
                 stripe_account=account or None,
                 livemode=livemode,
+                format=format,
                 filters=json.loads(filters),
                 step=None,
                 has_starts=shape == "interval",
@@ -212,6 +221,19 @@ def series_of(
 def _version(report_type: str) -> int:
     end = report_type.rpartition(".")[2]
     return int(end) if end.isdecimal() and len(end) < 10 else 0
+
+
+def _told_apart(landings: list[Landing]) -> Iterator[tuple[bool | None, str | None, list[Landing]]]:
+    """Part test data from live data, and formats where an interval is landed in several: one may lack others."""
+    for livemode, alike in _by_livemode(landings):
+        formats = defaultdict[tuple[Any, ...], set[str]](set)
+        for it in alike:
+            formats[it.interval_start, it.interval_end, it.filters.get("payout")].add(it.format)
+        if max(map(len, formats.values())) == 1:  # one that took the place of another has all of them together
+            yield livemode, None, alike
+            continue
+        for format in sorted({it.format for it in alike}):
+            yield livemode, format, [it for it in alike if it.format == format]
 
 
 def _by_livemode(landings: list[Landing]) -> list[tuple[bool | None, list[Landing]]]:
@@ -281,23 +303,24 @@ def _laid_out(
     zones: Sequence[str],
     *,
     now: float,
-    since: int | None,
-    until: int | None,
+    since: datetime | None,
+    until: datetime | None,
 ) -> Series:
     """Return the series with its intervals, which tile time."""
     kinds: dict[Any, list[Span]] = defaultdict(list)
     for span in landed:
         kinds[unit_of(span) or span[1] - span[0]].append(span)
-    shown = (int(now), *(() if since is None else (since,)))
+    shown = (int(now), *(() if since is None else (_by_the_clocks(since, None),)))
     steps = {kind: step_of(spans, zones, shown=shown) for kind, spans in kinds.items()}
     by_span = {span: steps[kind] for kind, spans in kinds.items() for span in spans}
     first = next(iter(landed))
     step, found = by_span[first], list[Interval]()
+    begin, close = (None if it is None else _by_the_clocks(it, step) for it in (since, until))
     if first[0] == first[1]:  # one instant, of which nothing tells how long it is to the next
         return replace(about, intervals=(Interval(*first, _state(landed[first]), landed[first]),))
     at = first[0]
-    if since is not None and since < at and step:
-        at = step.edges(since, since)[-1]
+    if begin is not None and begin < at and step:
+        at = step.edges(begin, begin)[-1]
 
     def leave_out(until: int) -> None:
         found.extend(
@@ -312,8 +335,20 @@ def _laid_out(
             at, step = end, by_span[start, end]
     if step:
         leave_out(step.edges(at, max(at, int(now) + 1))[-1])
-    kept = [it for it in found if (since is None or it.start >= since) and (until is None or it.end <= until)]
+    kept = [it for it in found if (begin is None or it.start >= begin) and (close is None or it.end <= close)]
     return replace(about, step=step, intervals=tuple(kept))
+
+
+def _by_the_clocks(at: datetime, step: Step | None) -> int:
+    """Return an instant in epoch seconds: without an offset it is what the clocks of a step show.
+
+    A step that is told by UTC may be that of clocks which did not change, so that its edges are their midnights.
+    """
+    if at.tzinfo is not None or step is None or step.unit is None:
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+    shown = int(at.replace(tzinfo=ZoneInfo(step.timezone)).timestamp())
+    edges = step.edges(shown - _EAST, shown + _WEST)
+    return next((it for it in edges if shown - _EAST <= it <= shown + _WEST), shown)
 
 
 def _state(landing: Landing) -> State:
