@@ -87,7 +87,7 @@ class Landings:
 
     def told(self) -> dict[int, Manifest]:
         """Return the manifest of each interval in the Iceberg table, by its start in epoch seconds."""
-        return _by_start(manifest for _, manifest in Facts(self.iceberg().properties).all())
+        return _by_start(it.manifest for _, it in Facts(self.iceberg().properties).all())
 
     def state(self, start: int) -> tuple[Any, ...]:
         """Return what a change of an interval's file or figures would change."""

@@ -68,7 +68,7 @@ class Ledger(Lakehouse):
 
     def told(self) -> list[str]:
         """Return the report runs that the table tells of."""
-        return sorted(it.report_run_id for _, it in self.looked_at().facts.all())
+        return sorted(it.manifest.report_run_id for _, it in self.looked_at().facts.all())
 
     @property
     def folder(self) -> Path:

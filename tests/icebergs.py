@@ -72,7 +72,7 @@ class Books(Lakehouse):
 
     def told(self) -> list[str]:
         """Return the report runs that the table tells of."""
-        return sorted(manifest.report_run_id for _, manifest in Facts(self.native().properties).all())
+        return sorted(it.manifest.report_run_id for _, it in Facts(self.native().properties).all())
 
     def lost(self) -> set[str]:
         """Return the data files that no snapshot of the table has."""

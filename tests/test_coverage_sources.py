@@ -239,6 +239,14 @@ def test_a_table_is_told_by_its_manifests(warehouse: Warehouse) -> None:
     assert table.manifest("other") is None
 
 
+def test_a_table_that_is_gone_has_nothing(warehouse: Warehouse) -> None:
+    """The manifests of one that was dropped or renamed stay."""
+    land_in(StripeReportingHook(), finished(1), DatabaseTable(warehouse_of("warehouse", None), "activity"))
+    assert len(Table("warehouse", "activity").landings()) == 1
+    warehouse.query("ALTER TABLE activity RENAME TO elsewhere")
+    assert Table("warehouse", "activity").landings() == []
+
+
 def test_a_table_with_many_landings_is_read_in_parts(sqlite: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a query brings no more than memory is for; each landing is told once, and columns are kept once."""
     for day in (1, 2, 3, 4):

@@ -70,7 +70,7 @@ def test_what_a_table_tells_is_the_manifest(ledger: Ledger) -> None:
     manifest = ledger.land(
         ["net", "fee"], [["1.00", "2.00"]], columns=["net", "fee"], created="2024-05-03T00:00:00Z"
     )
-    ((_, told),) = ledger.looked_at().facts.all()
+    (told,) = (it.manifest for _, it in ledger.looked_at().facts.all())
     assert told == manifest
     (commit,) = ledger.native().history()
     assert (commit["reportrun.report-run-id"], commit["reportrun.file-sha256"]) == ("frr_1", manifest.file_sha256)

@@ -65,7 +65,7 @@ def test_what_a_table_tells_is_the_manifest(books: Books) -> None:
     """All of it, from the table alone, and the snapshot that brought the rows tells of them, too."""
     names = ["net", "fee"]
     manifest = books.land(names, [["1.00", "2.00"]], columns=names, created="2024-05-03T00:00:00Z")
-    (told,) = (it for _, it in books.table_looked_at().facts.all())
+    (told,) = (it.manifest for _, it in books.table_looked_at().facts.all())
     assert told == manifest
     summary = books.native().current_snapshot().summary
     assert summary["reportrun.report-run-id"] == "frr_1"

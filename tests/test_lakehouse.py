@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_reportrun.coverage.lakehouse import LakehouseTable
 from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
@@ -195,6 +196,27 @@ def test_what_was_rolled_back_lands_again(lakehouse: Lakehouse) -> None:
     for number, about in enumerate(days):
         lakehouse.land(["net"], [[f"{number}.00"]], f"frr_{number}", **about)
     assert (lakehouse.rows("net"), lakehouse.told()) == ([Decimal(0), Decimal(1)], ["frr_0", "frr_1"])
+
+
+def test_coverage_believes_what_the_rows_bear_out(lakehouse: Lakehouse) -> None:
+    """What was rolled back, replaced by older figures, or deleted by hand, counts as missing; no rows are none."""
+
+    def covered() -> dict[int | None, bool]:
+        landings = LakehouseTable("it", "", lakehouse.table()).landings()
+        return {it.interval_start: it.is_empty for it in landings}
+
+    bounds: list[dict[str, Any]] = [{"start": day(number), "end": day(number + 1)} for number in (1, 2, 3)]
+    first, second, third = bounds
+    lakehouse.land(["net"], [["1.00"]], "frr_1", created="2024-05-02T00:00:00Z", **first)
+    lakehouse.land(["net"], [], "frr_2", **second)
+    lakehouse.land(["net"], [["2.00"], ["3.00"]], "frr_3", **third)
+    starts = [it["start"] for it in bounds]
+    assert covered() == dict(zip(starts, (False, True, False), strict=True))
+    lakehouse.land(["net"], [["9.00"]], "frr_9", **{**NEWER, **first})
+    lakehouse.roll_back(-2)
+    assert covered() == dict(zip(starts[1:], (True, False), strict=True))
+    lakehouse.native().delete("net = 2")
+    assert covered() == {starts[1]: True}
 
 
 def test_test_data_never_joins_live_data(lakehouse: Lakehouse) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import TYPE_CHECKING
 from airflow_reportrun.coverage.landings import Landing
 
 if TYPE_CHECKING:
-    from airflow_reportrun.landing.lakehouse.table import LakeTable, Told
+    from airflow_reportrun.landing.lakehouse.table import LakeTable, Owner
     from airflow_reportrun.landing.manifest import Manifest
+
+log = logging.getLogger(__name__)
 
 
 class LakehouseTable:
-    """What is landed in a table, as it tells; its rows are not counted.
+    """What is landed in a table, as it tells where its rows bear it out: a rollback leaves what is told.
 
     :param name: of the table.
     :param where: whose table it is, in words; empty where the name says it.
@@ -30,22 +34,36 @@ class LakehouseTable:
 
     def landings(self) -> list[Landing]:
         """Return what is landed there, nothing where the table is not there."""
-        with self._told() as told:
-            return [Landing.of(it, path=self._name, told_at=name) for name, it in told.all()] if told else []
+        found = []
+        with self._looked_at() as table:
+            rows: dict[tuple[int | None, int | None], list[tuple[Owner, str, int]]] = defaultdict(list)
+            for (owner, run), count in table.owners().items() if table else ():
+                rows[owner.interval_start, owner.interval_end].append((owner, run, count))
+            for name, noted in table.facts.all() if table else ():
+                it = noted.manifest.subject
+                runs: Counter[str] = Counter()
+                for owner, run, count in rows[it.interval_start, it.interval_end]:
+                    runs[run] += count if owner.is_about(it) else 0
+                if runs.total() == noted.manifest.rows and noted.is_of(+runs):
+                    found.append(Landing.of(noted.manifest, path=self._name, told_at=name))
+                else:
+                    told = noted.manifest.rows, noted.manifest.report_run_id
+                    log.warning("Not all %s rows of report run %s are in %s: they count as missing.", *told, self)
+        return found
 
     def manifest(self, told_at: str) -> Manifest | None:
         """Return the manifest of a landing, None where it is there no longer."""
-        with self._told() as told:
-            return told.called(told_at) if told else None
+        with self._looked_at() as table:
+            return table.facts.called(told_at) if table else None
 
     @contextmanager
-    def _told(self) -> Iterator[Told | None]:
+    def _looked_at(self) -> Iterator[LakeTable | None]:
         if self._table is None:
             yield None
             return
         with self._table.errors():
             self._table.look()
-            yield self._table.facts
+            yield self._table
 
 
 def iceberg_table(table: str, *, catalog_conn_id: str | None, warehouse: str | None) -> LakehouseTable:

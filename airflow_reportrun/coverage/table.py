@@ -80,6 +80,8 @@ class Table:
             with database.connected() as connection, connection.begin():
                 place = place_of_table(self.table, connection, database)
                 landings = landings_table(database, place.schema)
-                if not sa.inspect(connection).has_table(landings.name, schema=place.schema):
+                has_table = sa.inspect(connection).has_table
+                # The manifests of a table that was dropped or renamed stay.
+                if not all(has_table(name, schema=place.schema) for name in (landings.name, place.name)):
                     return None
                 return read(connection, place, landings)

@@ -93,17 +93,18 @@ class Facts:
         """Return a report run that is landed, live or of test data, None where there is none."""
         return next((it["report_run_id"] for it in self._told if it["livemode"] is livemode), None)
 
-    def all(self) -> Iterator[tuple[str, Manifest]]:
+    def all(self) -> Iterator[tuple[str, Noted]]:
         """Yield all that is landed, by the digests of what it is about.
 
         :raises ManifestError: as :meth:`about`.
         """
         for it in self._told:
-            yield landing_key(_subject(it)), self._whole(it).manifest
+            yield landing_key(_subject(it)), self._whole(it)
 
     def called(self, name: str) -> Manifest | None:
         """Return what is landed that has this digest, None where there is nothing."""
-        return dict(self.all()).get(name)
+        found = dict(self.all()).get(name)
+        return found.manifest if found else None
 
     def changed(self, noted: Noted, gone: Sequence[Subject] = ()) -> Mapping[str, str | None]:
         """Return the texts that are others when the table tells of a landing, too; None for one that goes.

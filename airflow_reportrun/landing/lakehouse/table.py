@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -99,6 +99,10 @@ class Noted(NamedTuple):
     manifest: Manifest
     rows_of: str | None
 
+    def is_of(self, runs: Iterable[str]) -> bool:
+        """Tell whether rows are of the landing, by the report runs that they name; so are none."""
+        return self.rows_of is None or all(it == self.rows_of for it in runs)
+
 
 class Told(Protocol):
     """What a table says of what is landed in it."""
@@ -118,7 +122,7 @@ class Told(Protocol):
     def of_mode(self, livemode: bool) -> str | None:
         """Return a report run that is landed, live or of test data, None where there is none."""
 
-    def all(self) -> Iterator[tuple[str, Manifest]]:
+    def all(self) -> Iterator[tuple[str, Noted]]:
         """Yield all that is landed, by what the table calls it; its rows are not looked at.
 
         :raises ManifestError: as :meth:`about`.
@@ -159,11 +163,11 @@ class LakeTable(ABC):
         """What the table says of what is landed in it."""
 
     @abstractmethod
-    def owners(self, subject: Subject) -> Mapping[tuple[Owner, str], int]:
+    def owners(self, subject: Subject | None = None) -> Mapping[tuple[Owner, str], int]:
         """Count the rows that may be in the way of a subject, by whose they are and which report run they name.
 
         :param subject: those of its own bounds are among them, and those whose intervals touch it; of its account
-            and report at least.
+            and report at least. None counts all.
         """
 
     @abstractmethod
@@ -226,7 +230,7 @@ class Neighbours(Neighbourhood):
 
     def _is_of_rows(self, noted: Noted) -> bool:
         """Tell whether the rows, where there are any, are of the landing that was noted."""
-        return noted.rows_of is None or all(it == noted.rows_of for it in self.runs_there(noted.manifest.subject))
+        return noted.rows_of is None or noted.is_of(self.runs_there(noted.manifest.subject))
 
     def _of_other_mode(self) -> str | None:
         return self._lake.facts.of_mode(not self._subject.livemode)

@@ -46,7 +46,7 @@ class DeltaLakeTable(LakeTable):
         self.name = location.url
         self._location = location
         self._table: DeltaTable | None = None
-        self._counted: dict[tuple[int | None, int | None], Mapping[tuple[Owner, str], int]] = {}
+        self._counted: dict[tuple[int | None, int | None] | None, Mapping[tuple[Owner, str], int]] = {}
 
     def look(self) -> None:
         """Load the table anew.
@@ -92,9 +92,9 @@ class DeltaLakeTable(LakeTable):
 
         return Manifests(self._location.place, number_of)
 
-    def owners(self, subject: Subject) -> Mapping[tuple[Owner, str], int]:
+    def owners(self, subject: Subject | None = None) -> Mapping[tuple[Owner, str], int]:
         """Count rows by whose they are, in the files that may have some."""
-        bounds = subject.interval_start, subject.interval_end
+        bounds = None if subject is None else (subject.interval_start, subject.interval_end)
         if self._table is None:
             return {}
         if bounds not in self._counted:
@@ -255,8 +255,10 @@ def _properties(layout: Layout) -> Mapping[str, str]:
     }
 
 
-def _touching(subject: Subject) -> str:
-    """Return the condition that rows fulfil which may be in the way of a subject, of whatever report."""
+def _touching(subject: Subject | None) -> str:
+    """Return the condition that rows fulfil which may be in the way of a subject, of whatever report; of any."""
+    if subject is None:
+        return "TRUE"
     start, end = subject.interval_start, subject.interval_end
     if start is None or end is None:
         return _exactly(subject)

@@ -109,9 +109,9 @@ class Manifests:
 
     def of_mode(self, livemode: bool) -> str | None:
         """Return a report run that is landed, live or of test data, None where there is none."""
-        return next((it.report_run_id for _, it in self._all(_MODES[livemode])), None)
+        return next((it.manifest.report_run_id for _, it in self._all(_MODES[livemode])), None)
 
-    def all(self) -> Iterator[tuple[str, Manifest]]:
+    def all(self) -> Iterator[tuple[str, Noted]]:
         """Yield all that is landed; each is asked of the log by itself, and rows are not looked at."""
         for mode in _MODES.values():
             yield from self._all(mode)
@@ -122,11 +122,11 @@ class Manifests:
         found = self._read(name, number) if number else None
         return found.manifest if found else None
 
-    def _all(self, mode: str) -> Iterator[tuple[str, Manifest]]:
+    def _all(self, mode: str) -> Iterator[tuple[str, Noted]]:
         for parts in self._place.files_below(self._folders(mode)):
             app, number = _told("/".join((mode, *parts)))
             if app and self._number_of(app) == number and (found := self._read(app, number)):
-                yield app, found.manifest
+                yield app, found
 
     def write(self, note: Note) -> None:
         """Put a note where it is looked for once the log has its number."""

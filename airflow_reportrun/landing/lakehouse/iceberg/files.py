@@ -139,8 +139,10 @@ def require_one_partition(metadata: TableMetadata, table: str) -> None:
         )
 
 
-def touching(subject: Subject) -> BooleanExpression:
-    """Return the filter that rows fulfil which may be in the way of a subject; it is for reading alone."""
+def touching(subject: Subject | None) -> BooleanExpression:
+    """Return the filter that rows fulfil which may be in the way of a subject, of any; it is for reading alone."""
+    if subject is None:
+        return expressions.AlwaysTrue()
     start, end = _instant(subject.interval_start), _instant(subject.interval_end)
     if start is not None and end is not None:
         return _and(_by.GreaterThan("_interval_end", start), _by.LessThan("_interval_start", end))

@@ -164,7 +164,7 @@ class IcebergTable(LakeTable):
         """What the table's properties tell."""
         return Facts(self._table.properties if self._table else {})
 
-    def owners(self, subject: Subject) -> Mapping[tuple[Owner, str], int]:
+    def owners(self, subject: Subject | None = None) -> Mapping[tuple[Owner, str], int]:
         """Count rows by whose they are, in the files that may have some."""
         found: Counter[tuple[Owner, str]] = Counter()
         for _, owners in self._files(touching(subject)):
