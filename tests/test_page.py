@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -35,14 +35,16 @@ from airflow_reportrun.page.readings import Readings
 from airflow_reportrun.page.report_tasks import (
     Asker,
     Lander,
+    ReportTask,
     StoredTasks,
     Where,
     covering,
+    filters_of,
     landers_of,
     stored_dag,
 )
-from airflow_reportrun.page.shelves import FAILED, LATE, LETTERS, PENDING, Shelf, read_contents
-from airflow_reportrun.page.shown import may_see, not_landed_yet, with_progress
+from airflow_reportrun.page.shelves import FAILED, LATE, LETTERS, PENDING, Contents, Shelf, read_contents
+from airflow_reportrun.page.shown import may_see, not_landed_yet, shown_in, with_progress
 from airflow_reportrun.plugin import PREFIX, serve
 
 DAY = 86_400
@@ -64,10 +66,14 @@ def shelf(*days: int, **about: Any) -> Shelf:
 
 
 def run_of(
-    day: int, state: str, asker: Asker | None = KEY, report: str = "balance_change_from_activity.itemized"
+    day: int,
+    state: str,
+    asker: Asker | None = KEY,
+    report: str = "balance_change_from_activity.itemized",
+    filters: Mapping[str, str] | None = None,
 ) -> Progress:
     span = FIRST + day * DAY, FIRST + (day + 1) * DAY
-    return Progress(span, state, frozenset({report}), asker, "books", f"run_{day}", -1)
+    return Progress(span, state, frozenset({report}), filters, asker, "books", f"run_{day}", -1)
 
 
 def stored(build: Callable[[], Any]) -> Any:
@@ -205,6 +211,26 @@ def test_runs_of_a_report_that_was_never_landed_have_a_series() -> None:
     runs = [run_of(1, "f"), run_of(2, "p")]
     (it,) = not_landed_yet(Where("/lake"), runs, NOW)
     assert with_progress(it, [], runs).shelf.states.startswith("fp")
+
+
+def test_runs_are_shown_where_their_filters_are() -> None:
+    """One currency that fails says nothing of another; of a task whose filters nobody knows, each may be it."""
+    eur = {"filters": {"currency": "eur"}}
+    runs = [run_of(1, "f", filters={"currency": name}) for name in ("usd", "gbp")] + [run_of(2, "p")]
+    contents = Contents((shelf(0, 3, **eur), shelf(0, 3, filters={"currency": "usd"})), {KEY: None})
+    it = {
+        one.shelf.about.filters["currency"]: one.shelf.states[:4]
+        for one in shown_in(Where("/lake"), contents, [lander("books")], [], runs, now=NOW)
+    }
+    assert it == {"eur": "lmpl", "usd": "lfpl", "gbp": "fmmm"}
+
+
+def test_what_a_task_chooses_rows_by_is_told_by_its_fields() -> None:
+    """As its report run's parameters have it; a template tells nothing before it was rendered."""
+    task = ReportTask("books", "report", True, {"currency": "{{ params.it }}", "parameters": {"sort": "a"}})
+    assert filters_of(task, {}) is None
+    assert filters_of(task, {"currency": "usd"}) == {"currency": "usd", "sort": "a"}
+    assert filters_of(ReportTask("books", "report", True, {"columns": ["net"]}), {}) == {}
 
 
 def test_data_that_should_be_there_and_is_not_is_late() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import String, cast, or_, select
 
 from airflow_reportrun.links import REQUEST_XCOM_KEY, StripeRequestLink
-from airflow_reportrun.page.report_tasks import Asker, Lander, asker_of, reports_of
+from airflow_reportrun.page.report_tasks import Asker, Lander, asker_of, filters_of, reports_of
 from airflow_reportrun.page.shelves import FAILED, PENDING
 from airflow_reportrun.question.bounds import IntervalError, instant
 from airflow_reportrun.question.intervals import resolve
@@ -33,12 +33,14 @@ class Progress:
     :param span: epoch seconds; None where the task says no interval.
     :param state: ``p`` or ``f``.
     :param reports: the report types that it may be of, without their versions.
+    :param filters: the parameters that choose rows, None where nothing tells yet.
     :param asker: who asks Stripe, None where nothing tells yet.
     """
 
     span: Span
     state: str
     reports: frozenset[str]
+    filters: Mapping[str, str] | None
     asker: Asker | None
     dag_id: str
     run_id: str
@@ -88,7 +90,8 @@ def progress_of(session: Session, lander: Lander, dag: Any) -> list[Progress]:
             span = _span(dag, run, bounds, feeder.fields.get("interval"))
             if span:
                 reports = frozenset(reports_of(feeder, fields))
-                made.append(Progress(span, state, reports, asker_of(feeder, fields), dag_id, run_id, map_index))
+                about = reports, filters_of(feeder, fields), asker_of(feeder, fields)
+                made.append(Progress(span, state, *about, dag_id, run_id, map_index))
     return made
 
 

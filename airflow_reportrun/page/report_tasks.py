@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from airflow_reportrun.landing.manifest import FILTERS, Subject
 from airflow_reportrun.reporting.report_type_ids import family_of
 from airflow_reportrun.tasks.options import is_template
 
@@ -209,6 +210,17 @@ def asker_of(task: ReportTask, rendered: Mapping[str, Any]) -> Asker | None:
         return None
     conn_id, account, context = (task.told(name, rendered) or None for name in names)
     return Asker(conn_id or "stripe_default", account, context)
+
+
+def filters_of(task: ReportTask, rendered: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """Return the parameters that choose rows, by Stripe's names; None where only templates are known."""
+    asked = {name: task.told(name, rendered) for name in FILTERS if name in task.fields}
+    more = task.told("parameters", rendered)
+    if isinstance(more, Mapping):
+        asked |= {name: None if is_template(str(value)) else value for name, value in more.items()}
+    if None in asked.values():
+        return None
+    return Subject.of("", asked, livemode=False, stripe_account=None).filters
 
 
 def covering(places: Iterable[Where]) -> dict[Where, Where]:

@@ -77,7 +77,7 @@ class Shelf:
         it = self.about
         told = [
             *(str(self.where), self.where.hook_params, it.report, it.stripe_account, it.livemode),
-            *(dict(it.filters), str(it.step), it.has_starts),
+            *(it.format, dict(it.filters), str(it.step), it.has_starts),
         ]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -64,6 +64,7 @@ class Shown:
             "report_type": it.report_types[0],
             "stripe_account": it.stripe_account,
             "livemode": it.livemode,
+            "format": it.format,
             "filters": dict(it.filters),
             "step": str(it.step) if it.step else None,
             "unit": it.step and it.step.unit,
@@ -101,13 +102,16 @@ def shown_in(
         if may_see(shelf, contents.accounts, permitted, others):
             yield with_progress(shelf, [it for it in permitted if belongs(it, shelf, contents.accounts)], mine)
     for shelf in not_landed_yet(where, left, now):
-        mine = [it for it in left if shelf.about.report in it.reports]
+        mine = [
+            it for it in left if shelf.about.report in it.reports and (it.filters or {}) == shelf.about.filters
+        ]
         yield with_progress(shelf, [it for it in permitted if shelf.about.report in it.reports], mine)
 
 
 def _is_on(it: Progress, shelf: Shelf, accounts: Mapping[Asker, str | None]) -> bool:
-    known = it.asker is None or accounts.get(it.asker) == shelf.about.stripe_account
-    return known and shelf.about.report in it.reports
+    about = shelf.about
+    of_account = it.asker is None or accounts.get(it.asker) == about.stripe_account
+    return of_account and about.report in it.reports and it.filters in (None, about.filters)
 
 
 def with_progress(shelf: Shelf, landers: Sequence[Lander], progress: Iterable[Progress]) -> Shown:
@@ -146,7 +150,7 @@ def not_landed_yet(where: Where, progress: Iterable[Progress], now: float) -> li
         Landing(
             report_type=report,
             stripe_account=it.asker.stripe_account if it.asker else None,
-            filters={},
+            filters=it.filters or {},
             interval_start=it.span[0] if it.span[0] < it.span[1] else None,
             interval_end=it.span[1],
             format="",

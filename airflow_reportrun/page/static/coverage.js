@@ -253,7 +253,7 @@ export class Coverage {
 
   section(series, view) {
     const about = [series.stripe_account, series.livemode === false ? "test data" : null];
-    about.push(...Object.entries(series.filters).map((it) => it.join("=")));
+    about.push(...Object.entries(series.filters).map((it) => it.join("=")), series.format);
     const counts = countsOf(series.states).map(([state, count]) => {
       const [sign, word] = STATES[state];
       const drawn = make("span", { class: "sign", "data-state": state, "data-sign": sign, "aria-hidden": "true" });
