@@ -21,9 +21,14 @@ import pytest
 
 from airflow_reportrun.__main__ import main
 from airflow_reportrun.cli import planned
+from airflow_reportrun.cli.dags import dag_of
 from airflow_reportrun.cli.definition import COMMANDS, get_cli_commands
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.manifest import iso
+from airflow_reportrun.landing.sql.report import DatabaseTable
+from airflow_reportrun.landing.sql.warehouse import warehouse_of
+from airflow_reportrun.landing.tables import land_in
+from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, RunFails, RunNeverEnds, StripeSandbox
 from tests.databases import Warehouse
 from tests.task_runner import TaskRunner
@@ -405,8 +410,6 @@ def test_plan_says_what_the_tasks_then_do(
     assert json.loads(report["parameters"]) == {"currency": "usd"}
     assert {it["landed"] for it in (report, to_lake, to_warehouse)} == {None}
 
-    from airflow_reportrun.cli.dags import dag_of
-
     dag = dag_of("books", str(file))
     at = datetime(2026, 11, 4, 13, tzinfo=UTC)
     end = at + timedelta(days=1) if AIRFLOW_2 else at
@@ -467,6 +470,42 @@ def test_plan_says_which_runs_would_be_refused(
     none = call(capsys, "plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-04")
     assert none[:2] == (0, "")
     assert "has no run from 2026-11-04 to 2026-11-04" in none[2]
+
+
+def test_plan_says_what_would_count_twice_in_a_table(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
+) -> None:
+    """A week over a day that is landed, unless the day is to go."""
+    for on_overlap, landed in (("fail", "refused"), ("replace", None)):
+        file = dag_file(tmp_path)
+        weekly = file.read_text().replace('interval="day"', 'interval="week"')
+        weekly = weekly.replace('table="activity"', f'table="activity", on_overlap="{on_overlap}"')
+        file.write_text(weekly)
+        if on_overlap == "fail":
+            start = int((FIRST + timedelta(days=2)).timestamp())
+            asked = ReportParameters(interval_start=start, interval_end=start + 86_400, currency="usd")
+            run = StripeReportingHook().create_report_run(TYPE, asked)
+            land_in(StripeReportingHook(), run, DatabaseTable(warehouse_of("warehouse", None), "activity"))
+        what = ["plan", "books", f"--dag-file={file}", "--from-date=2026-11-09T13", "--to-date=2026-11-09T13"]
+        code = 3 if landed else 0
+        (row,) = (it for it in rows(capsys, *what, code=code) if it["task_id"] == "to_warehouse")
+        assert row["landed"] == landed
+        assert "count twice beside balance_change_from_activity.itemized from" in (row["note"] or "") or not landed
+
+
+def test_a_dag_is_found_where_airflow_looks_without_telling_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database of the tests has no tables; what lies beside the file can be imported."""
+    (tmp_path / "books_and_what_they_share.py").write_text("")
+    file = dag_file(tmp_path)
+    file.write_text(f"import books_and_what_they_share\n{file.read_text()}")
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(tmp_path))
+    monkeypatch.setattr("airflow.settings.DAGS_FOLDER", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert dag_of("books", None).dag_id == "books"
+    with pytest.raises(Exception, match="There is no DAG 'nobody' where Airflow looks"):
+        dag_of("nobody", None)
 
 
 def test_plan_takes_the_runs_that_are_there(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+from airflow import settings as _settings
 
 from airflow_reportrun.airflow_context import is_airflow_2
 from airflow_reportrun.cli.exits import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 def dag_of(dag_id: str, dag_file: str | None) -> Any:
@@ -17,27 +20,37 @@ def dag_of(dag_id: str, dag_file: str | None) -> Any:
     :param dag_file: file or folder to look in; None for where Airflow looks.
     :raises AirflowException: when there is none of this id.
     """
-    if dag_file is not None:
-        return _of_file(dag_id, dag_file)
-    from airflow.utils import cli
-
-    find: Any = cli
-    return find.get_dag(None, dag_id) if is_airflow_2() else find.get_bagged_dag(None, dag_id)
-
-
-def _of_file(dag_id: str, dag_file: str) -> Any:
-    """Return a DAG of a file, without telling Airflow's database of it."""
-    try:
-        from airflow.dag_processing import dagbag
-    except ImportError:  # Airflow 2
-        from airflow.models import dagbag  # type: ignore[no-redef]
     from airflow.providers.common.compat.sdk import AirflowException
 
-    bag = dagbag.DagBag(dag_file)
-    if dag_id not in bag.dags:
-        wrong = "; ".join(text.strip().splitlines()[-1] for text in bag.import_errors.values())
-        raise AirflowException(f"There is no DAG {dag_id!r} in {dag_file}. {wrong}".rstrip())
-    return bag.dags[dag_id]
+    wrong: list[str] = []
+    for folder in [dag_file] if dag_file else _folders():
+        bag = _dag_bag()(folder)
+        if dag_id in bag.dags:
+            return bag.dags[dag_id]
+        wrong += (text.strip().splitlines()[-1] for text in bag.import_errors.values())
+    where = f"in {dag_file}" if dag_file else "where Airflow looks for DAGs"
+    raise AirflowException(f"There is no DAG {dag_id!r} {where}. {'; '.join(wrong)}".rstrip())
+
+
+def _folders() -> Iterator[str]:
+    """Yield the folders of DAGs; Airflow's own look for one tells its database of all (3.3.2)."""
+    if is_airflow_2():
+        yield _settings.DAGS_FOLDER
+        return
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    for bundle in DagBundlesManager().get_all_dag_bundles():
+        bundle.initialize()
+        sys.path.append(str(bundle.path))  # for what the DAG files import
+        yield str(bundle.path)
+
+
+def _dag_bag() -> Any:
+    try:
+        from airflow.dag_processing import dagbag
+    except ImportError:  # before 3.2
+        from airflow.models import dagbag  # type: ignore[no-redef]
+    return dagbag.DagBag
 
 
 def report_tasks(dag: Any, task_id: str | None = None) -> Sequence[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from airflow_reportrun.landing.decision import refusal
 from airflow_reportrun.landing.destination import LATER, is_compressed, placeholders, resolve_destination
 from airflow_reportrun.landing.lake import former_manifests_of, manifest_of, require_apart
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
+from airflow_reportrun.landing.neighbours import SHOWN
+from airflow_reportrun.landing.overlaps import Overlap, described, overlap
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
@@ -191,10 +193,11 @@ def _landing(task: Any, planned: PlannedTask, asked: _Asked, tables: _Tables) ->
             names = ("conn_id", "catalog_conn_id", "warehouse")
             homes = {name: it for name in names if (it := getattr(task, name, None))}
             row["destination"] = " of ".join([task.table, *map(str, homes.values())])
-            key = task.table, *homes.items()
+            params = getattr(task, "hook_params", None)
+            key = task.table, *homes.items(), json.dumps(params, sort_keys=True, default=str)
             if key not in tables:
-                tables[key] = _told(source_of(table=task.table, **homes))
-            return {**row, **_of_manifest(tables[key].get(_unmoded(subject)))}
+                tables[key] = _told(source_of(table=task.table, hook_params=params, **homes))
+            return {**row, **_in_table(tables[key], subject, task.on_overlap)}
         asked_for = question.parameters.as_dict()
         values = placeholders(
             question.report_type, asked_for, question.bounds, stripe_account=subject.stripe_account
@@ -210,6 +213,19 @@ def _told(source: Source) -> dict[str, Manifest]:
     """Return the manifests of a table by their subjects."""
     found = (it.manifest for it in source.landings())
     return {_unmoded(it.subject): it for it in found if it}
+
+
+def _in_table(told: Mapping[str, Manifest], subject: Subject, on_overlap: str) -> dict[str, Any]:
+    """Return what is landed in a table: the report run, or that the task's own would be refused."""
+    there = told.get(_unmoded(subject))
+    if there is None:
+        beside = [(overlap(replace(subject, livemode=it.livemode), it.subject), it) for it in told.values()]
+        others = [(how, it) for how, it in beside if how is not Overlap.APART]
+        if any(how is not Overlap.COVERED or on_overlap != "replace" for how, _ in others):
+            shown = "; ".join(f"{described(it.subject)} ({it.report_run_id})" for _, it in others[:SHOWN])
+            more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+            return {"landed": _REFUSED, "note": f"it would count twice beside {shown}{more}"}
+    return _of_manifest(there)
 
 
 def _unmoded(subject: Subject) -> str:
