@@ -15,10 +15,10 @@ from tests.lakehouses import Lakehouse
 if TYPE_CHECKING:
     from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
 
-needs_its_catalog = pytest.mark.skipif(
-    sqlalchemy.__version__.startswith("1."), reason="a folder's own catalog needs SQLAlchemy 2"
-)
-"""Mark tests of tables: Airflow 2.11 and 3.0 are pinned with SQLAlchemy 1.4."""
+HAS_ITS_CATALOG = not sqlalchemy.__version__.startswith("1.")
+"""Airflow 2.11 and 3.0 are pinned with SQLAlchemy 1.4."""
+needs_its_catalog = pytest.mark.skipif(not HAS_ITS_CATALOG, reason="a folder's own catalog needs SQLAlchemy 2")
+"""Mark tests of tables."""
 
 
 @dataclass(frozen=True)

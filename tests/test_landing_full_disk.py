@@ -6,7 +6,7 @@ import resource
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,12 +55,11 @@ class DuringHook(StripeReportingHook):
         return super().read_file(file, lambda real: consume(chunks(real)))
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB, where the tests may mount one."""
-    folder = tmp_path / "disk"
+@contextmanager
+def disk_of(size: str, folder: Path) -> Iterator[Path]:
+    """Make a folder a file system of this size, where the tests may mount one."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:
         done = subprocess.run(mount, capture_output=True, text=True)
     except OSError as error:
@@ -68,7 +67,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if done.returncode:
         pytest.skip(done.stderr)
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - where a mount is, so is this
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S607 - where a mount is, so is this
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    with disk_of("256k", tmp_path / "disk") as folder:
+        yield folder
 
 
 def land_before(path: Path, format: str) -> dict[str, bytes]:

@@ -26,6 +26,7 @@ from typing import Any
 from airflow_reportrun.landing.formats.columns import Column, columns_of
 from airflow_reportrun.landing.structure import last_end
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError
+from airflow_reportrun.reporting.parameters import is_zone
 
 try:
     import pyarrow as pa
@@ -328,12 +329,18 @@ def _dates(cells: Any) -> Any:
 def check_timezone(timezone: str) -> None:
     """Refuse a time zone that is unknown, before there is a report.
 
+    UTC is counted in without a database of time zones. For others pyarrow reads the system's, which a slim container
+    may lack; Python has one in a package besides.
+
     :raises ConfigurationError: naming it.
     """
+    if timezone in _UTC:
+        return
     try:
         pc.assume_timezone(pa.array([0], _LOCAL), timezone)
     except pa.ArrowInvalid as error:
-        raise ConfigurationError(f"timezone {timezone!r}: {error}.") from None
+        way = " Install the system's database, as by apt-get install tzdata." if is_zone(timezone) else ""
+        raise ConfigurationError(f"timezone {timezone!r}: {error}.{way}") from None
 
 
 def blocks_of(chunks: Iterable[bytes]) -> Iterator[memoryview]:

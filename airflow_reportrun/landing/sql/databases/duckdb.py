@@ -81,7 +81,8 @@ class DuckDB(Database):
             with super().alone(connection, landings, name):
                 yield
         except sa.exc.OperationalError as error:
-            if not isinstance(error.orig, duckdb.TransactionException):
+            # A commit that a full disk has failed is of the same class.
+            if not isinstance(error.orig, duckdb.TransactionException) or "onflict" not in str(error.orig):
                 raise
             raise LockedError("Another connection of this process has changed the same tables.") from None
 
