@@ -59,12 +59,12 @@ def land(run: ReportRun, kind: str, folder: Path) -> Landed:
         from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
 
         return land_in(
-            hook, run, LakehouseTable(IcebergTable(lakehouse_of(None, f"{folder}/it"), "books.it"), hook)
+            hook, run, LakehouseTable(IcebergTable(lakehouse_of(None, f"{folder}/{kind}"), "books.it"), hook)
         )
     from airflow_reportrun.landing.lakehouse.delta.storage import location_of
     from airflow_reportrun.landing.lakehouse.delta.table import DeltaLakeTable
 
-    return land_in(hook, run, LakehouseTable(DeltaLakeTable(location_of(f"{folder}/it")), hook))
+    return land_in(hook, run, LakehouseTable(DeltaLakeTable(location_of(f"{folder}/{kind}")), hook))
 
 
 # --- A full disk ---------------------------------------------------------------------------------------------

@@ -329,8 +329,8 @@ def _dates(cells: Any) -> Any:
 def check_timezone(timezone: str) -> None:
     """Refuse a time zone that is unknown, before there is a report.
 
-    UTC is counted in without a database of time zones. For others pyarrow reads the system's, which a slim container
-    may lack; Python has one in a package besides.
+    UTC is counted in without a database of time zones. For others pyarrow reads the system's alone, which a slim
+    container may lack.
 
     :raises ConfigurationError: naming it.
     """
