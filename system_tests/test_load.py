@@ -70,7 +70,7 @@ async def ends_of(runs: list[ReportRun], since: float) -> list[Any]:
     """Return the events of triggers that wait for all of them at once."""
 
     async def event_of(run: ReportRun) -> Any:
-        trigger = StripeReportRunTrigger(report_run_id=run.id, since=since, deadline=since + 3600)
+        trigger = StripeReportRunTrigger(report_run_id=run.id, since=run.created, deadline=since + 3600)
         return (await anext(aiter(trigger.run()))).payload
 
     return list(await asyncio.gather(*map(event_of, runs)))

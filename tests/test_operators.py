@@ -4,6 +4,7 @@ import asyncio
 import csv
 import hashlib
 import json
+import os
 import stat
 import threading
 import time
@@ -17,6 +18,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_reportrun import triggers
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
+from airflow_reportrun.reporting.errors import ConnectionLookUpError
 from airflow_reportrun.sandbox import (
     AfterReads,
     AtOnce,
@@ -282,6 +284,43 @@ def test_a_key_that_is_rotated_while_waiting_costs_nothing(
     assert tried.state == "success", tried.error
     assert 401 in [request.status for request in stripe_conn.requests_to("retrieve")]
     assert len(stripe_conn.report_runs) == 1
+
+
+@pytest.mark.parametrize("now", [None, "{"])
+def test_a_connection_that_is_gone_while_a_task_is_deferred_costs_a_retry(
+    stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: str | None
+) -> None:
+    """Deleted, or unreadable: the trigger fails the try; the retry lands the same report run once it is back."""
+    there = os.environ["AIRFLOW_CONN_STRIPE_DEFAULT"]
+    task, runner = run_operator(deferrable=True, destination=f"{tmp_path}/report.csv"), TaskRunner()
+    stripe_conn.configure(transition=AfterReads(2))
+    tried = runner.run(task)
+    assert tried.state == "deferred"
+    monkeypatch.delenv("AIRFLOW_CONN_STRIPE_DEFAULT")
+    if now is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", now)
+    with pytest.raises(ConnectionLookUpError, match="'stripe_default'"):
+        runner.resume(task, tried)
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", there)
+    assert complete(task, runner, try_number=2).state == "success"
+    assert len(stripe_conn.report_runs) == 1
+    assert (tmp_path / "report.csv").exists()
+
+
+def test_a_connection_that_leads_to_another_account_while_a_task_is_deferred(
+    stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of that account lands as this one's: the report run is not there, which the error says."""
+    stripe_conn.configure(transition=AfterReads(2))
+    task, runner = run_operator(deferrable=True, destination=f"{tmp_path}/report.csv"), TaskRunner()
+    tried = runner.run(task)
+    told = json.loads(os.environ["AIRFLOW_CONN_STRIPE_DEFAULT"])
+    told["extra"] = {"stripe_account": "acct_berlin"}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", json.dumps(told))
+    tried = runner.resume(task, tried)
+    assert tried.state in ("failed", "up_for_retry")
+    assert stripe_conn.report_runs[0].id in str(tried.error)
+    assert not (tmp_path / "report.csv").exists()
 
 
 def test_what_stripe_refuses_is_not_tried_again(stripe_conn: StripeSandbox) -> None:
