@@ -131,17 +131,34 @@ def overlapping(it: Scene) -> None:
         it.tried(in_dag(StripeReportDownloadOperator, report_run_id=run.id, destination=f"{it.folder}/"))
 
 
+def live_beside_test(it: Scene) -> None:
+    it.stripe.add_key("sk_live_sandbox")
+    for day, key in enumerate((it.stripe.api_key, "sk_live_sandbox")):
+        it.connected(password=key)
+        bounds = {"interval_start": FIRST + day * DAY, "interval_end": FIRST + (day + 1) * DAY}
+        it.report(destination=f"{it.folder}/", **bounds)
+
+
+def live_beside_test_in_a_table(it: Scene) -> None:
+    for livemode in (False, True):
+        land(a_table(it), ["currency"], [["usd"]], livemode=livemode)
+
+
 def a_file_of_nobody(it: Scene) -> None:
     (it.folder / "report.csv").write_text("mine")
     it.land(it.asked())
 
 
+def a_table(it: Scene) -> Any:
+    """Return the hook of a database in the folder."""
+    connection = {"conn_type": "sqlite", "host": str(it.folder / "warehouse.db")}
+    return Warehouse("sqlite", connection).known(it.monkeypatch).hook
+
+
 def in_tables(it: Scene, *reports: tuple[list[str], Contract]) -> None:
     """Land reports of these columns in one table, one after the other."""
-    connection = {"conn_type": "sqlite", "host": str(it.folder / "warehouse.db")}
-    warehouse = Warehouse("sqlite", connection).known(it.monkeypatch)
     for columns, contract in reports:
-        land(warehouse.hook, columns, [columns], contract=contract)
+        land(a_table(it), columns, [columns], contract=contract)
 
 
 def a_frozen_table(it: Scene) -> None:
@@ -288,6 +305,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
     "StoreError": (no_folder, open_elsewhere),
     "LandingConflictError": (
         *(another_interval, a_file_of_nobody, a_table_among_files, overlapping, a_table_by_other_names),
+        *(live_beside_test, live_beside_test_in_a_table),
     ),
     "ManifestError": (
         lambda it: a_broken_manifest(it, "mine"),
