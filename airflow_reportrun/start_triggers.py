@@ -24,6 +24,7 @@ from airflow_reportrun.triggers import (
     seconds_argument,
 )
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
+from airflow_reportrun.waiting.modules import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -83,6 +84,7 @@ class StripeStart(BaseTrigger):
         """Yield the one event."""
         try:
             options = await self._rendered()
+            await load("airflow_reportrun.waiting.watcher")  # and with it the hooks
             hook = await self.prepare(options)
             self._waiting = waiting = self.waits({**self._of_the_try(), **_whose(hook)})
         except ConnectionLookUpError:
