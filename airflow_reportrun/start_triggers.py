@@ -62,7 +62,8 @@ class StripeStart(BaseTrigger):
     ) -> None:
         super().__init__()
         if missing := [name for name in self.names if name not in options]:
-            raise TypeError(f"{', '.join(missing)} of a trigger is missing. A retry of its task begins anew.")
+            verb = "are" if missing[1:] else "is"
+            raise TypeError(f"{', '.join(missing)} of a trigger {verb} missing. A retry of its task begins anew.")
         self.timeout = seconds_argument("timeout", timeout, is_instant=False)
         self.poll_interval = seconds_argument("poll_interval", poll_interval)
         self.ends = ends

@@ -175,6 +175,25 @@ def a_table_among_files(it: Scene) -> None:
     it.tried(in_dag(StripeReportToDeltaOperator, report_run_id=run.id, table=str(it.folder)))
 
 
+def no_span(it: Scene) -> None:
+    it.report(timeout="1h")
+
+
+def no_deltalake(it: Scene) -> None:
+    with it.monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "deltalake", None)
+        in_dag(StripeReportToDeltaOperator, report_run_id="frr_1", table=str(it.folder))
+
+
+def no_namespace(it: Scene) -> None:
+    in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="activity", warehouse=str(it.folder))
+
+
+def no_folder_for_sqlite(it: Scene) -> None:
+    it.folder /= "nowhere"
+    in_tables(it, (["currency"], Contract()))
+
+
 def no_folder(it: Scene) -> None:
     (it.folder / "file").write_text("")
     it.land(it.asked(), "file/report.csv")
@@ -276,6 +295,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),
         lambda it: in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="books.activity"),
         in_memory,
+        *(no_span, no_deltalake, no_namespace, no_folder_for_sqlite),
     ),
     "ConnectionLookUpError": (lambda it: StripeReportingHook("nowhere").list_report_types(),),
     "InvalidParametersError": (
@@ -411,3 +431,21 @@ def test_each_class_of_error_has_an_entry() -> None:
     assert len(airflows) > 3
     assert set(ENTRIES) == set(CASES)
     assert set(CASES) == ours | airflows | {"IntervalError", "ValueError"}
+
+
+def test_what_messages_name_in_the_docs_is_there() -> None:
+    """Pages, and headings of theirs: of errors, logs, and the package's own docs."""
+    named = {
+        (path.name, *it)
+        for path in (ROOT / "airflow_reportrun").rglob("*.*")
+        if path.suffix in (".py", ".js", ".html", ".json")
+        for it in re.findall(r"(?<![\w/.])docs/([\w-]+\.md)(?:#([\w-]+))?", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 5
+    for source, page, anchor in named:
+        assert (ROOT / "docs" / page).is_file(), (source, page)
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        headings = [
+            re.sub(r"[^\w -]", "", it).lower().replace(" ", "-") for it in re.findall(r"^#+ (.+)$", text, re.M)
+        ]
+        assert not anchor or anchor in headings, (source, page, anchor)

@@ -292,11 +292,6 @@ def _told_of(place: Place) -> Manifest | None:
     return None
 
 
-def knows_neighbours(place: Place, subject: Subject) -> bool:
-    """Tell whether the layout says what else is landed."""
-    return _root_of(place, subject) is not None
-
-
 def landed_last(place: Place, subject: Subject) -> Iterator[Place]:
     """Yield where files of this name and report lie below the same root, first what tells of its schema today.
 

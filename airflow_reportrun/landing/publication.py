@@ -13,7 +13,6 @@ from airflow_reportrun.landing.decision import STAYS, Answer, decide, refusal
 from airflow_reportrun.landing.formats.columns import columns_of
 from airflow_reportrun.landing.lake import (
     gather_manifest,
-    knows_neighbours,
     landed_last,
     manifest_of,
     require_apart,
@@ -136,10 +135,9 @@ class There:
                     note.remove()  # what has come is somebody else's, and not ours whose answer got lost
                 continue
             if place.mark() == data:
-                alone = "" if knows_neighbours(place, mine.subject) else "; what overlaps it there is not known"
                 log.info(
-                    "Landed report run %s: %s rows, %d bytes, sha256 %s in %s%s",
-                    *(self._run.id, mine.rows, mine.file_size, mine.file_sha256, place, alone),
+                    "Landed report run %s: %s rows, %d bytes, sha256 %s in %s",
+                    *(self._run.id, mine.rows, mine.file_size, mine.file_sha256, place),
                 )
                 return mine
             with suppress(MovedError):  # somebody else tells already
