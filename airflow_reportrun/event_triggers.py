@@ -26,6 +26,8 @@ except ImportError as error:
         "clock: StripeReportRunOperator and StripeReportTypeSensor wait for the data."
     ) from error
 
+from airflow_reportrun.waiting.modules import load
+
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessor
 
@@ -332,6 +334,7 @@ class _Looks(SharedStreamProducer):
 
     async def _look(self, report_types: list[str]) -> Look:
         # The HTTP libraries come with the first look, not with each parse of a DAG file.
+        await load("airflow_reportrun.hooks")
         from airflow_reportrun.hooks import StripeReportingAsyncHook
         from airflow_reportrun.reporting.resending import ResendPolicy
 

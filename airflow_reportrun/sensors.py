@@ -27,7 +27,7 @@ from airflow_reportrun.links import StripeRequestLink, push_request, request_xco
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
-from airflow_reportrun.tasks.options import given_options, require_known, require_rendered
+from airflow_reportrun.tasks.options import given_options, require_known, require_rendered, span_option
 from airflow_reportrun.tasks.results import GivenRun, found_run, whose, whose_before
 from airflow_reportrun.tasks.ui import Noted
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
@@ -356,7 +356,7 @@ class StripeReportTypeSensor(StripeSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.settle = settle if isinstance(settle, timedelta) else timedelta(seconds=settle)
+        self.settle = span_option("settle", settle)
         if self.settle < timedelta(0):
             raise ValueError(f"settle is not negative, as {settle!r} is")
         require_known("interval", interval, (*INTERVAL_UNITS, None))

@@ -24,6 +24,7 @@ from airflow_reportrun.triggers import (
     seconds_argument,
 )
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
+from airflow_reportrun.waiting.modules import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -61,7 +62,8 @@ class StripeStart(BaseTrigger):
     ) -> None:
         super().__init__()
         if missing := [name for name in self.names if name not in options]:
-            raise TypeError(f"{', '.join(missing)} of a trigger is missing. A retry of its task begins anew.")
+            verb = "are" if missing[1:] else "is"
+            raise TypeError(f"{', '.join(missing)} of a trigger {verb} missing. A retry of its task begins anew.")
         self.timeout = seconds_argument("timeout", timeout, is_instant=False)
         self.poll_interval = seconds_argument("poll_interval", poll_interval)
         self.ends = ends
@@ -83,6 +85,7 @@ class StripeStart(BaseTrigger):
         """Yield the one event."""
         try:
             options = await self._rendered()
+            await load("airflow_reportrun.waiting.watcher")  # and with it the hooks
             hook = await self.prepare(options)
             self._waiting = waiting = self.waits({**self._of_the_try(), **_whose(hook)})
         except ConnectionLookUpError:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_reportrun.waiting.modules import load
+
 if TYPE_CHECKING:
     from airflow_reportrun.waiting.goals import RoomForReportRun
     from airflow_reportrun.waiting.plan import SharedGoal
@@ -125,6 +127,7 @@ class StripeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event."""
         # The HTTP libraries come with the first wait, not with each parse of a DAG file.
+        await load("airflow_reportrun.waiting.watcher")
         from airflow_reportrun.waiting.pace import Watch
         from airflow_reportrun.waiting.watcher import Whose, wait_together
 

@@ -98,7 +98,7 @@ def test_where_it_lies_is_what_others_call_it(stripe_conn: StripeSandbox, ledger
 
 def test_a_table_that_can_not_be_fails_before_stripe_is_asked(stripe_conn: StripeSandbox) -> None:
     """And is not tried again."""
-    tried = TaskRunner().run(landing("frr_1", "lake/activity"))
+    tried = TaskRunner().run(landing("frr_1", "{{ 'lake' }}/activity"))
     assert tried.state == "failed"
     assert "is relative" in str(tried.error)
     assert not stripe_conn.requests_to("retrieve")

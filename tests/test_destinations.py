@@ -75,7 +75,7 @@ def test_a_bad_destination_is_an_error_before_a_file_is_downloaded(
     parameters = ReportParameters(interval_start=1714521600, interval_end=1714608000, reporting_category="..")
     run = StripeReportingHook().create_report_run("balance_change_from_activity.itemized.3", parameters)
     destination, message = bad(tmp_path, case)
-    task = in_dag(StripeReportDownloadOperator, report_run_id=run.id, destination=destination)
+    task = in_dag(StripeReportDownloadOperator, report_run_id=run.id, destination=f"{{{{ '' }}}}{destination}")
     require_refused(TaskRunner().run(task), message)
     assert stripe_conn.requests_to("contents") == []
     assert [it.name for it in tmp_path.iterdir()] == ["file"]

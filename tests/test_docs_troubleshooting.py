@@ -131,17 +131,34 @@ def overlapping(it: Scene) -> None:
         it.tried(in_dag(StripeReportDownloadOperator, report_run_id=run.id, destination=f"{it.folder}/"))
 
 
+def live_beside_test(it: Scene) -> None:
+    it.stripe.add_key("sk_live_sandbox")
+    for day, key in enumerate((it.stripe.api_key, "sk_live_sandbox")):
+        it.connected(password=key)
+        bounds = {"interval_start": FIRST + day * DAY, "interval_end": FIRST + (day + 1) * DAY}
+        it.report(destination=f"{it.folder}/", **bounds)
+
+
+def live_beside_test_in_a_table(it: Scene) -> None:
+    for livemode in (False, True):
+        land(a_table(it), ["currency"], [["usd"]], livemode=livemode)
+
+
 def a_file_of_nobody(it: Scene) -> None:
     (it.folder / "report.csv").write_text("mine")
     it.land(it.asked())
 
 
+def a_table(it: Scene) -> Any:
+    """Return the hook of a database in the folder."""
+    connection = {"conn_type": "sqlite", "host": str(it.folder / "warehouse.db")}
+    return Warehouse("sqlite", connection).known(it.monkeypatch).hook
+
+
 def in_tables(it: Scene, *reports: tuple[list[str], Contract]) -> None:
     """Land reports of these columns in one table, one after the other."""
-    connection = {"conn_type": "sqlite", "host": str(it.folder / "warehouse.db")}
-    warehouse = Warehouse("sqlite", connection).known(it.monkeypatch)
     for columns, contract in reports:
-        land(warehouse.hook, columns, [columns], contract=contract)
+        land(a_table(it), columns, [columns], contract=contract)
 
 
 def a_frozen_table(it: Scene) -> None:
@@ -156,6 +173,25 @@ def a_table_among_files(it: Scene) -> None:
     run = it.asked()
     it.land(run)
     it.tried(in_dag(StripeReportToDeltaOperator, report_run_id=run.id, table=str(it.folder)))
+
+
+def no_span(it: Scene) -> None:
+    it.report(timeout="1h")
+
+
+def no_deltalake(it: Scene) -> None:
+    with it.monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "deltalake", None)
+        in_dag(StripeReportToDeltaOperator, report_run_id="frr_1", table=str(it.folder))
+
+
+def no_namespace(it: Scene) -> None:
+    in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="activity", warehouse=str(it.folder))
+
+
+def no_folder_for_sqlite(it: Scene) -> None:
+    it.folder /= "nowhere"
+    in_tables(it, (["currency"], Contract()))
 
 
 def no_folder(it: Scene) -> None:
@@ -259,6 +295,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),
         lambda it: in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="books.activity"),
         in_memory,
+        *(no_span, no_deltalake, no_namespace, no_folder_for_sqlite),
     ),
     "ConnectionLookUpError": (lambda it: StripeReportingHook("nowhere").list_report_types(),),
     "InvalidParametersError": (
@@ -288,6 +325,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
     "StoreError": (no_folder, open_elsewhere),
     "LandingConflictError": (
         *(another_interval, a_file_of_nobody, a_table_among_files, overlapping, a_table_by_other_names),
+        *(live_beside_test, live_beside_test_in_a_table),
     ),
     "ManifestError": (
         lambda it: a_broken_manifest(it, "mine"),
@@ -393,3 +431,21 @@ def test_each_class_of_error_has_an_entry() -> None:
     assert len(airflows) > 3
     assert set(ENTRIES) == set(CASES)
     assert set(CASES) == ours | airflows | {"IntervalError", "ValueError"}
+
+
+def test_what_messages_name_in_the_docs_is_there() -> None:
+    """Pages, and headings of theirs: of errors, logs, and the package's own docs."""
+    named = {
+        (path.name, *it)
+        for path in (ROOT / "airflow_reportrun").rglob("*.*")
+        if path.suffix in (".py", ".js", ".html", ".json")
+        for it in re.findall(r"(?<![\w/.])docs/([\w-]+\.md)(?:#([\w-]+))?", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 5
+    for source, page, anchor in named:
+        assert (ROOT / "docs" / page).is_file(), (source, page)
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        headings = [
+            re.sub(r"[^\w -]", "", it).lower().replace(" ", "-") for it in re.findall(r"^#+ (.+)$", text, re.M)
+        ]
+        assert not anchor or anchor in headings, (source, page, anchor)

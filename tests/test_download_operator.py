@@ -195,7 +195,7 @@ def test_bad_options_are_said_before_anything_is_sent(
     sandbox: StripeSandbox, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     """One clear error each, which no retry would mend."""
-    tried = download("frr_1", tmp_path / "x.csv", **options)
+    tried = download("frr_1", tmp_path / "x", **options)
     assert tried.state == "failed"
     assert message in str(tried.error)
     assert sandbox.requests == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import os
 import threading
 import uuid
@@ -63,10 +64,16 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, buckets: Buckets) -> st
     return f"{shelf(request.param, uuid.uuid4().hex, tmp_path, buckets).url}/lake"
 
 
-def finished(start: int | None, end: int | None, report_type: str = TYPE, **options: Any) -> ReportRun:
+def finished(
+    start: int | None,
+    end: int | None,
+    report_type: str = TYPE,
+    hook: StripeReportingHook | None = None,
+    **options: Any,
+) -> ReportRun:
     options = {"columns": COLUMNS, **options}
     parameters = ReportParameters(interval_start=start, interval_end=end, **options)
-    return StripeReportingHook().create_report_run(report_type, parameters)
+    return (hook or StripeReportingHook()).create_report_run(report_type, parameters)
 
 
 def destination(root: str, run: ReportRun, format: str = "csv") -> str:
@@ -408,7 +415,7 @@ def test_another_report_in_an_old_place_is_still_refused(old_lake: str) -> None:
 
 # What is landed already, and would count twice.
 
-Span = tuple[int, int, Mapping[str, str]]
+Span = tuple[int, int, Mapping[str, Any]]
 
 OVERLAPPING: dict[str, tuple[list[Span], Span]] = {
     "days of Berlin beside those of UTC": (
@@ -615,16 +622,146 @@ def test_what_is_landed_with_its_neighbours_is_restated(root: str) -> None:
     assert land(root, finished(TEN, TEN + HOUR)).path == path
 
 
+@pytest.fixture
+def live(sandbox: StripeSandbox, monkeypatch: pytest.MonkeyPatch) -> StripeReportingHook:
+    """A hook with a key for live data."""
+    sandbox.add_key("sk_live_sandbox")
+    connection = {"conn_type": "stripe", "host": sandbox.url, "password": "sk_live_sandbox"}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_LIVE", json.dumps(connection))
+    return StripeReportingHook("stripe_live")
+
+
+FIRST_DAY, SECOND_DAY = (MIDNIGHT, MIDNIGHT + DAY), (MIDNIGHT + DAY, MIDNIGHT + 2 * DAY)
+BALANCE: Any = {"report_type": "ending_balance_reconciliation.itemized.4", "columns": ()}
+MODES: dict[str, tuple[tuple[Any, Any, dict[str, Any]], tuple[Any, Any, dict[str, Any]]]] = {
+    "the day after": ((*FIRST_DAY, {}), (*SECOND_DAY, {})),
+    "the day before": ((*SECOND_DAY, {}), (*FIRST_DAY, {})),
+    "what overlaps": ((*FIRST_DAY, {}), (MIDNIGHT, MIDNIGHT + HOUR, {})),
+    "beside a filter": ((*SECOND_DAY, {"currency": "usd"}), (*FIRST_DAY, {})),
+    "with a filter": ((*FIRST_DAY, {}), (*SECOND_DAY, {"currency": "usd"})),
+    "with another filter": ((*FIRST_DAY, {"currency": "usd"}), (*SECOND_DAY, {"currency": "eur"})),
+    "at another instant": ((None, FIRST_DAY[1], BALANCE), (None, SECOND_DAY[1], BALANCE)),
+}
+
+
+@pytest.mark.parametrize("case", MODES)
+def test_test_data_and_live_data_share_no_root(root: str, live: StripeReportingHook, case: str) -> None:
+    """Whoever reads the folder would add them up, whatever the intervals and the filters are."""
+    test, real = (
+        finished(start, end, hook=hook, **options)
+        for (start, end, options), hook in zip(MODES[case], (None, live), strict=True)
+    )
+    land(root, test)
+    with pytest.raises(LandingConflictError) as caught:
+        land(root, real, hook=live)
+    assert f"{root}/ has test data (report run {test.id}), and " in str(caught.value)
+    assert str(caught.value).endswith(" is of live data: land it below another root.")
+    assert names(root) == ["report.csv"]
+    land(f"{root}-live", real, hook=live)
+    with pytest.raises(LandingConflictError, match=rf"has live data \(report run {real.id}\)"):
+        land(f"{root}-live", test)
+
+
+def test_another_version_and_another_format_are_of_the_same_mode(root: str, live: StripeReportingHook) -> None:
+    """They are the same report, and lie below the same root."""
+    land(root, finished(*FIRST_DAY))
+    later, same = (finished(*days, hook=live) for days in (SECOND_DAY, FIRST_DAY))
+    for run, format in ((replace(later, report_type=f"{TYPE[:-1]}4"), "csv"), (same, "parquet")):
+        with pytest.raises(LandingConflictError, match="has test data"):
+            land(root, run, format, hook=live)
+
+
+def test_the_run_operator_creates_no_run_for_data_of_another_mode(
+    sandbox: StripeSandbox, root: str, live: StripeReportingHook
+) -> None:
+    """Neither beside what is landed nor in its place: the key says what it is for."""
+    land(root, finished(*FIRST_DAY))
+    for start, end in (SECOND_DAY, FIRST_DAY):
+        options: Any = {"report_type": TYPE, "interval_start": start, "interval_end": end, "columns": COLUMNS}
+        task = in_dag(
+            StripeReportRunOperator, destination=f"{root}/", stripe_conn_id=live.stripe_conn_id, **options
+        )
+        tried = TaskRunner().run(task)
+        assert tried.state == "failed"
+        assert "another root" in str(tried.error) or "another destination" in str(tried.error)
+    assert len(sandbox.report_runs) == 1
+
+
+def test_a_key_that_does_not_tell_its_mode_is_found_out_before_anything_is_published(
+    sandbox: StripeSandbox, root: str, live: StripeReportingHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an organization's may: the report run says it, and what such a key had landed is restated."""
+    land(root, finished(*FIRST_DAY))
+    land(f"{root}-live", finished(*FIRST_DAY, hook=live), hook=live)
+    monkeypatch.setattr(type(live.settings), "livemode", None)
+    for start, end in (SECOND_DAY, FIRST_DAY):
+        for below, state in ((root, "failed"), (f"{root}-live", "success")):
+            options: Any = {"report_type": TYPE, "interval_start": start, "interval_end": end, "columns": COLUMNS}
+            task = in_dag(
+                StripeReportRunOperator, destination=f"{below}/", stripe_conn_id="stripe_live", **options
+            )
+            tried = TaskRunner().run(task)
+            assert tried.state == state, tried.error
+    assert (len(names(root)), len(names(f"{root}-live"))) == (1, 2)
+
+
+def test_what_was_mixed_before_is_restated(root: str, live: StripeReportingHook) -> None:
+    """What an earlier version let land is replaced as it is, each mode in its places."""
+    land(root, finished(*FIRST_DAY))
+    run = finished(*SECOND_DAY, hook=live)
+    place, copy = place_of(land(f"{root}-live", run, hook=live).path), place_of(destination(root, run))
+    for source, target in ((place, copy), (manifest_of(place), manifest_of(copy))):
+        target.write(source.read() or b"")
+    again = finished(*SECOND_DAY, hook=live)
+    assert land(root, again, hook=live).manifest.report_run_id == again.id
+
+
+def test_another_account_may_be_of_another_mode(root: str, live: StripeReportingHook) -> None:
+    """Its folders say whose its rows are."""
+    land(root, finished(*FIRST_DAY))
+    hook = StripeReportingHook("stripe_live", stripe_account="acct_shop")
+    run = finished(*SECOND_DAY, hook=hook)
+    bounds = {name: datetime.fromtimestamp(run.parameters[name], UTC) for name in BOUNDS}
+    values = placeholders(TYPE, run.parameters, bounds, stripe_account="acct_shop", report_run_id=run.id)
+    land_report(hook, run, place_of(resolve_destination(f"{root}/", values)))
+    with pytest.raises(LandingConflictError, match="has test data"):
+        land(root, finished(*SECOND_DAY, hook=live), hook=live)
+
+
+def test_the_mode_of_files_without_manifests_is_not_known(root: str, live: StripeReportingHook) -> None:
+    """What tells of them went with them; so that they are asked about few times, and stop nobody."""
+    landed = [land(root, finished(MIDNIGHT + it * HOUR, MIDNIGHT + (it + 1) * HOUR)) for it in range(2)]
+    manifest_of(place_of(landed[1].path)).remove()
+    run = finished(*SECOND_DAY, hook=live)
+    with pytest.raises(LandingConflictError, match=landed[0].manifest.report_run_id):
+        land(root, run, hook=live)
+    manifest_of(place_of(landed[0].path)).write(b"mine")
+    land(root, run, hook=live)
+
+
+LOOKS = {
+    "after the others": (TEN, ["list_objects_v2"] * 3 + ["get_object"]),
+    "before the others": (TEN - 99 * HOUR, ["list_objects_v2"] * 3 + ["get_object"]),
+    "alone": (None, ["list_objects_v2"] * 2),  # s3fs looks twice whether a folder is there
+}
+
+
 @pytest.mark.parametrize("count", [3, 30])
-def test_a_look_beside_takes_three_requests(s3: S3, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """For the types, for the starts, of which a thousand come at once, and for the last one before."""
+@pytest.mark.parametrize("case", LOOKS)
+def test_a_look_beside_takes_four_requests(s3: S3, monkeypatch: pytest.MonkeyPatch, case: str, count: int) -> None:
+    """For the types, for the starts, of which a thousand come at once, for the last before, and its manifest."""
     root = f"{uuid.uuid4().hex}/lake"
-    run = finished(TEN, TEN + HOUR)
-    url = destination(s3.destination(root), run)
-    for hour in range(count):
-        start, end = (datetime.fromtimestamp(TEN - (hour + it) * HOUR, UTC) for it in (1, 0))
-        folders = layout({"report_type": TYPE, "interval_start": start, "interval_end": end})
-        s3.client.put_object(Bucket=s3.bucket, Key="/".join([root, *folders, "report.csv"]), Body=b"x")
+    start, expected = LOOKS[case]
+    run = finished(start or TEN, (start or TEN) + HOUR)
+    place = place_of(destination(s3.destination(root), run))
+    note = land(s3.destination(f"{root}-other"), run).manifest.to_json().encode()
+    for hour in range(count if start else 0):
+        begins, ends = (datetime.fromtimestamp(TEN - (hour + it) * HOUR, UTC) for it in (1, 0))
+        folders = layout({"report_type": TYPE, "interval_start": begins, "interval_end": ends})
+        for key, body in (("lake/", b"x"), ("lake_manifests/", note)):
+            name = "report.csv" if body == b"x" else "report-csv.json"
+            key = "/".join([root.replace("/lake", f"/{key}").rstrip("/"), *folders, name])
+            s3.client.put_object(Bucket=s3.bucket, Key=key, Body=body)
     asked = []
     fs = importlib.import_module("s3fs").S3FileSystem
     real = fs._call_s3
@@ -635,8 +772,8 @@ def test_a_look_beside_takes_three_requests(s3: S3, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(fs, "_call_s3", counting)
     subject = Subject.of(TYPE, run.parameters, livemode=False, stripe_account=None)
-    require_apart(place_of(url), subject)
-    assert asked == ["list_objects_v2"] * 3
+    require_apart(place, subject)
+    assert asked == expected
 
 
 def test_accounts_are_apart(root: str) -> None:

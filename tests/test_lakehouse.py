@@ -219,6 +219,51 @@ def test_coverage_believes_what_the_rows_bear_out(lakehouse: Lakehouse) -> None:
     assert covered() == {starts[1]: True}
 
 
+DAYS: list[dict[str, Any]] = [{"start": day(number), "end": day(number + 1)} for number in (1, 2)]
+MONTH: dict[str, Any] = {"start": day(1), "end": day(32)}
+
+
+@pytest.mark.parametrize("created", [None, "2024-07-01T00:00:00Z"])
+def test_an_empty_month_that_was_rolled_back_is_not_there(lakehouse: Lakehouse, created: str | None) -> None:
+    """Of no rows none can be missing: it is the rows of its days that say so, and they land again."""
+    older = created and "2024-06-01T00:00:00Z"
+    for number, about in enumerate(DAYS):
+        lakehouse.land(["net"], [[f"{number}.00"]] * 3, f"frr_{number}", created=older, **about)
+    lakehouse.land(["net"], [], "frr_month", on_overlap="replace", created=created, **MONTH)
+    assert lakehouse.landed("frr_month", created=created, **MONTH)
+    lakehouse.roll_back(-2)
+    for run_id in ("frr_month", "frr_newer"):
+        with pytest.raises(LandingConflictError, match="no manifest tells of"):
+            lakehouse.landed(run_id, on_overlap="replace", created=created, **MONTH)
+        with pytest.raises(LandingConflictError, match="no manifest tells of"):
+            lakehouse.land(["net"], [], run_id, on_overlap="replace", created=created, **MONTH)
+    for number, about in enumerate(DAYS):
+        assert not lakehouse.landed(f"frr_{number}", created=older, **about)
+        lakehouse.land(["net"], [[f"{number}.00"]] * 3, f"frr_{number}", created=older, **about)
+    assert lakehouse.told() == ["frr_0", "frr_1"]
+    assert lakehouse.rows("net") == [Decimal(0)] * 3 + [Decimal(1)] * 3
+
+
+def test_an_empty_month_is_in_the_way_of_its_days(lakehouse: Lakehouse) -> None:
+    """As one with rows: nobody said that they may come back, and other filters say nothing of it."""
+    lakehouse.land(["net"], [], "frr_month", currency="usd", **MONTH)
+    lakehouse.land(["net"], [["1.00"]], "frr_eur", currency="eur", **DAYS[0])
+    for number, about in enumerate(DAYS):
+        with pytest.raises(LandingConflictError, match=r"report run frr_month"):
+            lakehouse.land(["net"], [["1.00"]], f"frr_{number}", currency="usd", **about)
+
+
+def test_an_empty_report_in_the_place_of_rows_says_how_many_go(
+    lakehouse: Lakehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Days with figures, and a month without: more likely a mistake than news."""
+    for number, about in enumerate(DAYS):
+        lakehouse.land(["net"], [[f"{number}.00"]] * 3, f"frr_{number}", **about)
+    lakehouse.land(["net"], [], "frr_month", on_overlap="replace", **MONTH)
+    (said,) = (it.getMessage() for it in caplog.records if it.levelname == "WARNING")
+    assert re.search(r"Report run frr_month has no rows, and takes the place of 2 landings with 6 rows in ", said)
+
+
 def test_test_data_never_joins_live_data(lakehouse: Lakehouse) -> None:
     """Whatever its interval."""
     lakehouse.land(["net"], [["1.00"]], livemode=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset, BaseOperator
 
+from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
@@ -15,6 +18,8 @@ from airflow_reportrun.operators import (
     StripeReportToIcebergOperator,
     StripeReportToSqlOperator,
 )
+from airflow_reportrun.reporting.errors import ConfigurationError
+from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.task_runner import START, TaskRunner, Try, in_dag
@@ -167,3 +172,100 @@ def test_none_that_is_mapped_over_is_refused_where_it_comes_from_upstream(
         of_the_author = StripeReportRunOperator.partial(**options).expand(**{option: [None]})
     tried = TaskRunner().run(of_the_author.unmap({option: None}), map_index=0)
     assert "gave nothing" not in str(tried.error)
+
+
+SPANS: list[tuple[Any, str]] = [
+    (StripeReportRunOperator, it) for it in ("timeout", "data_timeout", "poll_interval", "settle")
+]
+SPANS += [(StripeReportTypeSensor, "settle")]
+
+
+@pytest.mark.parametrize("value", ["1h", None, True, [1], float("nan"), float("inf"), "{{ x }}"])
+@pytest.mark.parametrize(("task_class", "option"), SPANS)
+def test_a_span_of_time_that_is_none_is_refused_by_name(task_class: Any, option: str, value: Any) -> None:
+    """With the value, and what is taken, when the DAG file is parsed."""
+    with pytest.raises(ConfigurationError) as caught:
+        in_dag(task_class, **needed(task_class, {option: value}))
+    assert str(caught.value) == f"{option} is a timedelta or a number of seconds, not {value!r}."
+    for span in (3600, 3600.0, timedelta(hours=1)):
+        it = getattr(in_dag(task_class, **needed(task_class, {option: span})), option)
+        assert it in (3600, timedelta(hours=1))
+
+
+@pytest.mark.parametrize(("task_class", "option"), [it for it in SPANS if it[1] == "settle"])
+def test_no_time_to_settle_is_less_than_none(task_class: Any, option: str) -> None:
+    """None is as good as 0 seconds."""
+    with pytest.raises(ValueError, match="settle is not negative, as -1 is"):
+        in_dag(task_class, **needed(task_class, {option: -1}))
+    assert in_dag(task_class, **needed(task_class, {option: 0})).settle == timedelta(0)
+
+
+NO_NAMES: list[tuple[Any, str, str, str]] = [
+    (StripeReportToIcebergOperator, "table", "activity", "give namespace and name with a point between"),
+    (StripeReportToIcebergOperator, "warehouse", "books", "give the absolute path of a folder"),
+    (StripeReportToDeltaOperator, "table", "books/activity", "is relative"),
+    (
+        StripeReportToDeltaOperator,
+        "table",
+        "gs://bucket/activity",
+        "a Delta table lies in a local folder or below s3",
+    ),
+    (StripeReportToSqlOperator, "table", "a.b.activity", "give a name, or a schema and a name"),
+    (StripeReportDownloadOperator, "destination", "books/{interval_start:%Y}.csv", "is relative"),
+    (StripeReportDownloadOperator, "destination", "/books/x.parquet", "what lands there is csv"),
+]
+
+
+@pytest.mark.parametrize(("task_class", "option", "name", "said"), NO_NAMES)
+def test_a_name_that_can_be_none_is_refused_before_a_report_is_asked_for(
+    stripe_conn: StripeSandbox, task_class: Any, option: str, name: str, said: str
+) -> None:
+    """When the DAG file is parsed, since the report run is another task's; a template may still become a name."""
+    with pytest.raises(ConfigurationError, match=said):
+        in_dag(task_class, **needed(task_class, {option: name}))
+    in_dag(task_class, **needed(task_class, {option: "{{ params.name }}"}))
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+@pytest.mark.parametrize(
+    ("task_class", "option"),
+    [(StripeReportDownloadOperator, "destination"), (StripeReportToDeltaOperator, "table")],
+)
+def test_credentials_are_no_error_of_a_dag_file(
+    stripe_conn: StripeSandbox, task_class: Any, option: str, scheme: str
+) -> None:
+    """Whose traceback would show the line with them to all who see the UI; the task refuses them."""
+    stripe_conn.configure(transition=AtOnce())
+    asked = ReportParameters(interval_start=1714521600, interval_end=1714608000)
+    run_id = StripeReportingHook().create_report_run("balance.summary.1", asked).id
+    options: Any = {option: f"{scheme}://key:secret@bucket/activity", "report_run_id": run_id}
+    tried = run(task_class, **options)
+    assert tried.state == "failed"
+    assert "credentials belong into an Airflow connection" in str(tried.error)
+    assert "secret" not in str(tried.error)
+
+
+@pytest.mark.parametrize("task_class", [StripeReportToIcebergOperator, StripeReportToSqlOperator])
+def test_a_table_is_called_by_a_text(stripe_conn: StripeSandbox, task_class: Any) -> None:
+    """A template may come to a number."""
+    for written in ("{{ 5 }}", 5):
+        assert "table is a text, not 5." in str(run(task_class, table=written).error)
+
+
+EXTRAS = [
+    (StripeReportToIcebergOperator, "iceberg", "pyiceberg", {}),
+    (StripeReportToDeltaOperator, "delta", "deltalake", {}),
+    (StripeReportToSqlOperator, "sql", "pyarrow", {}),
+    (StripeReportDownloadOperator, "parquet", "pyarrow", {"format": "parquet", "destination": "/books/x.parquet"}),
+]
+
+
+@pytest.mark.parametrize(("task_class", "extra", "package", "options"), EXTRAS)
+def test_a_package_that_is_missing_is_said_before_a_report_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, task_class: Any, extra: str, package: str, options: dict[str, Any]
+) -> None:
+    """When the DAG file is parsed: the task that asks for it comes before the one that lands it."""
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError) as caught:
+        in_dag(task_class, **needed(task_class, options))
+    assert f" needs {package}: pip install 'airflow-provider-reportrun[{extra}]'" in str(caught.value)

@@ -174,14 +174,18 @@ def test_wrong_shape_names_the_option_that_decides(shape: str | None) -> None:
 @pytest.mark.parametrize(
     ("shape", "given", "message"),
     [
-        ("interval", {}, "interval_start and interval_end; interval_start and interval_end is missing"),
+        ("interval", {}, "interval_start and interval_end; interval_start and interval_end are missing"),
         ("interval", {"interval_start": 1}, "interval_end is missing"),
         ("interval", {**DAY, "payout": "po_1"}, "leave out payout"),
         ("interval_end", DAY, "leave out interval_start"),
         ("payout", {}, "payout is missing"),
         ("payout", {"payout": "payout-1"}, "po_…"),
         ("interval", {"interval_start": 5, "interval_end": 5}, "has to lie before"),
-        ("interval", {"interval_start": 6, "interval_end": 5}, "has to lie before"),
+        (
+            "interval",
+            {"interval_start": 1714608000, "interval_end": 1714521600},
+            "interval_start 2024-05-02T00:00:00Z has to lie before interval_end 2024-05-01T00:00:00Z, which",
+        ),
         ("interval", {"interval_start": 1.5, "interval_end": 5}, "whole epoch seconds"),
         ("interval", {"interval_start": True, "interval_end": 5}, "whole epoch seconds"),
         ("interval", {"interval_start": 1, "interval_end": 1680000000000}, "milliseconds?"),

@@ -345,6 +345,47 @@ def test_rows_of_a_table_that_came_back_are_not_counted_twice(warehouse: Warehou
         land(warehouse.hook, ["net"], [["3.00"]], "frr_3", start=day(2), end=day(3))
 
 
+def test_an_empty_month_over_rows_that_came_back_is_not_there(warehouse: Warehouse) -> None:
+    """The table was restored, and not the one of manifests: its days land again, in the month's place."""
+    days: list[SPAN] = [{"start": day(number), "end": day(number + 1)} for number in (1, 2)]
+    for number, about in enumerate(days):
+        land(warehouse.hook, ["net"], [["1.00"]], f"frr_{number}", **about)
+    warehouse.query("CREATE TABLE kept AS SELECT * FROM activity")
+    land(warehouse.hook, ["net"], [], "frr_month", on_overlap="replace", created="2024-07-01T00:00:00Z", **MONTH)
+    warehouse.query("INSERT INTO activity SELECT * FROM kept")
+    month = manifest_of("frr_month", 0, created="2024-07-01T00:00:00Z", **MONTH)
+    with pytest.raises(LandingConflictError, match="that no manifest tells of"):
+        landed(warehouse.hook, "activity", month, on_overlap="replace")
+    with pytest.raises(LandingConflictError, match="that no manifest tells of"):
+        land(warehouse.hook, ["net"], [], "frr_month", on_overlap="replace", **MONTH)
+    for number, about in enumerate(days):
+        assert landed(warehouse.hook, "activity", manifest_of(f"frr_{number}", 1, **about)) is None
+        land(warehouse.hook, ["net"], [["1.00"]], f"frr_{number}", **about)
+    assert rows_in(warehouse) == money(warehouse, "1.00", "1.00")
+    told = warehouse.query("SELECT report_run_id FROM stripe_report_landings WHERE report <> ''")
+    assert sorted(told) == [("frr_0",), ("frr_1",)]
+
+
+def test_an_empty_month_is_in_the_way_of_its_days(warehouse: Warehouse) -> None:
+    """As one with rows: nobody said that they may come back, and other filters say nothing of it."""
+    land(warehouse.hook, ["net"], [], "frr_month", currency="usd", **MONTH)
+    land(warehouse.hook, ["net"], [["1.00"]], "frr_eur", currency="eur")
+    with pytest.raises(LandingConflictError, match="report run frr_month"):
+        land(warehouse.hook, ["net"], [["1.00"]], currency="usd")
+
+
+def test_an_empty_report_in_the_place_of_rows_says_how_many_go(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Days with figures, and a month without: more likely a mistake than news."""
+    for number in (1, 2):
+        about: SPAN = {"start": day(number), "end": day(number + 1)}
+        land(warehouse.hook, ["net"], [["1.00"]] * 3, f"frr_{number}", **about)
+    land(warehouse.hook, ["net"], [], "frr_month", on_overlap="replace", **MONTH)
+    (said,) = (it.getMessage() for it in caplog.records if it.levelname == "WARNING")
+    assert said.startswith("Report run frr_month has no rows, and takes the place of 2 landings with 6 rows in ")
+
+
 USD: SPAN = {"currency": "usd"}
 NOW: SPAN = {"start": None, "end": day(2)}
 PAYOUT: SPAN = {"start": None, "end": None, "payout": "po_1"}

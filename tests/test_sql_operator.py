@@ -220,7 +220,7 @@ def test_a_cut_download_arrives_whole(stripe_conn: StripeSandbox, warehouse: War
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"table": "a.b.c"}, "table"),
+        ({"table": "{{ 'a.b.c' }}"}, "table"),
         ({"on_overlap": "{{ 'merge' }}"}, "on_overlap"),
         ({"column_types": {"net": "{{ 'float' }}"}}, "column_types"),
         ({"conn_id": "stripe_default"}, "of type stripe"),
@@ -398,6 +398,26 @@ def test_faults_land_all_rows_or_none(
     there = sqlite.query("SELECT report_run_id FROM stripe_report_landings")
     assert there == [(newer if tried.state == "success" else older,)]
     assert ids(sqlite) == expected
+
+
+@pytest.mark.parametrize("conn_type", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("folder", ["missing", "closed"])
+def test_a_file_that_can_not_be_opened_is_named(
+    stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conn_type: str, folder: str
+) -> None:
+    """With its folder, where that is not there; nothing is transferred, and no retry would help."""
+    path = tmp_path / folder / "warehouse.db"
+    if folder == "closed":
+        path.mkdir(parents=True)  # as good as a file that one may not read, which root may
+    connection = {"conn_type": conn_type, "host": str(path)}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    tried = TaskRunner().run(landing(finished()))
+    assert tried.state == "failed"
+    assert type(tried.error).__name__ == "AirflowFailException"
+    assert str(path) in str(tried.error)
+    if (folder, conn_type) == ("missing", "sqlite"):
+        assert f"there is no folder {path.parent}. " in str(tried.error)
+    assert stripe_conn.requests_to("contents") == []
 
 
 def test_a_value_that_a_database_quotes_is_left_out() -> None:

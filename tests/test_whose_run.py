@@ -155,7 +155,9 @@ def test_what_does_not_say_whose_it_is_is_refused(
     assert sandbox.requests == []
 
 
-@pytest.mark.parametrize(("account", "named"), [(None, "the key's own"), ("acct_berlin", "acct_berlin")])
+@pytest.mark.parametrize(
+    ("account", "named"), [(None, "in the key's own account"), ("acct_berlin", "account acct_berlin")]
+)
 @pytest.mark.parametrize("what", ["download", "sql", "adopt", *MODES])
 def test_a_run_that_is_not_found_names_the_account(
     sandbox: StripeSandbox, tmp_path: Path, what: str, account: str | None, named: str
@@ -170,7 +172,7 @@ def test_a_run_that_is_not_found_names_the_account(
     }.get(what, lambda: in_dag(StripeReportRunSensor, poke_interval=0.01, **MODES[what], **about))()
     tried = to_its_end(task)
     assert tried.state == "failed"
-    assert f"account {named})" in str(tried.error)
+    assert f", {named})" in str(tried.error)
 
 
 def test_the_triggerer_names_it_too(sandbox: StripeSandbox) -> None:

@@ -79,6 +79,20 @@ def text_of(path: object) -> object:
     return text
 
 
+def check_written(template: str, format: str | None) -> None:
+    """Refuse a destination that no placeholder can mend, where its text is written.
+
+    :param format: what lands there, None where that is not known.
+    :raises ConfigurationError: see above.
+    """
+    if shows_credentials(template):
+        return  # which an error of a DAG file would show, with the line that they stand in
+    if "://" not in template:
+        _require_absolute(template)
+    if format and not template.endswith("/") and not template.lower().endswith(".zip"):
+        _refuse_anothers_suffix(template, format)
+
+
 def resolve_destination(
     template: object, values: Mapping[str, Any], format: str = "csv", *, compressed: bool = False
 ) -> str:
@@ -129,11 +143,17 @@ def checked(text: str) -> str:
     return _checked_url(text) if "://" in text else str(_checked_path(text))
 
 
+def shows_credentials(url: str) -> bool:
+    """Tell whether a URL has a secret in it, as it seems."""
+    _, given, rest = url.partition("://")
+    # A secret may have a slash, and a key an @: what looks like both is one.
+    return bool(given) and ":" in re.sub(r"{[^}]*}", "", rest).rpartition("@")[0]
+
+
 def refuse_credentials(url: str) -> None:
     """Before another error shows them."""
-    scheme, given, rest = url.partition("://")
-    # A secret may have a slash, and a key an @: what looks like both is refused.
-    if given and ":" in re.sub(r"{[^}]*}", "", rest).rpartition("@")[0]:
+    if shows_credentials(url):
+        scheme = url.partition("://")[0]
         raise ConfigurationError(
             f"destination {scheme}://…: credentials belong into an Airflow connection, whose id stands before "
             "the @."
@@ -227,15 +247,19 @@ def _checked_url(url: str) -> str:
     return url
 
 
-def _checked_path(text: str) -> Path:
-    from airflow_reportrun.landing.stores.local import LocalFile
-
-    path = Path(text)
-    if not path.is_absolute():
+def _require_absolute(text: str) -> None:
+    if not Path(text).is_absolute():
         raise ConfigurationError(
             f"destination {text!r} is relative, and a worker's working directory can be anywhere; "
             "give an absolute path."
         )
+
+
+def _checked_path(text: str) -> Path:
+    from airflow_reportrun.landing.stores.local import LocalFile
+
+    _require_absolute(text)
+    path = Path(text)
     try:
         if path.is_dir():
             raise ConfigurationError(f"destination {text!r} is a folder; end it with / for the default layout.")

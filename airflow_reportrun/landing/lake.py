@@ -7,11 +7,12 @@ hidden folders included, so that the manifests lie beside it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
@@ -221,21 +222,26 @@ def note_of(name: str) -> str:
     return f"{name.replace('.', '-')}.json"
 
 
-def require_apart(place: Place, subject: Subject) -> None:
+def require_apart(place: Place, subject: Subject, *, any_mode: bool = False) -> None:
     """Refuse to land in the default layout what would count rows twice beside what is landed there.
 
-    What is landed is told by the names of its folders. Of what begins before the interval, the last alone is
-    looked at. Other layouts say nothing.
+    So would test data beside live data, to who reads the whole folder. What is landed is told by the names of its
+    folders, and its mode by one manifest, since all of a report and an account are of the same. Of what begins
+    before the interval, the last alone is looked at. Other layouts say nothing.
 
+    :param any_mode: whether the subject is test data or live data is not known yet.
     :raises LandingConflictError: see above.
     """
     root = _root_of(place, subject)
     if root is None:
         return
     found: dict[Sequence[str], Subject] = {}
+    listed = _Listed(place)
+    seen: list[Place] = []
     try:
-        for folders, names, other in _neighbours(place, root, subject):
+        for folders, names, other in _neighbours(listed, root, subject):
             beside = folders != place.folders
+            seen += [place.elsewhere(folders, it) for it in names if _is_report(it)]
             if not beside and (alike := _read_alike(place, names)):
                 raise LandingConflictError(
                     f"{alike} has the same rows, and readers of CSV would count them twice beside {place.name}. "
@@ -246,6 +252,9 @@ def require_apart(place: Place, subject: Subject) -> None:
                 found[folders[len(root) :]] = other
             if len(found) > _SHOWN:
                 break
+        if not any_mode:
+            below = (_reports_below(listed, it) for it in _of_report(listed, root, subject))
+            _require_mode(place, subject, chain(seen, chain.from_iterable(below)))
     except PermissionError as error:
         log.warning("%s: what overlaps it is not looked for, since folders can't be listed (%s).", place, error)
         return
@@ -262,9 +271,25 @@ def require_apart(place: Place, subject: Subject) -> None:
         )
 
 
-def knows_neighbours(place: Place, subject: Subject) -> bool:
-    """Tell whether the layout says what else is landed."""
-    return _root_of(place, subject) is not None
+def _require_mode(place: Place, subject: Subject, landed: Iterable[Place]) -> None:
+    """Refuse test data beside live data, and the other way round, by the first manifest that is found."""
+    others = (it for it in islice(landed, _SHOWN) if it.url != place.url)  # each without one is a request or two
+    there = next((told for it in others if (told := _told_of(it))), None)
+    if there and there.livemode != subject.livemode:
+        mine, its = ("live", "test") if subject.livemode else ("test", "live")
+        raise LandingConflictError(
+            f"{place.url.partition('/report_type=')[0]}/ has {its} data (report run {there.report_run_id}), and "
+            f"{described(subject)} is of {mine} data: land it below another root."
+        )
+
+
+def _told_of(place: Place) -> Manifest | None:
+    """Return what a manifest says of what lies in a place, None where there is none that can be read."""
+    for note in (manifest_of(place), *former_manifests_of(place)):
+        with suppress(ManifestError):  # of somebody else
+            if (text := note.read()) is not None:
+                return Manifest.from_json(text)
+    return None
 
 
 def landed_last(place: Place, subject: Subject) -> Iterator[Place]:
@@ -330,45 +355,75 @@ def _read_alike(place: Place, names: Collection[str]) -> Place | None:
     return place.beside(others[0]) if others else None
 
 
-def _neighbours(
-    place: Place, root: tuple[str, ...], subject: Subject
-) -> Iterator[tuple[tuple[str, ...], Collection[str], Subject]]:
-    """Yield the folders below a root in which something is landed that may overlap, and their files."""
+class _Listed:
+    """Folders of a store, each of them listed once, when it is looked into."""
+
+    def __init__(self, place: Place) -> None:
+        self.names_in = cache(place.names_in)
+        self.files_below = cache(place.files_below)
+        self.place_of = place.elsewhere
+
+
+def _of_report(listed: _Listed, root: tuple[str, ...], subject: Subject) -> Iterator[tuple[str, ...]]:
+    """Yield the folders below a root that all of a report and an account lies in: one for each version."""
     account = () if subject.stripe_account is None else (f"stripe_account={subject.stripe_account}",)
-    for name in sorted(place.names_in(root)):
+    for name in sorted(listed.names_in(root)):
         key, _, report_type = name.partition("=")
         if key == "report_type" and family_of(report_type) == subject.report:
-            there = replace(subject, filters={})
-            yield from _below_filters(place, (*root, name, *account), there, subject)
+            yield (*root, name, *account)
+
+
+def _reports_below(listed: _Listed, folders: tuple[str, ...]) -> Iterator[Place]:
+    """Yield the reports in a folder and below it, the last intervals first, by few requests until the first."""
+    if folders[-1].startswith(BOUNDS):
+        for *inner, name in listed.files_below(folders):
+            if _is_report(name):
+                yield listed.place_of([*folders, *inner], name)
+        return
+    for name in sorted(listed.names_in(folders), reverse=True):
+        key = name.partition("=")[0]
+        if _is_report(name):
+            yield listed.place_of(folders, name)
+        elif key in BOUNDS or key.removeprefix(_FILTER) in FILTERS:
+            yield from _reports_below(listed, (*folders, name))
+
+
+def _neighbours(
+    listed: _Listed, root: tuple[str, ...], subject: Subject
+) -> Iterator[tuple[tuple[str, ...], Collection[str], Subject]]:
+    """Yield the folders below a root in which something is landed that may overlap, and their files."""
+    there = replace(subject, filters={})
+    for folders in _of_report(listed, root, subject):
+        yield from _below_filters(listed, folders, there, subject)
 
 
 def _below_filters(
-    place: Place, folders: tuple[str, ...], there: Subject, subject: Subject
+    listed: _Listed, folders: tuple[str, ...], there: Subject, subject: Subject
 ) -> Iterator[tuple[tuple[str, ...], Collection[str], Subject]]:
     """Yield what is landed in a folder, or below it in one of a filter that does not tell it apart.
 
     :param there: what the folders so far say, with the bounds of the subject.
     """
     spans: list[tuple[int, str]] = []
-    names = place.names_in(folders)
+    names = listed.names_in(folders)
     for name in names:
         key, _, value = name.partition("=")
         filtered = key.removeprefix(_FILTER)
         if filtered in FILTERS and subject.filters.get(filtered, value) == value:
             other = replace(there, filters={**there.filters, filtered: value})
-            yield from _below_filters(place, (*folders, name), other, subject)
+            yield from _below_filters(listed, (*folders, name), other, subject)
         elif key == "interval_start" and subject.interval_start is not None:
             start = _instant(value)
             if start is not None and start < (subject.interval_end or 0):
                 spans.append((start, name))
         elif key == "interval_end" and subject.interval_start is None and _instant(value) == subject.interval_end:
-            if files := list(filter(_is_report, place.names_in((*folders, name)))):
+            if files := list(filter(_is_report, listed.names_in((*folders, name)))):
                 yield (*folders, name), files, there
         elif subject.interval_end is None and _is_report(name):
             yield folders, names, there
     for start, name in sorted(spans, reverse=True):
         ends: dict[str, list[str]] = {}
-        for it in place.files_below((*folders, name)):
+        for it in listed.files_below((*folders, name)):
             if len(it) == 2 and _is_report(it[1]):
                 ends.setdefault(it[0], []).append(it[1])
         for folder, files in sorted(ends.items()):

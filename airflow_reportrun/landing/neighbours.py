@@ -31,7 +31,10 @@ class Neighbourhood(ABC):
     :param manifest: of what is to be landed.
     :param table: what the table is called, for an error.
     :param told_in: what has the manifests, for an error.
+    :ivar disproved: what is told of and was not there, when :meth:`covered` looked last.
     """
+
+    disproved: Sequence[Subject] = ()
 
     def __init__(self, manifest: Manifest, table: str, told_in: str) -> None:
         self._manifest = manifest
@@ -62,6 +65,10 @@ class Neighbourhood(ABC):
 
         :param replaced: what goes with this landing, rows or not.
         """
+
+    @abstractmethod
+    def _seen_from(self, manifest: Manifest) -> Neighbourhood:
+        """Return the same landings, and what they mean for another one."""
 
     def settled(
         self,
@@ -101,7 +108,7 @@ class Neighbourhood(ABC):
             return None
         return there if self.answer(there, as_wanted=False) is Answer.NEWER else None
 
-    def verdict(self, *, lacking: bool, may_go: bool) -> tuple[Answer, Sequence[Subject]]:
+    def verdict(self, *, lacking: bool, may_go: bool) -> tuple[Answer, Sequence[Manifest]]:
         """Return what to do about what is landed of the same subject, and what of other bounds goes with it.
 
         For the moment of the publication, after :meth:`newer`.
@@ -131,10 +138,17 @@ class Neighbourhood(ABC):
 
         :param as_wanted: its rows have the types that are asked for now.
         """
-        intact = there is not None and self.rows_there(there) == there.rows
+        intact = there is not None and self.rows_there(there) == there.rows and not self._is_disproved(there)
         return decide(self._manifest, there, intact=intact, as_wanted=as_wanted)
 
-    def covered(self, *, may_go: bool) -> Sequence[Subject]:
+    def _is_disproved(self, there: Manifest) -> bool:
+        """Tell whether a landing without rows is told of where there are rows in its place.
+
+        So it is after a rollback to before it: none of its own rows can be missing.
+        """
+        return not there.rows and bool(self._seen_from(there)._untold(()))
+
+    def covered(self, *, may_go: bool) -> Sequence[Manifest]:
         """Return what is landed of other bounds, and goes with this landing.
 
         :param may_go: what is covered whole, and not of a newer report run.
@@ -148,10 +162,13 @@ class Neighbourhood(ABC):
                 f"{mine} data: land it in another table."
             )
         near = sorted(self._near(), key=lambda it: in_time(it.subject))
-        others = [it for it in near if overlap(new, it.subject) not in (Overlap.APART, Overlap.SAME)]
+        near = [it for it in near if overlap(new, it.subject) not in (Overlap.APART, Overlap.SAME)]
+        conflicts = [it for it in near if overlap(new, it.subject) is Overlap.CONFLICT]
+        self.disproved = [it.subject for it in conflicts if self._is_disproved(it)]
+        others = [it for it in near if it.subject not in self.disproved]
         if not others:
             return ()
-        covered = [there for there in others if overlap(new, there.subject) is Overlap.COVERED]
+        covered = [it for it in others if overlap(new, it.subject) is Overlap.COVERED]
         newer = [there for there in covered if self._is_newer(there)]
         if len(covered) < len(others):
             raise self._conflict(others, "land what covers them whole, since replacing them would lose a part")
@@ -160,7 +177,16 @@ class Neighbourhood(ABC):
             raise self._conflict(newer, f"clear the task that created {run}, which is older, for fresh figures")
         if not may_go:
             raise self._conflict(others, "set on_overlap='replace' to put this landing in their place")
-        return [there.subject for there in covered]
+        return covered
+
+    def warn_of_loss(self, replaced: Sequence[Manifest]) -> None:
+        """Say in the log how many rows go where an empty report takes the place of what it covers."""
+        lost = 0 if self._manifest.rows else sum(map(self.rows_there, replaced))
+        if lost:
+            log.warning(
+                "Report run %s has no rows, and takes the place of %d landings with %d rows in %s: %s",
+                *(self._manifest.report_run_id, len(replaced), lost, self._table, _shown(replaced)),
+            )
 
     def _is_newer(self, there: Manifest) -> bool:
         """Tell whether newer figures are landed, and still there."""
@@ -168,11 +194,9 @@ class Neighbourhood(ABC):
         return newer and self.rows_there(there) == there.rows
 
     def _conflict(self, others: Sequence[Manifest], way: str) -> LandingConflictError:
-        shown = "; ".join(f"{described(it.subject)} (report run {it.report_run_id})" for it in others[:SHOWN])
-        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
         return LandingConflictError(
             f"{described(self._subject)} would count the same twice beside what is landed in {self._table}: "
-            f"{shown}{more}. Ways out: {way}, land it in another table, or delete those rows and their "
+            f"{_shown(others)}. Ways out: {way}, land it in another table, or delete those rows and their "
             f"manifests in {self._told_in}."
         )
 
@@ -192,7 +216,7 @@ class Neighbourhood(ABC):
                 f"its manifest in {self._told_in}."
             )
 
-    def require_told(self, replaced: Sequence[Subject]) -> None:
+    def require_told(self, replaced: Sequence[Manifest]) -> None:
         """Refuse rows that no manifest tells of, and that would count twice beside this landing.
 
         Rows of this very subject are replaced, whether a manifest tells of them or not.
@@ -200,7 +224,7 @@ class Neighbourhood(ABC):
         :param replaced: what goes with this landing.
         :raises LandingConflictError: when there are any.
         """
-        found = self._untold(replaced)
+        found = self._untold([it.subject for it in replaced])
         if not found:
             return
         shown = "; ".join(described(it) for it in found[:SHOWN]) + (" and more" if len(found) > SHOWN else "")
@@ -209,6 +233,11 @@ class Neighbourhood(ABC):
             f"tells of, as after a table was renamed or restored: {shown}. Ways out: delete those rows, land "
             "exactly that again, which brings its manifest back, or land this in another table."
         )
+
+
+def _shown(landings: Sequence[Manifest]) -> str:
+    shown = "; ".join(f"{described(it.subject)} (report run {it.report_run_id})" for it in landings[:SHOWN])
+    return shown + (f" and {len(landings) - SHOWN} more" if len(landings) > SHOWN else "")
 
 
 def _says_the_same(there: Manifest, mine: Manifest) -> bool:

@@ -13,7 +13,6 @@ from airflow_reportrun.landing.decision import STAYS, Answer, decide, refusal
 from airflow_reportrun.landing.formats.columns import columns_of
 from airflow_reportrun.landing.lake import (
     gather_manifest,
-    knows_neighbours,
     landed_last,
     manifest_of,
     require_apart,
@@ -136,10 +135,9 @@ class There:
                     note.remove()  # what has come is somebody else's, and not ours whose answer got lost
                 continue
             if place.mark() == data:
-                alone = "" if knows_neighbours(place, mine.subject) else "; what overlaps it there is not known"
                 log.info(
-                    "Landed report run %s: %s rows, %d bytes, sha256 %s in %s%s",
-                    *(self._run.id, mine.rows, mine.file_size, mine.file_sha256, place, alone),
+                    "Landed report run %s: %s rows, %d bytes, sha256 %s in %s",
+                    *(self._run.id, mine.rows, mine.file_size, mine.file_sha256, place),
                 )
                 return mine
             with suppress(MovedError):  # somebody else tells already
@@ -168,10 +166,10 @@ class There:
             log.warning("%s is not what its manifest tells of: it is landed anew.", self._place)
 
 
-def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> None:
+def require_free(place: Place, subject: Subject, *, overwrite: bool = False, any_mode: bool = False) -> None:
     """Refuse a place where another report is landed, or beside which the same is, before anything is asked for.
 
-    :param subject: ``livemode`` need not be right: what a key is for may be unknown.
+    :param any_mode: what the key is for is not known, and so whether ``livemode`` is right.
     :param overwrite: as in :func:`~airflow_reportrun.landing.report.land_report`.
     :raises LandingConflictError: see above; also when a file is there that no manifest tells of.
     :raises ManifestError: when something else lies where the manifest should be.
@@ -183,11 +181,11 @@ def require_free(place: Place, subject: Subject, *, overwrite: bool = False) -> 
         with note.errors():
             there = _read(note, place)  # after the data: whoever publishes that has written a manifest before
         unknown = there is None and data is not None and not overwrite
-        if there:
+        if there and any_mode:
             subject = replace(subject, livemode=there.livemode)
         _refuse(refusal(subject, there, unknown=unknown), place, note, there, subject)
         if there is None or there.landing or data is None:
-            require_apart(place, subject)
+            require_apart(place, subject, any_mode=any_mode and there is None)
 
 
 def require_kept(place: Place, subject: Subject, columns: Sequence[Column], contract: Contract) -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.operators.finished import LandingOperator, require_kinds
-from airflow_reportrun.tasks.options import given_options, is_template, path_option, require_known, truth
+from airflow_reportrun.tasks.options import (
+    given_options,
+    is_template,
+    is_written,
+    path_option,
+    require_known,
+    truth,
+)
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -81,6 +88,14 @@ class StripeReportDownloadOperator(LandingOperator):
         self.overwrite = overwrite
         if isinstance(overwrite, str) and not is_template(overwrite):
             truth("overwrite", overwrite)
+        if format == "parquet":
+            from airflow_reportrun.landing.names import require_packages
+
+            require_packages("Parquet", "airflow-provider-reportrun[parquet]", "pyarrow")
+        if is_written(self.destination):
+            from airflow_reportrun.landing.destination import check_written
+
+            check_written(self.destination, format if is_written(format) else None)
         self._given = given_options(self, may_be_empty=("overwrite",))
 
     def land(self, context: Context) -> tuple[ReportRun, Landed]:

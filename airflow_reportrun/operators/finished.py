@@ -177,6 +177,8 @@ class TableOperator(LandingOperator):
 
         if self.on_overlap not in ("fail", "replace"):  # a template came to it
             raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
+        if not isinstance(self.table, str):  # likewise
+            raise ConfigurationError(f"table is a text, not {self.table!r:.100}.")
         table = self.table_with(column_types=self.column_types, contract=self.contract, on_overlap=self.on_overlap)
         run = self.report_run(context)
         return run, land_in(self.hook, run, table)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.operators.finished import TableOperator
 from airflow_reportrun.reporting.errors import ConfigurationError
-from airflow_reportrun.tasks.options import given_options
+from airflow_reportrun.tasks.options import given_options, is_written
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.tables import Table
@@ -63,14 +63,21 @@ class StripeReportToIcebergOperator(TableOperator):
         on_overlap: Literal["fail", "replace"] = "fail",
         **kwargs: Any,
     ) -> None:
+        from airflow_reportrun.landing.names import folder_of_catalog, identifier_of, require_packages
+
         super().__init__(table=table, column_types=column_types, on_overlap=on_overlap, **kwargs)
         if (catalog_conn_id is None) == (warehouse is None):
             raise ConfigurationError(
                 "Name the catalog of the table: catalog_conn_id, an Airflow connection of type iceberg, or "
                 "warehouse, a folder that gets a catalog of its own; one of them."
             )
+        require_packages("An Iceberg table", "airflow-provider-reportrun[iceberg]", "pyiceberg", "pyarrow")
+        if is_written(table):
+            identifier_of(table)
+        if is_written(warehouse := os.fspath(warehouse) if isinstance(warehouse, os.PathLike) else warehouse):
+            folder_of_catalog(warehouse)
         self.catalog_conn_id = catalog_conn_id
-        self.warehouse = os.fspath(warehouse) if isinstance(warehouse, os.PathLike) else warehouse
+        self.warehouse = warehouse
         self._given = given_options(self)
 
     def table_with(self, **options: Any) -> Table:

@@ -32,6 +32,7 @@ from airflow_reportrun.tasks.options import (
     positive,
     require_known,
     require_rendered,
+    span_option,
     truth,
     word,
 )
@@ -221,7 +222,9 @@ class StripeReportRunOperator(SubmittingOperator):
         self.timeout = positive("timeout", timeout)
         self.data_timeout = positive("data_timeout", data_timeout)
         self.poll_interval = positive("poll_interval", poll_interval).total_seconds()
-        self.settle = positive("settle", settle) if settle else timedelta(0)
+        self.settle = span_option("settle", settle)
+        if self.settle < timedelta(0):
+            raise ValueError(f"settle is not negative, as {settle!r} is")
         self.report_type = report_type
         self.interval_start = interval_start
         self.interval_end = interval_end

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.operators.finished import TableOperator
-from airflow_reportrun.tasks.options import given_options
+from airflow_reportrun.tasks.options import given_options, is_written
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.tables import Table
@@ -61,7 +61,13 @@ class StripeReportToSqlOperator(TableOperator):
         on_overlap: Literal["fail", "replace"] = "fail",
         **kwargs: Any,
     ) -> None:
+        from airflow_reportrun.landing.names import require_packages, split_table
+
         super().__init__(table=table, column_types=column_types, on_overlap=on_overlap, **kwargs)
+        packages = "sqlalchemy", "pyarrow", "airflow.providers.common.sql"
+        require_packages("A table of a database", "airflow-provider-reportrun[sql]", *packages)
+        if is_written(table):
+            split_table(table)
         self.conn_id = conn_id
         self.hook_params = hook_params
         self._given = given_options(self)

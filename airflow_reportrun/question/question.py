@@ -114,7 +114,7 @@ class Question:
             livemode=bool(settings.livemode),
             stripe_account=settings.stripe_account,
         )
-        require_free(place_of(self.destination), subject, overwrite=overwrite)
+        require_free(place_of(self.destination), subject, overwrite=overwrite, any_mode=settings.livemode is None)
 
 
 def bounds_of(

@@ -186,9 +186,11 @@ class APIError(ReportingError):
         rate_limited_reason: str | None = None,
     ) -> None:
         facts = {"HTTP": http_status, "code": code, "param": param, "request": request_id}
-        # What Stripe doesn't find is as a rule another account's.
-        facts["account"] = stripe_account or ("the key's own" if http_status == 404 else None)
         known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
+        if stripe_account:
+            known += f", account {stripe_account}"
+        elif http_status == 404:  # what Stripe doesn't find is as a rule another account's
+            known += ", in the key's own account"
         super().__init__(f"{message} ({known}) {self.advice}".rstrip())
         self.message = message
         self.http_status = http_status

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,9 @@ from airflow_reportrun.reporting.report_type_ids import ParameterShape
 
 _HALF = re.compile("[\ud800-\udfff]")
 """Half a character, for which a form has no bytes."""
+
+_OUT_OF_RANGE = 10**11
+"""Epoch seconds from which on a number must be milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,8 @@ class ReportParameters:
         }[shape]
         given = {n for n in ("interval_start", "interval_end", "payout") if getattr(self, n) is not None}
         if missing := sorted(wanted - given):
-            yield f"This report type takes {_and(wanted)}; {_and(missing)} is missing."
+            verb = "are" if missing[1:] else "is"
+            yield f"This report type takes {_and(wanted)}; {_and(missing)} {verb} missing."
         if surplus := sorted(given - wanted):
             yield f"This report type takes {_and(wanted)}; leave out {_and(surplus)}."
         if missing or surplus:
@@ -97,7 +102,7 @@ class ReportParameters:
             value = getattr(self, name)
             if value is not None and type(value) is not int:
                 yield f"{name} is whole epoch seconds in UTC, not {value!r}."
-            elif value is not None and not 0 <= value < 10**11:
+            elif value is not None and not 0 <= value < _OUT_OF_RANGE:
                 yield f"{name} is epoch seconds, and {value} is out of range; milliseconds?"
         if (
             type(self.interval_start) is int
@@ -105,8 +110,8 @@ class ReportParameters:
             and self.interval_start >= self.interval_end
         ):
             yield (
-                f"interval_start {self.interval_start} has to lie before interval_end {self.interval_end}, "
-                "which is not part of the interval."
+                f"interval_start {_as_read(self.interval_start)} has to lie before interval_end "
+                f"{_as_read(self.interval_end)}, which is not part of the interval."
             )
         if not _are_names(self.columns):
             yield f"columns is a list of column names, not {self.columns!r}."
@@ -180,6 +185,12 @@ def is_zone(name: str) -> bool:
         return bool(ZoneInfo(name))
     except (KeyError, ValueError, OSError):  # unknown, malformed, a folder of zones
         return False
+
+
+def _as_read(seconds: int) -> str:
+    """Return epoch seconds as people read them, and numbers that are none as they are."""
+    at_all = 0 <= seconds < _OUT_OF_RANGE
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if at_all else str(seconds)
 
 
 def _and(names: Sequence[str] | set[str]) -> str:

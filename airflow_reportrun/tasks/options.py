@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from airflow_reportrun.reporting.errors import ConfigurationError
 
@@ -27,6 +28,11 @@ def require_known(name: str, value: object, known: Sequence[object], *, template
         return
     words = ", ".join(str(it) for it in known if it is not None)
     raise ConfigurationError(f"{name} is one of {words}, not {value!r}.")
+
+
+def is_written(value: object) -> TypeGuard[str]:
+    """Tell whether a text is there as it will be when the task runs, since nothing is left to render."""
+    return isinstance(value, str) and not is_template(value)
 
 
 def is_template(text: str) -> bool:
@@ -119,12 +125,26 @@ def _empty(name: str, value: Any) -> Iterator[str]:
 def positive(name: str, span: timedelta | float) -> timedelta:
     """Return a span of time that was given as a timedelta or in seconds.
 
-    :raises ValueError: when it is none, or not a positive one.
+    :raises ConfigurationError: when it is none.
+    :raises ValueError: when it is not a positive one.
     """
-    found = span if isinstance(span, timedelta) else timedelta(seconds=span)
+    found = span_option(name, span)
     if found <= timedelta(0):
         raise ValueError(f"{name} is positive, not {span!r}")
     return found
+
+
+def span_option(name: str, span: object) -> timedelta:
+    """Return an option that is a span of time.
+
+    :raises ConfigurationError: when it is neither a timedelta nor seconds.
+    """
+    if isinstance(span, timedelta):
+        return span
+    if isinstance(span, int | float) and not isinstance(span, bool):
+        with suppress(ValueError, OverflowError):  # what is no number, or longer than Python knows
+            return timedelta(seconds=span)
+    raise ConfigurationError(f"{name} is a timedelta or a number of seconds, not {span!r:.100}.")
 
 
 def count_option(name: str, value: int | None) -> int | None:

@@ -169,8 +169,10 @@ class _Loading:
                 "Report run %s has the figures that are in %s: no row is changed", mine.report_run_id, mine.path
             )
             return mine
+        neighbours.warn_of_loss(replaced)
+        gone = [it.subject for it in replaced]
         # Of what overlaps, the decisions have left what is replaced, and what has no rows any longer.
-        return self._replace(layout, replaced, [it.manifest.subject for it in neighbours.told_near])
+        return self._replace(layout, gone, [it.manifest.subject for it in neighbours.told_near])
 
     def _replace(
         self, layout: Layout, replaced: Sequence[Subject] = (), told_no_more: Sequence[Subject] = ()

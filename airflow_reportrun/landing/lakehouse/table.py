@@ -245,6 +245,9 @@ class Neighbours(Neighbourhood):
         near = [it.manifest for it in self.told_near if self._is_of_rows(it)]
         return [it for it in near if not it.rows or self.rows_there(it)]
 
+    def _seen_from(self, manifest: Manifest) -> Neighbours:
+        return Neighbours(self._lake, manifest)
+
     def _untold(self, replaced: Sequence[Subject]) -> Sequence[Subject]:
         new = self._subject
         found = []

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from airflow_reportrun.landing.contract import LONGEST_NAME, PLAIN, Contract, fitting
 from airflow_reportrun.landing.formats.columns import KINDS
+from airflow_reportrun.landing.names import split_table
 from airflow_reportrun.landing.rows import LONGEST_TEXT, OURS, filters_of
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
 
@@ -48,9 +49,7 @@ class TableName:
 
         :raises ConfigurationError: when it is neither.
         """
-        schema, dot, name = table.rpartition(".")
-        if not name or (dot and not schema) or "." in schema:
-            raise ConfigurationError(f"table {table!r}: give a name, or a schema and a name with a point between.")
+        schema, name = split_table(table)
         if any(part[0] in _QUOTES or part[-1] in _QUOTES for part in (schema, name) if part):
             raise ConfigurationError(
                 f"table {table!r}: give the name without quotes; it is taken as it is, upper and lower case, too."

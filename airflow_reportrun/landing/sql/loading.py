@@ -43,7 +43,6 @@ from airflow_reportrun.reporting.errors import (
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_reportrun.landing.manifest import Subject
 
 T = TypeVar("T")
 
@@ -254,7 +253,7 @@ class _Loading:
     def _fits(self, layout: Layout) -> bool:
         return not layout.missing if layout.exists else self._database.creates_in_transaction
 
-    def _prepared(self) -> tuple[Sequence[Subject], Layout, Manifest | None]:
+    def _prepared(self) -> tuple[Sequence[Manifest], Layout, Manifest | None]:
         """Look at what is there: what is replaced, how the report fits, and what stays there instead."""
         look = partial(layout_of, self._connection, self._database, self._place)
         mine, neighbours = self._manifest, self._neighbours
@@ -283,20 +282,23 @@ class _Loading:
         self._connection.execute(self._landings.delete().where(self._neighbours.here))
         self._database.create(self._connection, layout.table)
 
-    def _load(self, replaced: Sequence[Subject], layout: Layout) -> Manifest:
+    def _load(self, replaced: Sequence[Manifest], layout: Layout) -> Manifest:
         connection, table, landings, mine = self._connection, layout.table, self._landings, self._manifest
         if not layout.exists:
             self._create(layout)
-        for subject in (self._subject, *replaced):
+        self._neighbours.warn_of_loss(replaced)
+        gone = [it.subject for it in replaced]
+        for subject in (self._subject, *gone):
             if layout.exists:
                 self._delete(table, rows_of(table, subject, self._database, mine.report_type))
+        for subject in (self._subject, *gone, *self._neighbours.disproved):
             connection.execute(landings.delete().where(self._neighbours.about(subject)))
         ours = our_values(mine, self._database)
         batches = self._batches(layout, lambda cells: self._database.batch(cells, layout.columns, ours))
         self._database.write(connection, table, batches)
         if connection.dialect.name == "postgresql":  # a trigger may wait for the commit
             connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
-        for subject in replaced:
+        for subject in gone:
             self._require_gone(table, rows_of(table, subject, self._database, mine.report_type))
         if (there := self._neighbours.rows_there(mine)) != mine.rows:
             raise ContentsError(

@@ -75,6 +75,9 @@ class Neighbours(Neighbourhood):
         found: str | None = self._connection.execute(query).scalar()
         return found
 
+    def _seen_from(self, manifest: Manifest) -> Neighbours:
+        return Neighbours(self._connection, self._database, self._place, self._landings, manifest)
+
     def _untold(self, replaced: Sequence[Subject]) -> Sequence[Subject]:
         """Look for rows that touch.
 

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from deltalake.exceptions import DeltaProtocolError, SchemaMismatchError
 
-from airflow_reportrun.landing.destination import refuse_credentials
 from airflow_reportrun.landing.lakehouse.table import came_through
+from airflow_reportrun.landing.names import DELTA_SCHEMES, folder_of_delta
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.reporting.errors import (
@@ -28,9 +28,6 @@ from airflow_reportrun.wire.lookup import look_up
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.stores.place import Place
-
-_SCHEMES = {"s3": "s3", "s3a": "s3", "s3n": "s3"}
-"""Stores, and what deltalake calls them."""
 
 _SECRET = re.compile("secret|token|key", re.IGNORECASE)
 """Names of options whose values no error may show."""
@@ -91,33 +88,13 @@ def location_of(table: object) -> Location:
     :raises ConfigurationError: when it is none, or a package is missing.
     :raises ConnectionLookUpError: when Airflow gives no such connection.
     """
-    text = str(table).rstrip("/")
-    refuse_credentials(text)
-    if any(ord(sign) < 32 for sign in text) or ".." in text.split("/"):
-        raise ConfigurationError(f"table {text!r}: no '..' and no control characters, please.")
-    text = text.removeprefix("file://")
-    if "://" not in text:
-        if not Path(text).is_absolute():
-            raise ConfigurationError(
-                f"table {text!r} is relative, and a worker's working directory can be anywhere; "
-                "give an absolute path."
-            )
-        if odd := set(text) & set("%?#*[]"):
-            raise ConfigurationError(
-                f"table {text!r}: name a folder without {' '.join(sorted(odd))}, which deltalake reads otherwise."
-            )
-        return Location(text, Path(text).as_uri(), {}, place_of(text))
-    parts = urlsplit(text)
-    if parts.scheme not in _SCHEMES:
-        raise ConfigurationError(
-            f"table {text!r}: a Delta table lies in a local folder or below s3:// here; for another store, land "
-            "Parquet files there (docs/parquet.md)."
-        )
-    conn_id, _, bucket = parts.netloc.rpartition("@")
-    if not bucket or not parts.path.strip("/"):
-        raise ConfigurationError(f"table {text!r} names no folder in a bucket.")
+    text = folder_of_delta(str(table))
     place = place_of(text)
-    return Location(text, f"{_SCHEMES[parts.scheme]}://{bucket}{parts.path}", _of_s3(conn_id), place)
+    if "://" not in text:
+        return Location(text, Path(text).as_uri(), {}, place)
+    parts = urlsplit(text)
+    conn_id, _, bucket = parts.netloc.rpartition("@")
+    return Location(text, f"{DELTA_SCHEMES[parts.scheme]}://{bucket}{parts.path}", _of_s3(conn_id), place)
 
 
 def _of_s3(conn_id: str) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from pyiceberg import exceptions
 from pyiceberg.catalog import load_catalog
 
 from airflow_reportrun.landing.lakehouse.table import came_through
+from airflow_reportrun.landing.names import folder_of_catalog
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError, raise_alone
 from airflow_reportrun.wire.lookup import look_up
 
@@ -72,12 +73,7 @@ def lakehouse_of(catalog_conn_id: str | None, warehouse: str | None) -> Lakehous
 
 
 def _embedded(warehouse: str) -> Lakehouse:
-    folder = warehouse.removeprefix("file://")
-    if not folder.startswith("/"):
-        raise ConfigurationError(
-            f"warehouse {warehouse!r}: give the absolute path of a folder. Tables in a store need a catalog that "
-            "all workers reach; name it by catalog_conn_id."
-        )
+    folder = folder_of_catalog(warehouse)
     try:
         import sqlalchemy
 
@@ -88,12 +84,6 @@ def _embedded(warehouse: str) -> Lakehouse:
             f"A warehouse with a catalog of its own needs SQLAlchemy 2 ({error}), which Airflow allows from 3.1 "
             "on: name a catalog by catalog_conn_id instead."
         ) from None
-    if any(ord(sign) < 32 for sign in folder) or ".." in folder.split("/"):
-        raise ConfigurationError(f"warehouse {warehouse!r}: no '..' and no control characters, please.")
-    if odd := set(folder) & set("%?#"):
-        raise ConfigurationError(
-            f"warehouse {warehouse!r}: name a folder without {' '.join(sorted(odd))}, which would be misread."
-        )
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)

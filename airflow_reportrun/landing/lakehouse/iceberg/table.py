@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 from pyiceberg import exceptions
-from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -39,6 +38,7 @@ from airflow_reportrun.landing.lakehouse.iceberg.files import (
 )
 from airflow_reportrun.landing.lakehouse.iceberg.gathering import Gathering
 from airflow_reportrun.landing.lakehouse.table import LakeTable, Landing, Noted, OvertakenError, Owner
+from airflow_reportrun.landing.names import identifier_of
 from airflow_reportrun.landing.report import Landed
 from airflow_reportrun.landing.rows import OURS
 from airflow_reportrun.reporting.errors import ConfigurationError, ContentsError, LandingConflictError
@@ -94,9 +94,7 @@ class IcebergTable(LakeTable):
         self.name = table
         self._lakehouse = lakehouse
         self._catalog = lakehouse.catalog
-        self._identifier = Catalog.identifier_to_tuple(table)
-        if len(self._identifier) < 2 or any(not part.strip() for part in self._identifier):
-            raise ConfigurationError(f"table {table!r}: give namespace and name with a point between.")
+        self._identifier = identifier_of(table)
         self._table: Table | None = None
         self._tasks: dict[BooleanExpression, Sequence[_Counted]] = {}
         self._written: tuple[object, Sequence[DataFile]] | None = None
