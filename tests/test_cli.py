@@ -32,7 +32,7 @@ from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, RunFails, RunNeverEnds, StripeSandbox
 from tests.databases import Warehouse
 from tests.task_runner import TaskRunner
-from tests.versions import AIRFLOW_2, needs_airflow_3
+from tests.versions import AIRFLOW_2, needs_airflow, needs_airflow_3
 
 TYPE = "balance_change_from_activity.itemized.3"
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
@@ -553,7 +553,7 @@ def test_the_definition_loads_nothing_more_than_airflows_own() -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        pytest.param(["airflow", "reportrun"], marks=needs_airflow_3("commands of providers"), id="airflow"),
+        pytest.param(["airflow", "reportrun"], marks=needs_airflow(3, 2, "commands of providers"), id="airflow"),
         pytest.param(["airflow_reportrun"], id="python -m"),
     ],
 )
