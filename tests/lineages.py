@@ -12,9 +12,9 @@ import pytest
 @contextmanager
 def told_to(file: Path) -> Iterator[None]:
     """Have all tasks told to OpenLineage; a line of the file is an event."""
+    from airflow.providers.common.compat.sdk import get_listener_manager
     from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
     from airflow.providers.openlineage.plugins.listener import OpenLineageListener
-    from airflow.sdk.listener import get_listener_manager
     from openlineage.client import OpenLineageClient
     from openlineage.client.transport.file import FileConfig, FileTransport
 

@@ -18,6 +18,7 @@ from unittest import mock
 from urllib.parse import unquote
 
 import httpx
+import structlog
 from airflow.providers.common.compat.module_loading import import_string
 from airflow.sdk import DAG, Asset
 from airflow.sdk.api.client import Client
@@ -213,6 +214,9 @@ def execute(
         if AIRFLOW == (3, 0):  # where only the way to another process makes an instant of the answer
             made = "airflow.sdk.api.client.TaskRescheduleStartDate"
             stack.enter_context(mock.patch(f"{made}.model_construct", import_string(made)))
+            # A traceback with all variables, as no worker logs it, takes seconds of CPU.
+            plain = mock.Mock(side_effect=structlog.dev.plain_traceback)
+            stack.enter_context(mock.patch.object(structlog.dev.RichTracebackFormatter, "__call__", plain))
         result = run_task_in_process(ti=instance, task=task)
     return TaskInstanceState(result.state).value, result.error, result.msg
 

@@ -31,8 +31,9 @@ from airflow_reportrun.landing.tables import land_in
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, RunFails, RunNeverEnds, StripeSandbox
 from tests.databases import Warehouse
+from tests.icebergs import HAS_ITS_CATALOG
 from tests.task_runner import TaskRunner
-from tests.versions import AIRFLOW_2, needs_airflow_3
+from tests.versions import AIRFLOW_2, needs_airflow, needs_airflow_3
 
 TYPE = "balance_change_from_activity.itemized.3"
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
@@ -374,12 +375,13 @@ def test_coverage_gives_the_backfills(capsys: pytest.CaptureFixture[str], tmp_pa
 
 def test_coverage_says_what_it_cannot_mean(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Neither store nor table, both, a date that is none, a DAG that lands nothing; and nothing is landed."""
+    nothing = (3, "Nothing is landed in a.b of /nowhere.") if HAS_ITS_CATALOG else (1, "needs SQLAlchemy 2")
     for words, code, said in (
         ([], 2, "Give a DESTINATION, --table and one of --conn-id, --catalog-conn-id and --warehouse, or"),
         (["--conn-id=warehouse", "--warehouse=/lake", "--table=it"], 2, "Give a DESTINATION, --table and one"),
         (["--warehouse=/nowhere", "--table=/a/b"], 2, "Give a DESTINATION, --table and one"),
         ([f"--table={tmp_path}/activity"], 3, f"Nothing is landed in {tmp_path}/activity."),
-        (["--warehouse=/nowhere", "--table=a.b"], 3, "Nothing is landed in a.b of /nowhere."),
+        (["--warehouse=/nowhere", "--table=a.b"], *nothing),
         ([tmp_path, "--conn-id=warehouse", "--table=it"], 2, "Give a DESTINATION"),
         (["--table=it"], 2, "Give a DESTINATION"),
         ([tmp_path, "--from-date=yesterday"], 2, "'yesterday' is no date"),
@@ -553,7 +555,7 @@ def test_the_definition_loads_nothing_more_than_airflows_own() -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        pytest.param(["airflow", "reportrun"], marks=needs_airflow_3("commands of providers"), id="airflow"),
+        pytest.param(["airflow", "reportrun"], marks=needs_airflow(3, 2, "commands of providers"), id="airflow"),
         pytest.param(["airflow_reportrun"], id="python -m"),
     ],
 )

@@ -17,6 +17,7 @@ from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.sandbox import AfterReads, RequestRecord, StripeSandbox
 from tests.docs_tables import hold, table
 from tests.task_runner import START, in_dag
+from tests.versions import needs_airflow
 from tests.workers import WORKERS, Killer, WorkerRunner
 
 WORKERS.set_forkserver_preload([__name__])
@@ -162,7 +163,13 @@ def crash(stage: Stage, runner: WorkerRunner, point: Point, **how: Any) -> Any:
 
 
 @pytest.mark.parametrize("mapped", [False, True], ids=["", "mapped"])
-@pytest.mark.parametrize("remembers", STORES.values(), ids=STORES)
+@pytest.mark.parametrize(
+    "remembers",
+    [
+        pytest.param(remembers, marks=needs_airflow(3, 3, "state store") if remembers else (), id=store)
+        for store, remembers in STORES.items()
+    ],
+)
 @pytest.mark.parametrize(
     ("name", "mode"),
     [(name, mode) for name, point in POINTS.items() for mode in MODES if point.sync or mode != "sync"],

@@ -12,7 +12,7 @@ import yaml
 from airflow_reportrun import hooks, operators, sandbox, sensors, triggers
 from airflow_reportrun.reporting import models
 from tests.docs_blocks import ROOT
-from tests.versions import needs_airflow_3
+from tests.versions import needs_airflow
 
 REFERENCE = {
     name
@@ -41,7 +41,7 @@ def test_the_reference_has_what_is_public() -> None:
     assert {"airflow_reportrun.reporting.errors", sandbox.__name__} <= REFERENCE
 
 
-@needs_airflow_3("some of the modules")
+@needs_airflow(3, 3, "retry policy and event triggers")
 def test_what_the_reference_names_is_there_and_says_what_it_is() -> None:
     """Each name can be imported, and has a docstring."""
     for name in REFERENCE:

@@ -289,7 +289,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.land(it.asked(), "r.parquet", format="parquet", contract=JSON, column_types={ORDER: "date"}),
         lambda it: it.land(it.asked(), "r.parquet", format="parquet", contract=FROZEN),
         lambda it: it.connected(password=""),
-        lambda it: it.connected(extra="{not JSON"),
+        lambda it: it.connected(extra='{"timeout": 1, "timeout": 2}'),
         lambda it: it.connected(extra={"stripe_acount": "acct_1"}),
         lambda it: it.connected(host="http://api.stripe.com"),
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),

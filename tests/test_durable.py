@@ -14,9 +14,9 @@ from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.sandbox import AfterReads, AtOnce, Dropped, RunFails, StripeSandbox
 from tests.docs_tables import hold, table
 from tests.task_runner import TaskRunner, in_dag
-from tests.versions import needs_airflow_3
+from tests.versions import needs_airflow
 
-pytestmark = needs_airflow_3("state store")
+pytestmark = needs_airflow(3, 3, "state store")
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 Counted = Callable[[], list[str]]

@@ -26,7 +26,7 @@ from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSen
 from tests.databases import Warehouse
 from tests.lineages import told_to
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
-from tests.versions import AIRFLOW_2
+from tests.versions import AIRFLOW_2, needs_airflow
 
 if AIRFLOW_2:
     pytest.skip("Airflow 2 calls its listeners elsewhere", allow_module_level=True)
@@ -148,6 +148,7 @@ def test_mapped_tasks_are_runs_of_their_own(events: Events, tmp_path: Path) -> N
     assert len({event["run"]["facets"]["externalQuery"]["externalQueryId"] for event in ends}) == 2
 
 
+@needs_airflow(3, 3, "dates of partitions")
 def test_the_run_of_a_partition_has_its_interval_as_nominal_time(events: Events) -> None:
     """Such a run has no data interval that Airflow could tell."""
     from airflow.sdk import CronPartitionTimetable

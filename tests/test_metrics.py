@@ -38,7 +38,7 @@ from airflow_reportrun.waiting.pace import Watch
 from tests.docs_tables import hold, table
 from tests.metered import MADE_UP, REPORT_TYPE
 from tests.task_runner import in_dag
-from tests.versions import AIRFLOW_2, BEFORE_3_3
+from tests.versions import AIRFLOW, BEFORE_3_3
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "metrics.md"
@@ -349,11 +349,11 @@ def collector() -> Iterator[int]:
 
 
 def test_a_collector_of_open_telemetry_is_sent_names_and_tags(collector: int, tmp_path: Path) -> None:
-    """Timers are histograms, and on Airflow 2 gauges; counters and gauges are what they are."""
+    """Timers are histograms, and before Airflow 3.3 gauges; counters and gauges are what they are."""
     Collector.taken = []
     metered(tmp_path, otel_on=True, otel_host="127.0.0.1", otel_port=collector)
     ours = [it for it in Collector.taken if it.name.startswith("airflow.stripe_reporting.")]
-    kinds = {"counter": "sum", "gauge": "gauge", "timer": "gauge" if AIRFLOW_2 else "exponential_histogram"}
+    kinds = {"counter": "sum", "gauge": "gauge", "timer": "gauge" if BEFORE_3_3 else "exponential_histogram"}
     points = [(it, getattr(it, str(it.WhichOneof("data"))).data_points) for it in ours]
     assert {
         (it.name, it.WhichOneof("data"), frozenset(tag.key for tag in point.attributes))
@@ -364,7 +364,7 @@ def test_a_collector_of_open_telemetry_is_sent_names_and_tags(collector: int, tm
 
 def test_names_are_valid_for_open_telemetry() -> None:
     """With Airflow's prefix; Airflow 2 drops those that are longer than 63 characters."""
-    where = "airflow.metrics" if AIRFLOW_2 else "airflow.sdk._shared.observability.metrics"
+    where = "airflow.metrics" if AIRFLOW < (3, 2) else "airflow.sdk._shared.observability.metrics"
     is_safe = importlib.import_module(f"{where}.otel_logger").name_is_otel_safe
     names = [f"{metrics.PREFIX}{it.name}" for it in metrics.ALL]
     assert all(is_safe("airflow", name) for name in names)

@@ -19,11 +19,11 @@ from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.sandbox import AfterReads, AtOnce, StripeSandbox
 from tests.databases import Warehouse
 from tests.task_runner import TaskRunner, Try, in_dag
-from tests.versions import AIRFLOW_2, needs_airflow_3
+from tests.versions import AIRFLOW_2, BEFORE_3_3, needs_airflow
 
 DAY = "{interval_start:%Y-%m-%d}"
 REPORT = "balance_change_from_activity.itemized.3"
-of_3_3 = needs_airflow_3("partition keys")
+of_3_3 = needs_airflow(3, 3, "partition keys of events")
 
 
 @pytest.fixture(autouse=True)
@@ -147,8 +147,8 @@ def test_a_key_without_an_event_is_refused_when_the_file_is_parsed(options: dict
     assert message in str(caught.value)
 
 
-@pytest.mark.skipif(not AIRFLOW_2, reason="Airflow 3.3 has keys")
-def test_airflow_2_has_no_keys() -> None:
+@pytest.mark.skipif(not BEFORE_3_3, reason="Airflow 3.3 has keys")
+def test_before_airflow_3_3_there_are_no_keys() -> None:
     """It is said when the file is parsed."""
     with pytest.raises(ConfigurationError, match=r"needs Airflow 3\.3"):
         report()

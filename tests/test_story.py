@@ -20,7 +20,7 @@ from airflow_reportrun.operators import (
 from airflow_reportrun.sandbox import AfterReads, AtOnce, RequestRecord, RunFails, StripeSandbox
 from airflow_reportrun.sensors import StripeReportRunSensor, StripeReportTypeSensor
 from tests.task_runner import END, TaskRunner, Try, in_dag
-from tests.versions import AIRFLOW_2
+from tests.versions import needs_airflow
 
 TYPE = "balance.summary.1"
 END_SECONDS = int(END.timestamp())
@@ -119,7 +119,7 @@ def test_waiting_for_data_and_for_room_adds_a_line_each(
     assert all(run_of(late) in line for line in lines[3:])
 
 
-@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 has no memory, and a retry asks anew")
+@needs_airflow(3, 3, "state store, so that a retry asks anew")
 def test_a_retry_tells_what_it_attached_to(
     stripe_conn: StripeSandbox, story: Callable[[], list[str]], tmp_path: Path
 ) -> None:

@@ -1,1 +1,1 @@
-"""The commands of ``airflow reportrun``; on Airflow 2 they are ``python -m airflow_reportrun``."""
+"""The commands of ``airflow reportrun``; before Airflow 3.2 they are ``python -m airflow_reportrun``."""
