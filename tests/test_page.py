@@ -16,10 +16,10 @@ from uuid import uuid4
 import pytest
 
 from airflow_reportrun.reporting.errors import ConfigurationError
-from tests.versions import AIRFLOW_2
+from tests.versions import AIRFLOW, LACKS
 
-if AIRFLOW_2:
-    pytest.skip("Airflow 2 has no such pages", allow_module_level=True)
+if AIRFLOW < (3, 1):
+    pytest.skip(f"{LACKS} such pages", allow_module_level=True)
 
 from airflow.sdk import DAG
 from fastapi.testclient import TestClient
