@@ -83,6 +83,7 @@ def test_a_deferred_try_ends_with_its_execution_timeout(stripe_conn: StripeSandb
     for try_number in (1, 2):
         deferred = runner.run(task, try_number=try_number)
         assert deferred.state == "deferred", deferred.error
+        assert runner.trigger(deferred).deadline < time.time() + LIMIT.total_seconds()
         tried = runner.resume(task, deferred, try_number=try_number)
         assert tried.state == "up_for_retry"
         assert type(tried.error).__name__ == "AirflowTaskTimeout"
@@ -90,7 +91,7 @@ def test_a_deferred_try_ends_with_its_execution_timeout(stripe_conn: StripeSandb
         assert AIRFLOW_2 or re.search(
             r"by the deadline.* The try has taken its execution_timeout, 2 s\.", str(tried.error)
         )
-        assert 1.9 < time.time() - began < 6
+        assert time.time() - began > 1.9
         began = time.time()
 
 

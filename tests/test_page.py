@@ -16,10 +16,10 @@ from uuid import uuid4
 import pytest
 
 from airflow_reportrun.reporting.errors import ConfigurationError
-from tests.versions import AIRFLOW_2
+from tests.versions import AIRFLOW, LACKS, DagSerialization
 
-if AIRFLOW_2:
-    pytest.skip("Airflow 2 has no such pages", allow_module_level=True)
+if AIRFLOW < (3, 1):
+    pytest.skip(f"{LACKS} such pages", allow_module_level=True)
 
 from airflow.sdk import DAG
 from fastapi.testclient import TestClient
@@ -78,8 +78,6 @@ def run_of(
 
 def stored(build: Callable[[], Any]) -> Any:
     """Return a DAG with these tasks, as Airflow stores and reads it."""
-    from airflow.serialization.serialized_objects import DagSerialization
-
     with DAG("books", schedule="0 13 * * *", start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         build()
     it = stored_dag(DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag)))))
@@ -112,7 +110,6 @@ def test_the_newest_version_of_a_dag_counts() -> None:
     from airflow.models.base import Base
     from airflow.models.dag import DagModel
     from airflow.models.serialized_dag import SerializedDagModel
-    from airflow.serialization.serialized_objects import DagSerialization
 
     import_all_models()
     engine = create_engine("sqlite://")

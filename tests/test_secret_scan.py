@@ -70,7 +70,7 @@ from tests.s3 import S3
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
 from tests.test_exchange_limits import answer
 from tests.test_reasons import proxy_to
-from tests.versions import AIRFLOW, BEFORE_3_3
+from tests.versions import AIRFLOW, BEFORE_3_3, DagSerialization
 from tests.wire import Wire
 
 REPORT = "balance_change_from_activity.itemized.3"
@@ -98,8 +98,6 @@ class Runner(TaskRunner):
 
     def run(self, task: Any, **how: Any) -> Try:
         """Run one try, and keep what there is of it."""
-        from airflow.serialization.serialized_objects import DagSerialization
-
         self.evidence.add("the stored DAG", DagSerialization.to_dict(task.dag))
         self.evidence.add("what the trigger told", how.get("next_kwargs"))
         tried = super().run(task, **how)

@@ -61,7 +61,9 @@ if TYPE_CHECKING or AIRFLOW >= (3, 2):
         StartOfDayMapper,
     )
     from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.serialization.serialized_objects import DagSerialization
 else:  # one timetable serves DAG files and the scheduler
+    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
     from airflow.timetables.events import EventsTimetable
     from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
     from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
@@ -106,6 +108,7 @@ __all__ = [
     "CronPartitionTimetable",
     "CronTriggerTimetable",
     "DagRunType",
+    "DagSerialization",
     "DeltaDataIntervalTimetable",
     "DeltaTriggerTimetable",
     "EventsTimetable",
