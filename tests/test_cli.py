@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from airflow_reportrun.landing.sql.warehouse import warehouse_of
 from airflow_reportrun.landing.tables import land_in
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, RunFails, RunNeverEnds, StripeSandbox
+from airflow_reportrun.wire.connection import ConnectionSettings
 from tests.databases import Warehouse
 from tests.icebergs import HAS_ITS_CATALOG
 from tests.task_runner import TaskRunner
@@ -241,12 +243,60 @@ def test_run_refuses_what_is_wrong_before_it_asks(
         (["reports/", *day(2)], 1, "is relative"),
         ([f"{tmp_path}/", day(2)[0]], 1, "interval_end"),
         ([f"{tmp_path}/", *day(2), "--interval=day"], 2, "instead of both"),
+        ([f"{tmp_path}/", *day(2), "--timezone=CEST"], 2, "--timezone: 'CEST' is no IANA name"),
         ([f"{tmp_path}/", "--interval-start=2026-11-01", day(1)[1]], 1, "without an offset"),
     ):
         left, out, err = call(capsys, "run", TYPE, *words)
         assert (left, out) == (code, ""), err
         assert said in err
     assert len(sandbox.report_runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "unsaid"),
+    [
+        (["here.csv", "--format=parquet"], ", or land csv, with --format csv.", "StripeReportDownloadOperator"),
+        (["1.csv"], "Remove it, or set --overwrite to have the report in its place", "overwrite=True"),
+        (["x/", "--payout=po_1"], "leave out payout.", "parameter_shape"),
+        (["x/", "--format=csv", "--naming=snake_case"], "are for the format parquet", "naming="),
+        (["1.parquet", "--format=parquet", "--schema=freeze"], "--schema freeze can't tell", "schema="),
+        (["x/", "--stripe-conn-id=nobody"], "--stripe-conn-id: there is no Airflow", "stripe_conn_id"),
+        (["old.csv"], "Ask for an interval that begins later.", "on_missing_data"),
+    ],
+)
+def test_run_speaks_of_its_own_options(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    sandbox: StripeSandbox,
+    words: list[str],
+    said: str,
+    unsaid: str,
+) -> None:
+    """And not of those that operators have; which are more, so that some words are left out."""
+    (tmp_path / "1.csv").write_text("mine")
+    bounds = ["--interval-start=2001-01-01T00Z", "--interval-end=2001-01-02T00Z"] if "old.csv" in words else day(1)
+    code, out, err = call(capsys, "run", TYPE, f"{tmp_path}/{words[0]}", *words[1:], *bounds)
+    assert (code, out) == (1, ""), err
+    assert said in err
+    assert unsaid not in err
+    assert sandbox.report_runs == []
+
+
+def test_run_takes_a_key_that_does_not_tell_its_mode(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is for is known when the report run is there, and test data never lands beside live data."""
+    root, said = f"{tmp_path}/lake/", "has live data (report run "
+    sandbox.add_key("sk_live_sandbox")
+    connection = {"conn_type": "stripe", "host": sandbox.url, "password": "sk_live_sandbox"}
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_LIVE", json.dumps(connection))
+    rows(capsys, "run", TYPE, root, "--stripe-conn-id=stripe_live", *day(1))
+    code, _, err = call(capsys, "run", TYPE, root, *day(2))
+    assert (code, said in err, len(sandbox.report_runs)) == (1, True, 1)
+    monkeypatch.setattr(ConnectionSettings, "livemode", None)
+    rows(capsys, "run", TYPE, root, "--stripe-conn-id=stripe_live", *day(2))
+    code, _, err = call(capsys, "run", TYPE, root, *day(3))
+    assert (code, said in err, len(sandbox.report_runs)) == (1, True, 3)
 
 
 def test_run_says_how_a_report_run_ended(
@@ -384,6 +434,9 @@ def test_coverage_says_what_it_cannot_mean(capsys: pytest.CaptureFixture[str], t
         (["--warehouse=/nowhere", "--table=a.b"], *nothing),
         ([tmp_path, "--conn-id=warehouse", "--table=it"], 2, "Give a DESTINATION"),
         (["--table=it"], 2, "Give a DESTINATION"),
+        ([tmp_path, "--timezone=Europe/Berlyn"], 2, "--timezone: 'Europe/Berlyn' is no IANA name of a time zone"),
+        ([tmp_path, "--timezone=Europe/Berlyn"], 2, "did you mean Europe/Berlin?"),
+        (["--conn-id=nobody", "--table=it"], 1, "--conn-id: there is no Airflow connection 'nobody'"),
         ([tmp_path, "--from-date=yesterday"], 2, "'yesterday' is no date"),
         ([tmp_path, "--from-date=2026-11-02", "--to-date=2026-11-02"], 2, "is not before --to-date 2026-11-02"),
         ([tmp_path, "--timezone=Europe/Berlyn"], 2, "'Europe/Berlyn' is no time zone"),
@@ -574,3 +627,64 @@ def test_it_is_a_command(program: list[str], sandbox: StripeSandbox) -> None:
     )
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.splitlines()[-1] == "destination 'lake/' is no absolute path and no URL."
+
+
+@pytest.mark.parametrize("command", ["types", "run", "plan", "coverage"])
+def test_who_reads_no_more_ends_a_command_quietly(
+    capsys: pytest.CaptureFixture[str], sandbox: StripeSandbox, tmp_path: Path, command: str
+) -> None:
+    """As ``head`` ends other tools: by the signal of the pipe, without a word."""
+    lake = f"{tmp_path}/lake/"
+    rows(capsys, "run", TYPE, lake, *day(1))
+    words: dict[str, list[Any]] = {
+        "types": ["types"],
+        "run": ["run", TYPE, f"{tmp_path}/other/", *day(1)],
+        "plan": [
+            "plan",
+            "books",
+            f"--dag-file={dag_file(tmp_path)}",
+            "--from-date=2026-11-01",
+            "--to-date=2026-11-02",
+        ],
+        "coverage": ["coverage", lake],
+    }
+    for output in ([], ["--output=json"]):
+        read, write = os.pipe()
+        os.close(read)
+        with os.fdopen(write, "w") as nobody_reads:
+            done = subprocess.run(
+                [sys.executable, "-m", "airflow_reportrun", *map(str, words[command]), *output],
+                env=os.environ,
+                stdout=nobody_reads,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == -signal.SIGPIPE, done.stderr
+        assert "BrokenPipe" not in done.stderr
+
+
+def test_a_landing_goes_on_when_nobody_reads_what_is_said(sandbox: StripeSandbox, tmp_path: Path) -> None:
+    """Its report run is created: to stop there would leave it for nobody."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody_reads:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "airflow_reportrun",
+                "run",
+                TYPE,
+                f"{tmp_path}/x.csv",
+                *day(1),
+                "--output=json",
+            ],
+            env=os.environ,
+            stdout=subprocess.PIPE,
+            stderr=nobody_reads,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)[0]["path"] == f"{tmp_path}/x.csv"
+    assert (tmp_path / "x.csv").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 from airflow.cli.cli_config import ARG_OUTPUT, ARG_VERBOSE, ActionCommand, Arg, GroupCommand, lazy_load_command
 
 EXIT_CODES = """\
@@ -12,6 +14,21 @@ exit codes:
   3   of coverage: something is missing, changed at Stripe or interrupted; of plan: a run would be refused
   130 interrupted
 """
+
+
+def _timezone(name: str) -> str:
+    """Return the name of a time zone; any other word is not understood."""
+    from airflow_reportrun.reporting.parameters import is_zone
+
+    if is_zone(name):
+        return name
+    from difflib import get_close_matches
+    from zoneinfo import available_timezones
+
+    close = get_close_matches(name, available_timezones(), n=1)
+    meant = f"did you mean {close[0]}?" if close else "such as Europe/Berlin"
+    raise argparse.ArgumentTypeError(f"{name!r} is no IANA name of a time zone; {meant}")
+
 
 _CONN_ID = Arg(("--stripe-conn-id",), help="Airflow connection of type stripe", default="stripe_default")
 _ASKS_STRIPE = Arg(
@@ -24,7 +41,9 @@ _CONTEXT = Arg(("--stripe-context",), help="the same as a path of accounts, for 
 _FROM_DATE = Arg(("--from-date",), help="ISO 8601; with no offset by the clocks of the time zone")
 _TO_DATE = Arg(("--to-date",), help="ISO 8601, exclusive; with no offset by the clocks of the time zone")
 _TIMEZONE = Arg(
-    ("--timezone",), help="IANA name of the zone whose days these are; told by the bounds where they can tell it"
+    ("--timezone",),
+    help="IANA name of the zone whose days these are; told by the bounds where they can tell it",
+    type=_timezone,
 )
 _DAG_FILE = Arg(("--dag-file",), help="file or folder of the DAG, where it is not in those that Airflow knows")
 
@@ -50,7 +69,11 @@ _RUN = (
     Arg(("--currency",), help="only rows of this currency"),
     Arg(("--payout",), help="po_…, for report types about one payout"),
     Arg(("--reporting-category",), help="only rows of this category"),
-    Arg(("--timezone",), help="IANA name in which Stripe writes timestamps; it never moves the interval"),
+    Arg(
+        ("--timezone",),
+        help="IANA name in which Stripe writes timestamps; it never moves the interval",
+        type=_timezone,
+    ),
     Arg(("--format",), help="csv, csv.gz or parquet", choices=("csv", "csv.gz", "parquet"), default="csv"),
     Arg(
         ("--naming",),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -42,7 +45,8 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
         try:
             with _only_results_on_stdout(logging.INFO if args.verbose else logging.WARNING):
                 code, show = function(args)
-            show()
+            with _ended_by_its_pipe():
+                show()
         except KeyboardInterrupt:
             code = INTERRUPTED
         except UsageError as error:
@@ -60,8 +64,38 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
 def _failed(error: Exception, words: str, args: Namespace, code: int = FAILED) -> int:
     if args.verbose:
         say("".join(traceback.format_exception(error)))
-    say(" ".join(words.split()))
+    say(_in_own_words(" ".join(words.split()), args))
     return code
+
+
+def _in_own_words(words: str, args: Namespace) -> str:
+    """Return what an error says with the options of the command line, where it speaks of those of operators.
+
+    What is about a DAG is about its tasks, and keeps their words.
+    """
+    from airflow_reportrun.reporting.errors import OTHER_SHAPE, DataBeginsLaterError
+
+    if getattr(args, "dag_id", None) is not None:
+        return words
+    said = words.replace(OTHER_SHAPE, "").replace(
+        DataBeginsLaterError.advice, "Ask for an interval that begins later."
+    )
+    for theirs, ours in _OWN_WORDS.items():
+        said = re.sub(theirs, ours, said)
+    return said.strip()
+
+
+_OWN_WORDS = {
+    r", with format='([\w.]+)' of StripeReportDownloadOperator": r", with --format \1",
+    r"\b(format|naming|metadata|schema)='([\w.]+)'": r"--\1 \2",
+    r"\boverwrite=True": "--overwrite",
+    r"\bSet column_types=": "A task can say so: column_types=",
+    **{
+        rf"^{name}: there is no": f"--{name.replace('_', '-')}: there is no"
+        for name in ("stripe_conn_id", "conn_id", "catalog_conn_id")
+    },
+}
+"""What the options of operators are called on the command line."""
 
 
 def nothing() -> None:
@@ -72,7 +106,11 @@ def say(words: str) -> None:
     """Tell people something that is not the result."""
     from airflow_reportrun.reporting.secrets import redacted
 
-    print(redacted(words), file=sys.stderr)
+    try:
+        print(redacted(words), file=sys.stderr, flush=True)
+    except BrokenPipeError:  # nobody listens any more, for which no landing is given up
+        with open(os.devnull, "w") as nobody:
+            os.dup2(nobody.fileno(), sys.stderr.fileno())
 
 
 def print_rows(rows: Sequence[dict[str, Any]], output: str) -> None:
@@ -82,6 +120,20 @@ def print_rows(rows: Sequence[dict[str, Any]], output: str) -> None:
     from airflow_reportrun.reporting.secrets import redacted_in
 
     AirflowConsole().print_as(redacted_in(rows), output)
+
+
+@contextmanager
+def _ended_by_its_pipe() -> Iterator[None]:
+    """Let who reads no more, such as ``head``, end the command as it ends other tools: quietly, by a signal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        signal.signal(signal.SIGPIPE, before)
 
 
 @contextmanager

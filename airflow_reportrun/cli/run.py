@@ -18,7 +18,7 @@ from airflow_reportrun.cli.exits import FAILED, INTERRUPTED, Outcome, UsageError
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.destination import LATER, checked, is_compressed, placeholders, resolve_destination
-from airflow_reportrun.landing.lake import BOUNDS
+from airflow_reportrun.landing.lake import BOUNDS, landed_last
 from airflow_reportrun.landing.manifest import Subject
 from airflow_reportrun.landing.publication import require_free
 from airflow_reportrun.landing.report import check_format, land_report
@@ -147,7 +147,10 @@ def _created(hook: _Hook, args: Namespace) -> tuple[ReportRun, str]:
     asked, account = parameters.as_dict(), hook.settings.stripe_account
     destination = _destination(args, args.report_type, asked, bounds, account)
     subject = Subject.of(args.report_type, asked, livemode=bool(hook.settings.livemode), stripe_account=account)
-    require_free(place_of(destination), subject, overwrite=args.overwrite)
+    place, any_mode = place_of(destination), hook.settings.livemode is None
+    require_free(place, subject, overwrite=args.overwrite, any_mode=any_mode)
+    if args.schema == "freeze":
+        next(landed_last(place, subject), None)  # which says where that can't be known
     report_run = hook.create_report_run(args.report_type, parameters)
     say(f"Created report run {report_run.id}.")
     return report_run, destination
