@@ -439,7 +439,6 @@ def test_coverage_says_what_it_cannot_mean(capsys: pytest.CaptureFixture[str], t
         (["--conn-id=nobody", "--table=it"], 1, "--conn-id: there is no Airflow connection 'nobody'"),
         ([tmp_path, "--from-date=yesterday"], 2, "'yesterday' is no date"),
         ([tmp_path, "--from-date=2026-11-02", "--to-date=2026-11-02"], 2, "is not before --to-date 2026-11-02"),
-        ([tmp_path, "--timezone=Europe/Berlyn"], 2, "'Europe/Berlyn' is no time zone"),
         ([tmp_path, "--stripe-account=acct_1"], 2, "--stripe-account is for --stripe-conn-id"),
         (["lake/"], 1, "no absolute path"),
         ([tmp_path], 3, f"Nothing is landed in {tmp_path}."),
