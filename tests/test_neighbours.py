@@ -183,6 +183,12 @@ def test_the_same_rows_are_not_written_again(there: Manifest, lacking: bool, ans
     assert Table(MINE, there).verdict(lacking=lacking, may_go=False) == (answer, ())
 
 
+def test_a_time_zone_that_both_have_is_the_same() -> None:
+    """As all else that the rows are made by."""
+    mine, there = (replace(it, parameters={**it.parameters, "timezone": "Europe/Berlin"}) for it in (MINE, SAME))
+    assert Table(mine, there).verdict(lacking=False, may_go=False) == (Answer.CONFIRMED, ())
+
+
 def test_rows_are_written_where_there_are_none() -> None:
     """For the first time, or after some were deleted."""
     assert Table(MINE).verdict(lacking=False, may_go=False) == (Answer.REPLACE, ())

@@ -16,12 +16,14 @@ from airflow_reportrun.reporting.errors import (
     APIConnectionError,
     ConflictError,
     DataNotReadyError,
+    InvalidParametersError,
     InvalidRequestError,
     ReportingError,
     ServerError,
 )
 from airflow_reportrun.reporting.models import File, ReportRun, ReportRunStatus
 from airflow_reportrun.reporting.parameters import ReportParameters, form_encode
+from airflow_reportrun.reporting.report_type_ids import ParameterShape
 from airflow_reportrun.reporting.resending import ResendPolicy
 from airflow_reportrun.sandbox import AfterReads, AtOnce, Dropped, RunFails, Slow, StripeSandbox, Unavailable
 from airflow_reportrun.sandbox import ServerError as StoredServerError
@@ -476,6 +478,13 @@ def test_what_may_have_arrived_stays_kept(stripe_conn: StripeSandbox, hook: Stri
 
 class NoRoomError(Exception):
     """There is none."""
+
+
+def test_what_a_report_type_asks_for_may_be_said(stripe_conn: StripeSandbox, hook: StripeReportingHook) -> None:
+    """Where its id doesn't tell it; what it doesn't ask for is refused before it is sent."""
+    with pytest.raises(InvalidParametersError):
+        submit_or_attach(hook, IDENTITY, PARAMETERS, shape=ParameterShape.PAYOUT)
+    assert stripe_conn.requests == []
 
 
 def test_room_is_made_for_what_is_surely_new(stripe_conn: StripeSandbox, hook: StripeReportingHook) -> None:
