@@ -237,6 +237,8 @@ def mutants(session: nox.Session) -> None:
         session.install("--constraint", "constraints/airflow-3.3.txt", "--constraint", pins, "mutmut")
 
     _make(session, "3.3", install_mutmut, "noxfile.py", pins)
+    if not session.posargs:
+        shutil.rmtree("mutants", ignore_errors=True)  # what it remembers is of tests that may have changed
     session.run("mutmut", "run", *session.posargs)
     session.run("python", "-m", "tests.mutants")
 

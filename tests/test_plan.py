@@ -285,14 +285,60 @@ def test_a_list_that_does_not_move_on_is_left() -> None:
     assert {world.outcome(waiter) for _, waiter in pairs} == {"succeeded"}
 
 
-def test_a_run_that_can_not_be_read_leaves_its_page_as_it_is() -> None:
-    """The others are shown there, whatever their place; it is retrieved by itself."""
-    world = World()
+@pytest.mark.parametrize("page_size", [100, 3])
+def test_a_run_that_can_not_be_read_leaves_its_page_as_it_is(page_size: int) -> None:
+    """The others are shown there, whatever their place; it is retrieved by itself, at once."""
+    world = World(page_size=page_size)
     for _ in range(5):
+        world.stripe.create()
+        world.stripe.now += 1
+    for _ in range(2):
         world.create()
+        world.stripe.now += 1
     damaged, _ = world.create(damaged=True)
     assert kinds(world.pass_by(2)) == {"RunsFrom": 1, "OneRun": 1}
     assert looks_at(world, OneRun(damaged.id))
+
+
+def test_what_is_no_run_leaves_its_page_as_it_is() -> None:
+    """A page that has nothing and says that more follows is one without an end."""
+    world = World()
+    pairs = [world.create() for _ in range(3)]
+    (question,) = [world.plan.ask(world.now)]
+    assert isinstance(question, RunsFrom)
+    shown = [run.body(world.now) for run, _ in pairs]
+    told = world.plan.answered(question, ListPage((None, "frr_0", 0, *shown), has_more=False), world.now)
+    assert [waiter for waiter, _ in told] == [waiter for _, waiter in pairs]
+    world.stripe.now += 20
+    question = world.plan.ask(world.now)
+    assert isinstance(question, RunsFrom)
+    assert world.plan.answered(question, ListPage((), has_more=True), world.now) == []
+    assert isinstance(world.plan.ask(world.now), OneRun)
+
+
+def test_a_page_begins_with_the_oldest_that_is_waited_for() -> None:
+    """An hour earlier where Stripe has not shown it yet: who waits may have come late."""
+    world = World()
+    for _ in range(2):
+        world.create()
+        world.stripe.now += 100
+    first, second = world.pass_by(1) + world.pass_by(25)
+    assert isinstance(first, RunsFrom)
+    assert isinstance(second, RunsFrom)
+    assert (first.newest, first.oldest) == (START + 100, START - 3600)
+    assert (second.newest, second.oldest) == (START + 100, START)
+
+
+def test_looks_at_many_keep_to_the_ticks_of_their_plan() -> None:
+    """Which lie elsewhere for each, so that triggerers don't ask in step."""
+    world = World()
+    world.plan = Plan(phase=2.0)
+    for _ in range(2):
+        world.create()
+    world.pass_by(100)
+    later = [at for at, _ in world.asked[1:]]
+    assert len(later) > 5
+    assert [(at - 2.0) % 6.5 for at in later] == pytest.approx([0.0] * len(later), abs=1e-5)
 
 
 # Company or alone, and the paces
@@ -389,7 +435,44 @@ def test_what_nobody_waits_for_is_not_asked_for() -> None:
     assert world.pass_by(10_000) == []
 
 
+@pytest.mark.parametrize("what", [OneRun("frr_0"), OneType(TYPE)])
+def test_who_left_is_told_of_no_answer_that_was_on_its_way(what: Question) -> None:
+    """Nor of an error."""
+    world = World()
+    world.stripe.data = {TYPE: 0}
+    run = world.stripe.create(ends=START)
+    for tell in (
+        lambda it: world.plan.answered(it, world.stripe.answer(it), world.now),
+        lambda it: world.plan.failed(it, InvalidRequestError("Unknown parameter", http_status=400), world.now),
+    ):
+        waiter = world.join(run.id if isinstance(what, OneRun) else DataReaches(TYPE, 0))
+        assert world.plan.ask(world.now) == what
+        world.plan.leave(waiter)
+        assert tell(what) == []
+        world.stripe.now += 1000
+
+
+def test_what_ended_is_noted_with_since_when_it_was_waited_for() -> None:
+    """Once, by the one who has waited longest."""
+    world = World()
+    run = world.stripe.create(ends=START)
+    for since in (START - 1, START - 5):
+        world.join(run.id, since=since)
+    world.pass_by(1)
+    ((ended, since),) = world.plan.ended
+    assert (ended.id, ended.status, since) == (run.id, "succeeded", START - 5)
+
+
 # Deadlines
+
+
+def test_a_look_at_the_deadline_is_the_last() -> None:
+    """To the instant."""
+    world = World()
+    run = world.stripe.create()
+    waiter = world.join(run.id, deadline=0)
+    told = world.plan.answered(OneRun(run.id), world.stripe.answer(OneRun(run.id)), world.now)
+    assert [(who, getattr(what, "outcome", "")) for who, what in told] == [(waiter, "timeout")]
 
 
 def test_one_last_look_is_made_at_the_deadline() -> None:
@@ -750,6 +833,12 @@ def test_looks_that_fail_for_one_come_to_be_at_its_own_pace() -> None:
     looks = looks_at(world, OneRun(run.id))
     pauses = [later - earlier for earlier, later in pairwise(looks)]
     assert pauses == pytest.approx([6.5, 13, 26, 52, 104, 208, 300, 300], abs=0.1)
+    run.damaged = False
+    world.pass_by(300)
+    run.damaged = True
+    world.pass_by(330)
+    answered, failed, again, *_ = looks_at(world, OneRun(run.id))[len(looks) :]
+    assert (failed - answered, again - failed) == pytest.approx((300, 6.5), abs=0.1)
 
 
 def test_last_looks_that_fail_are_not_made_in_a_row() -> None:
@@ -1066,6 +1155,7 @@ def test_events_without_an_end_are_of_no_use(always_new: bool, why: str) -> None
     world.stripe.answer = stuck  # type: ignore[method-assign]
     world.pass_by(60)
     assert why in world.plan.events_fail
+    assert next(numbers) == (MOST_EVENT_PAGES + 1 if always_new else 2)
     for run, _ in pairs:
         run.ends = world.now
     world.pass_by(60)
@@ -1090,9 +1180,10 @@ def test_a_failed_run_that_events_tell_of_late_is_no_reason_to_stop(together: bo
     world.stripe.now += 0 if together else 100
     other, _ = world.create()
     failing.ends, failing.status, failing.has_event = START + 590, "failed", False
-    world.pass_by(620)
+    world.pass_by(612)
     assert world.outcome(waiter) == "failed"
-    world.pass_by(20)
+    world.create()  # so that events are read
+    assert kinds(world.pass_by(10))["EndsSince"] >= 1
     failing.has_event, failing.ends = True, world.now
     world.pass_by(300)
     assert not world.plan.events_fail
@@ -1101,7 +1192,7 @@ def test_a_failed_run_that_events_tell_of_late_is_no_reason_to_stop(together: bo
 
 
 @pytest.mark.parametrize("ahead", [0, 9000, -9000])
-@pytest.mark.parametrize(("ended", "missing"), [(1139, True), (1141, False), (999, False)])
+@pytest.mark.parametrize(("ended", "missing"), [(1139, True), (1140, False), (1001, True), (1000, False)])
 def test_what_events_should_have_told_of_is_known_by_stripes_clock(ahead: int, ended: int, missing: bool) -> None:
     """What ended since they were first read, and a minute before they were read last, whatever time it is here."""
     plan, of_run, of_events = Plan(use_events=True, phase=0.0), OneRun("frr_0"), EndsSince(None)

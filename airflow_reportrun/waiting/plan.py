@@ -475,7 +475,7 @@ class Plan:
     def _rest(self, looked_at: Sequence[_Awaited], now: float) -> None:
         """Say when what was looked at together, and is still waited for, is looked at again."""
         still = [it for it in looked_at if it.waiters]
-        pause = self._shared_pause(still, now) if still else 0.0
+        pause = self._shared_pause(still, now)
         for it in still:
             it.looked, it.failures = now, 0
             self._turn.discard(it.id)
