@@ -10,7 +10,7 @@ INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo cluster cluster-down chaos test coverage matrix release kills fuzz stores readers recipes warehouses docs pages mariadb system check audit bench live clean
+.PHONY: help demo cluster cluster-down chaos test coverage matrix release kills fuzz mutants stores readers recipes warehouses docs pages mariadb system check audit bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ fuzz: .venv/ready  ## the laws about whatever comes, with many more cases (FUZZ=
 	FUZZ=$(or ${FUZZ},2500) .venv/bin/python -m pytest tests/test_fuzz_*.py tests/test_response_laws.py tests/test_structure.py \
 		--numprocesses=auto --dist=load
 
+mutants: .venv/ready  ## break the decisions in one place at a time, and see whether a test notices (ARGS="*.pace.*")
+	.venv/bin/nox --sessions mutants -- $(ARGS)
+
 cluster: .venv/ready  ## a cluster to try things on: Celery, PostgreSQL, Redis, a sandbox (DAGS=example_dags)
 	.venv/bin/nox --sessions cluster -- up
 
@@ -98,7 +101,7 @@ live: .venv/ready  ## measure a live triggerer and a backfill; takes PostgreSQL 
 	.venv/bin/python -m benchmarks live-waiting live-restart live-backfill
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .nox .azurite .mermaid .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .nox .azurite .mermaid .demo build dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv

@@ -229,6 +229,21 @@ def cluster(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11", reuse_venv=True)
+def mutants(session: nox.Session) -> None:
+    """Break the decisions in one place at a time, and look whether a test notices."""
+    pins = "constraints/mutants.txt"
+
+    def install_mutmut() -> None:
+        session.install("--constraint", "constraints/airflow-3.3.txt", "--constraint", pins, "mutmut")
+
+    _make(session, "3.3", install_mutmut, "noxfile.py", pins)
+    if not session.posargs:
+        shutil.rmtree("mutants", ignore_errors=True)  # what it remembers is of tests that may have changed
+    session.run("mutmut", "run", *session.posargs)
+    session.run("python", "-m", "tests.mutants")
+
+
+@nox.session(python="3.11", reuse_venv=True)
 def audit(session: nox.Session) -> None:
     """Print the licences of what is installed at run time, and look for its known vulnerabilities."""
     _install(session, "--constraint", "constraints/airflow-3.3.txt", "setuptools")

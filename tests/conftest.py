@@ -27,7 +27,7 @@ os.environ |= {
 }
 
 import pytest  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
+from hypothesis import HealthCheck, Phase, settings  # noqa: E402
 
 from airflow_reportrun.reporting import budget  # noqa: E402
 from tests.azure import running_azure  # noqa: E402
@@ -76,6 +76,15 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     max_examples=int(os.environ.get("FUZZ", "100")),
+)
+# make mutants: each mutant meets the same cases, and the first that fails is enough.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("default"),
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
 )
 settings.load_profile("default")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_reportrun.landing.decision import Answer, decide
+from airflow_reportrun.landing.decision import Answer, decide, refusal
 from airflow_reportrun.landing.manifest import Manifest
 from tests.landings import day, manifest_of
 
@@ -43,6 +43,14 @@ NEXT = manifest_of("frr_4", 1, start=day(2), end=day(3))
 def test_what_is_there_decides(there: Manifest | None, intact: bool, as_wanted: bool, answer: Answer) -> None:
     """Age protects what is intact, whatever its form; what is another's is never touched."""
     assert decide(MINE, there, intact=intact, as_wanted=as_wanted) is answer
+
+
+def test_who_has_no_report_run_yet_is_refused_what_is_anothers() -> None:
+    """And not what is its own, or nobody's where no data is seen."""
+    assert refusal(MINE.subject, None) is None
+    assert refusal(MINE.subject, None, unknown=True) is Answer.NOBODYS
+    assert refusal(MINE.subject, NEXT) is Answer.ANOTHERS
+    assert refusal(MINE.subject, OLDER) is None
 
 
 def test_contents_that_are_not_known_yet_confirm_nothing() -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_reportrun.question.question import Question
+from airflow_reportrun.reporting.parameters import ReportParameters
+from airflow_reportrun.reporting.report_type_ids import ParameterShape
 from airflow_reportrun.submission.idempotency import Identity
+from airflow_reportrun.wire.connection import ConnectionSettings
 
 IDENTITY = Identity(
     scope="",
@@ -30,6 +35,35 @@ def test_the_key_is_the_same_for_the_same_task_instance() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fresh", "digest"),
+    [
+        (None, "c999ce76d842e7e1a6fa0152901c0cf4ee9a914e22ffa18c7260f4d68a8a4fb9"),
+        (1714694400.5, "dcbd32673748057d1291b60977f56ee692d07622ab4654098b868a0f16d92216"),
+    ],
+)
+def test_the_key_stays_over_versions_of_this_package(fresh: float | None, digest: str) -> None:
+    """A task that began before an upgrade sends the same key after it, or pays for a second report run."""
+    assert replace(IDENTITY, fresh=fresh).idempotency_key(1) == f"airflow-reportrun-{digest}"
+
+
+def test_who_asks_is_read_of_the_task_and_of_its_connection() -> None:
+    """Each part of it from where it is said, parameters by Stripe's names."""
+    names = {"dag_id": "close_the_books", "run_id": IDENTITY.run_id, "task_id": "report"}
+    ti = SimpleNamespace(**names, map_index=4, max_tries=3)
+    settings = ConnectionSettings("sk_live_1", stripe_account="acct_1", idempotency_scope="staging")
+    parameters = ReportParameters(interval_start=1, interval_end=2, columns=["net"])
+    question = Question("balance.summary.1", ParameterShape.INTERVAL, {}, parameters, None)
+    assert Identity.of(cast("Any", {"ti": ti}), settings, question, 1714694400.5) == replace(
+        IDENTITY,
+        scope="staging",
+        map_index=4,
+        stripe_account="acct_1",
+        parameters={"interval_start": 1, "interval_end": 2, "columns": ["net"]},
+        fresh=1714694400.5,
+    )
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"scope": "staging"},
@@ -41,6 +75,8 @@ def test_the_key_is_the_same_for_the_same_task_instance() -> None:
         {"stripe_account": "acct_1"},
         {"livemode": False},
         {"report_type": "balance.summary.2"},
+        {"fresh": 0.0},
+        {"fresh": 1714694400.0},
         {"parameters": {"interval_start": "1", "interval_end": "3"}},
     ],
 )

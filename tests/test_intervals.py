@@ -35,6 +35,7 @@ from tests.dag_runs import (
     span,
     triggered,
     utc,
+    warnings_in,
 )
 from tests.versions import (
     AIRFLOW,
@@ -693,7 +694,11 @@ def test_a_look_back_of_another_length_than_the_period_is_warned_about(caplog: p
         data_interval=("2024-05-01T00:00Z", "2024-05-08T00:00Z"),
     )
     assert hours(resolve(context)) == 7 * 24
-    assert "a schedule of 1 day, 0:00:00 looks back a fixed length" in caplog.text
+    assert warnings_in(caplog) == [
+        "a schedule of 1 day, 0:00:00 looks back a fixed length from each tick, and this is not its period: the "
+        'intervals of consecutive runs overlap or leave gaps. Pass interval="day" (or another unit) to report on '
+        "whole calendar units."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -727,7 +732,8 @@ def test_a_day_that_does_not_start_at_midnight_is_warned_about_once(
     )
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == warned
-    assert all('does not start at midnight. Pass interval="day"' in warning for warning in warnings)
+    words = ' does not start at midnight. Pass interval="day" (or another unit) to report on whole calendar units.'
+    assert all(warning.startswith("[2024-0") and warning.endswith(")" + words) for warning in warnings)
 
 
 # --- Runs that somebody triggered --------------------------------------------------------------------------
@@ -818,8 +824,14 @@ def test_a_run_triggered_for_one_date_with_the_interval_of_another_is_refused(
 ) -> None:
     """`airflow dags trigger --logical-date` infers the interval from now; a report of yesterday would be wrong."""
     context = trigger(schedule, now=NOVEMBER, logical_date=utc(asked))
-    with pytest.raises(IntervalError, match=f"triggered for {asked[:10]} .* time of the call.* interval_start="):
+    with pytest.raises(IntervalError) as caught:
         resolve(context, **options)
+    start, end = context["dag_run"].data_interval_start, context["dag_run"].data_interval_end
+    assert str(caught.value) == (
+        f"This run was triggered for {utc(asked)}, but its data interval is [{start}, {end}): Airflow's command "
+        "line and TriggerDagRunOperator compute it from the time of the call. Trigger the run for its date in the "
+        "UI or through the REST API, or with airflow backfill create, or pass interval_start= and interval_end=."
+    )
 
 
 @needs_airflow_3("REST API of this kind")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,17 +23,20 @@ from airflow_reportrun.reporting.errors import (
     ServerError,
     UnexpectedResponseError,
 )
-from airflow_reportrun.reporting.models import ListPage
-from airflow_reportrun.waiting.goals import DataReaches
+from airflow_reportrun.reporting.models import ListPage, ReportRun
+from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, RoomForReportRun
+from airflow_reportrun.waiting.pace import Watch
 from airflow_reportrun.waiting.plan import (
     LAST_LOOK_GRACE,
     MOST_EVENT_PAGES,
     MOST_FAILED_PAGES,
     SHORTEST_CHECK,
     WITHOUT_LISTS,
+    Plan,
+    Waiter,
 )
 from airflow_reportrun.waiting.questions import EndsSince, OneRun, OneType, Question, RunsFrom
-from tests.stripe_model import START, World, event_of
+from tests.stripe_model import START, Run, World, event_of
 
 TYPE = "balance.summary.1"
 BROKEN = ServerError("Something went wrong.", http_status=500)
@@ -187,23 +192,29 @@ def test_a_run_that_was_created_at_another_time_is_found(skew: float) -> None:
     assert world.outcome(sensor) == "succeeded"
 
 
+def without(world: World, hidden: Run) -> None:
+    """Let lists show a run no more."""
+    put = world.stripe.answer
+
+    def answer(question: Question) -> Any:
+        if not isinstance(question, RunsFrom):
+            return put(question)
+        runs = world.stripe.runs
+        world.stripe.runs = {name: run for name, run in runs.items() if run is not hidden}
+        try:
+            return put(question)
+        finally:
+            world.stripe.runs = runs
+
+    world.stripe.answer = answer  # type: ignore[method-assign]
+
+
 def test_a_run_that_the_list_does_not_show_is_retrieved() -> None:
     """At each look, since the list may have lost it for good; the others are none the worse."""
     world = World()
     hidden, waiter = world.create()
     pairs = [world.create() for _ in range(4)]
-    put, lists = world.stripe.answer, RunsFrom
-
-    def without_hidden(question: Question) -> Any:
-        if not isinstance(question, lists):
-            return put(question)
-        del world.stripe.runs[hidden.id]
-        try:
-            return put(question)
-        finally:
-            world.stripe.runs[hidden.id] = hidden
-
-    world.stripe.answer = without_hidden  # type: ignore[method-assign]
+    without(world, hidden)
     world.pass_by(30)
     hidden.ends = world.now
     world.pass_by(30)
@@ -212,6 +223,122 @@ def test_a_run_that_the_list_does_not_show_is_retrieved() -> None:
         run.ends = world.now
     world.pass_by(30)
     assert {world.outcome(it) for _, it in pairs} == {"succeeded"}
+
+
+def test_a_run_that_a_full_page_has_lost_is_retrieved_at_once() -> None:
+    """It was shown before, so it is on none of the pages behind."""
+    world = World(page_size=3)
+    for _ in range(9):
+        world.stripe.create()
+        world.stripe.now += 1
+    pairs = [world.create() for _ in range(3)]
+    world.pass_by(5)
+    without(world, pairs[0][0])
+    before = len(world.asked)
+    world.pass_by(7)
+    assert [it for _, it in world.asked[before:] if not isinstance(it, RunsFrom)] == [OneRun(pairs[0][0].id)]
+    assert len(world.asked) - before <= 3
+
+
+def test_a_sensor_beside_one_run_retrieves_its_own() -> None:
+    """Which may be on any page, where there is nobody else to share it with."""
+    world = World(page_size=3)
+    old = world.stripe.create()
+    world.stripe.now += 3600
+    for _ in range(6):
+        world.stripe.create()
+    world.stripe.now += 1
+    world.create()
+    world.join(old.id, since=world.now)
+    assert kinds(world.pass_by(2)) == {"RunsFrom": 1, "OneRun": 1}
+
+
+def test_a_sensor_beside_others_is_looked_for_on_the_next_page() -> None:
+    """They may all have come late; what no page shows is retrieved in the end."""
+    world = World(page_size=3)
+    old = world.stripe.create()
+    world.stripe.now += 10
+    world.stripe.create()
+    world.stripe.now += 10
+    world.create()
+    world.create()
+    world.join(old.id, since=world.now)
+    assert kinds(world.pass_by(2)) == {"RunsFrom": 2}
+    gone = world.join("frr_gone", since=world.now)
+    world.pass_by(20)
+    assert world.outcome(gone) == "error"
+
+
+def test_a_list_that_does_not_move_on_is_left() -> None:
+    """A page that ends where the one before did would be asked for without an end."""
+    world = World(page_size=3)
+    pairs = [world.create() for _ in range(8)]
+    put = world.stripe.answer
+    world.stripe.answer = lambda question: put(  # type: ignore[method-assign]
+        replace(question, after=None) if isinstance(question, RunsFrom) else question
+    )
+    asked = kinds(world.pass_by(3))
+    assert asked["RunsFrom"] <= 3
+    for run, _ in pairs:
+        run.ends = world.now
+    world.pass_by(20)
+    assert {world.outcome(waiter) for _, waiter in pairs} == {"succeeded"}
+
+
+@pytest.mark.parametrize("page_size", [100, 3])
+def test_a_run_that_can_not_be_read_leaves_its_page_as_it_is(page_size: int) -> None:
+    """The others are shown there, whatever their place; it is retrieved by itself, at once."""
+    world = World(page_size=page_size)
+    for _ in range(5):
+        world.stripe.create()
+        world.stripe.now += 1
+    for _ in range(2):
+        world.create()
+        world.stripe.now += 1
+    damaged, _ = world.create(damaged=True)
+    assert kinds(world.pass_by(2)) == {"RunsFrom": 1, "OneRun": 1}
+    assert looks_at(world, OneRun(damaged.id))
+
+
+def test_what_is_no_run_leaves_its_page_as_it_is() -> None:
+    """A page that has nothing and says that more follows is one without an end."""
+    world = World()
+    pairs = [world.create() for _ in range(3)]
+    (question,) = [world.plan.ask(world.now)]
+    assert isinstance(question, RunsFrom)
+    shown = [run.body(world.now) for run, _ in pairs]
+    told = world.plan.answered(question, ListPage((None, "frr_0", 0, *shown), has_more=False), world.now)
+    assert [waiter for waiter, _ in told] == [waiter for _, waiter in pairs]
+    world.stripe.now += 20
+    question = world.plan.ask(world.now)
+    assert isinstance(question, RunsFrom)
+    assert world.plan.answered(question, ListPage((), has_more=True), world.now) == []
+    assert isinstance(world.plan.ask(world.now), OneRun)
+
+
+def test_a_page_begins_with_the_oldest_that_is_waited_for() -> None:
+    """An hour earlier where Stripe has not shown it yet: who waits may have come late."""
+    world = World()
+    for _ in range(2):
+        world.create()
+        world.stripe.now += 100
+    first, second = world.pass_by(1) + world.pass_by(25)
+    assert isinstance(first, RunsFrom)
+    assert isinstance(second, RunsFrom)
+    assert (first.newest, first.oldest) == (START + 100, START - 3600)
+    assert (second.newest, second.oldest) == (START + 100, START)
+
+
+def test_looks_at_many_keep_to_the_ticks_of_their_plan() -> None:
+    """Which lie elsewhere for each, so that triggerers don't ask in step."""
+    world = World()
+    world.plan = Plan(phase=2.0)
+    for _ in range(2):
+        world.create()
+    world.pass_by(100)
+    later = [at for at, _ in world.asked[1:]]
+    assert len(later) > 5
+    assert [(at - 2.0) % 6.5 for at in later] == pytest.approx([0.0] * len(later), abs=1e-5)
 
 
 # Company or alone, and the paces
@@ -308,7 +435,44 @@ def test_what_nobody_waits_for_is_not_asked_for() -> None:
     assert world.pass_by(10_000) == []
 
 
+@pytest.mark.parametrize("what", [OneRun("frr_0"), OneType(TYPE)])
+def test_who_left_is_told_of_no_answer_that_was_on_its_way(what: Question) -> None:
+    """Nor of an error."""
+    world = World()
+    world.stripe.data = {TYPE: 0}
+    run = world.stripe.create(ends=START)
+    for tell in (
+        lambda it: world.plan.answered(it, world.stripe.answer(it), world.now),
+        lambda it: world.plan.failed(it, InvalidRequestError("Unknown parameter", http_status=400), world.now),
+    ):
+        waiter = world.join(run.id if isinstance(what, OneRun) else DataReaches(TYPE, 0))
+        assert world.plan.ask(world.now) == what
+        world.plan.leave(waiter)
+        assert tell(what) == []
+        world.stripe.now += 1000
+
+
+def test_what_ended_is_noted_with_since_when_it_was_waited_for() -> None:
+    """Once, by the one who has waited longest."""
+    world = World()
+    run = world.stripe.create(ends=START)
+    for since in (START - 1, START - 5):
+        world.join(run.id, since=since)
+    world.pass_by(1)
+    ((ended, since),) = world.plan.ended
+    assert (ended.id, ended.status, since) == (run.id, "succeeded", START - 5)
+
+
 # Deadlines
+
+
+def test_a_look_at_the_deadline_is_the_last() -> None:
+    """To the instant."""
+    world = World()
+    run = world.stripe.create()
+    waiter = world.join(run.id, deadline=0)
+    told = world.plan.answered(OneRun(run.id), world.stripe.answer(OneRun(run.id)), world.now)
+    assert [(who, getattr(what, "outcome", "")) for who, what in told] == [(waiter, "timeout")]
 
 
 def test_one_last_look_is_made_at_the_deadline() -> None:
@@ -463,6 +627,7 @@ def test_a_run_that_is_not_there_is_an_error_of_those_who_wait_for_it() -> None:
     gone = [world.join("frr_gone", since=START) for _ in range(2)]
     world.pass_by(10)
     assert [world.outcome(it) for it in gone] == ["error", "error"]
+    assert all("No such report run" in str(event.message) for _, _, event in world.told)
     assert {world.outcome(it) for _, it in pairs} == {None}
     pairs[0][0].ends = world.now
     world.pass_by(10)
@@ -508,6 +673,48 @@ def test_an_error_that_passes_puts_the_next_question_off_for_all() -> None:
         assert pause >= min(60, 0.5 * 2 ** (failures - 1)) / 2
     assert len(at) < 140
     assert not world.told
+    assert not world.said
+
+
+def test_pauses_after_errors_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From half a second to a minute, by chance less; an answer makes them begin anew."""
+    monkeypatch.setattr("random.uniform", lambda least, most: most)
+    world = World()
+    names = [f"a.{n}" for n in range(20)]
+    world.stripe.data = dict.fromkeys(names, 0)
+    for name in names:
+        world.join(DataReaches(name, 1), poll_interval=3600, growth=0.0)
+    world.stripe.refuse = refusing(BROKEN, OneType, times=9)
+    world.pass_by(200)
+    at = [at for at, _ in world.asked]
+    pauses = [later - earlier for earlier, later in pairwise(at)]
+    assert pauses[:9] == pytest.approx([0.55, 1.05, 2.05, 4.05, 8.05, 16.05, 32.05, 60.05, 60.05])
+    assert pauses[9:19] == pytest.approx([0.05] * 10)
+
+    world.stripe.refuse = refusing(BROKEN, OneType, times=1)
+    for name in ("b.1", "b.2"):
+        world.stripe.data[name] = 0
+        world.join(DataReaches(name, 1), poll_interval=3600, growth=0.0)
+    world.pass_by(5)
+    (failed, _), (answered, _) = world.asked[len(at) :]
+    assert answered - failed == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize(("unreadable", "pause"), [(1, 0.05), (2, 0.55)])
+def test_what_can_not_be_read_of_one_thing_puts_nobody_off(
+    unreadable: int, pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be read of two, one after the other, does."""
+    monkeypatch.setattr("random.uniform", lambda least, most: most)
+    world = World()
+    names = ["a.1", "b.1", "c.1"]
+    world.stripe.data = dict.fromkeys(names, 0)
+    for name in names:
+        world.join(DataReaches(name, 1), poll_interval=3600, growth=0.0)
+    world.stripe.refuse = refusing(LOGIN_PAGE, OneType, times=unreadable)
+    world.pass_by(5)
+    at = [at for at, _ in world.asked]
+    assert at[unreadable] - at[unreadable - 1] == pytest.approx(pause)
 
 
 def test_what_stripe_asks_for_is_waited_for() -> None:
@@ -603,6 +810,57 @@ def test_lists_that_fail_for_good_are_done_without_for_a_while() -> None:
     world.pass_by(160)
     assert world.outcome(pairs[2][1]) == "succeeded"
     assert kinds(world.pass_by(600)).keys() == {"RunsFrom"}
+
+
+def test_lists_are_tried_anew_after_a_while() -> None:
+    """As often as before, and done without again."""
+    world = World()
+    for _ in range(5):
+        world.create()
+    world.stripe.refuse = refusing(InvalidRequestError("Unknown parameter", http_status=400), RunsFrom)
+    world.pass_by(WITHOUT_LISTS)
+    assert kinds(world.pass_by(WITHOUT_LISTS))["RunsFrom"] == MOST_FAILED_PAGES
+    assert len(world.plan.words) == 2
+
+
+def test_looks_that_fail_for_one_come_to_be_at_its_own_pace() -> None:
+    """From some seconds on, twice as long each time."""
+    world = World()
+    run, _ = world.create(damaged=True)
+    world.plan.leave(world.plan.runs[run.id].waiters[0])
+    world.join(run.id, poll_interval=300, growth=0.0)
+    world.pass_by(1200)
+    looks = looks_at(world, OneRun(run.id))
+    pauses = [later - earlier for earlier, later in pairwise(looks)]
+    assert pauses == pytest.approx([6.5, 13, 26, 52, 104, 208, 300, 300], abs=0.1)
+    run.damaged = False
+    world.pass_by(300)
+    run.damaged = True
+    world.pass_by(330)
+    answered, failed, again, *_ = looks_at(world, OneRun(run.id))[len(looks) :]
+    assert (failed - answered, again - failed) == pytest.approx((300, 6.5), abs=0.1)
+
+
+def test_last_looks_that_fail_are_not_made_in_a_row() -> None:
+    """There are seconds between them, however late it is."""
+    world = World()
+    run, _ = world.create(damaged=True)
+    waiter = world.join(run.id, deadline=20)
+    world.pass_by(20 + LAST_LOOK_GRACE + 65)
+    assert world.outcome(waiter) == "timeout"
+    pauses = [later - earlier for earlier, later in pairwise(looks_at(world, OneRun(run.id)))]
+    assert min(pauses) >= 6.5
+
+
+def test_pages_that_fail_now_and_then_are_asked_for_all_the_same() -> None:
+    """Each that is shown begins the count anew."""
+    world = World()
+    for _ in range(5):
+        world.create()
+    answers = itertools.cycle([BROKEN, BROKEN, None])
+    world.stripe.refuse = lambda question: next(answers) if isinstance(question, RunsFrom) else None
+    assert kinds(world.pass_by(200))["RunsFrom"] > 10
+    assert not world.plan.words
 
 
 def test_a_page_that_fails_once_is_asked_for_again() -> None:
@@ -820,6 +1078,48 @@ def test_events_that_are_turned_off_are_asked_for_no_more() -> None:
     assert not world.plan.words
 
 
+def test_events_that_are_turned_off_leave_their_runs_to_be_looked_at_soon() -> None:
+    """Some seconds after they were looked at last, and not at once."""
+    world = World(use_events=True)
+    for _ in range(5):
+        world.create()
+    world.pass_by(1)
+    ((looked, _),) = [(at, it) for at, it in world.asked if isinstance(it, RunsFrom)]
+    world.plan.use_events(False)
+    world.pass_by(8)
+    (again,) = [at for at, it in world.asked if isinstance(it, RunsFrom) and at > looked]
+    assert again == pytest.approx(looked + 6.5, abs=0.1)
+
+
+def test_events_that_are_turned_on_are_asked_for() -> None:
+    """From then on; who says so again does not make them begin anew."""
+    world = World()
+    pairs = [world.create() for _ in range(5)]
+    world.pass_by(20)
+    for _ in range(3):
+        world.plan.use_events(True)
+        world.pass_by(100)
+    assert [it for _, it in world.asked if isinstance(it, EndsSince)].count(EndsSince(None)) == 1
+    pairs[0][0].ends = world.now
+    assert kinds(world.pass_by(20)).keys() == {"EndsSince"}
+    assert world.outcome(pairs[0][1]) == "succeeded"
+
+
+def test_who_waits_is_counted_with_since_when() -> None:
+    """Each thing once, by the one who has waited longest; of room each who waits."""
+    world = World()
+    run = world.stripe.create()
+    for since in (START + 2, START + 1):
+        world.join(run.id, since=since)
+        world.join(DataReaches(TYPE, 1), since=since + 10)
+        world.plan.join(Waiter(RoomForReportRun(1, 60.0), Watch(since + 20, START + 100, 10.0)), START)
+    assert world.plan.waiting_since() == {
+        "report_run": [START + 1],
+        "report_type": [START + 11],
+        "room": [START + 22, START + 21],
+    }
+
+
 def test_slow_answers_keep_no_run_waiting_for_ever() -> None:
     """Those that fall due meanwhile come after those that were due: each is looked at within a pass."""
     world = World(page_size=5)
@@ -855,6 +1155,7 @@ def test_events_without_an_end_are_of_no_use(always_new: bool, why: str) -> None
     world.stripe.answer = stuck  # type: ignore[method-assign]
     world.pass_by(60)
     assert why in world.plan.events_fail
+    assert next(numbers) == (MOST_EVENT_PAGES + 1 if always_new else 2)
     for run, _ in pairs:
         run.ends = world.now
     world.pass_by(60)
@@ -869,3 +1170,41 @@ def test_failed_runs_that_events_do_not_tell_of_end_their_use() -> None:
     world.pass_by(800)
     assert world.outcome(pairs[0][1]) == "failed"
     assert f"they did not tell of the end of report run {pairs[0][0].id}" in world.plan.events_fail
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_failed_run_that_events_tell_of_late_is_no_reason_to_stop(together: bool) -> None:
+    """They have a minute, whichever look was the first to show it."""
+    world = World(use_events=True)
+    failing, waiter = world.create()
+    if together:
+        world.create()
+    failing.ends, failing.status, failing.has_event = START + 590, "failed", False
+    world.pass_by(612)
+    assert world.outcome(waiter) == "failed"
+    world.create()  # so that events are read
+    assert kinds(world.pass_by(10))["EndsSince"] >= 1
+    failing.has_event, failing.ends = True, world.now
+    world.pass_by(300)
+    assert not world.plan.events_fail
+
+
+@pytest.mark.parametrize("ahead", [0, 9000, -9000])
+@pytest.mark.parametrize(("ended", "missing"), [(1139, True), (1140, False), (1001, True), (1000, False)])
+def test_what_events_should_have_told_of_is_known_by_stripes_clock(ahead: int, ended: int, missing: bool) -> None:
+    """What ended since they were first read, and a minute before they were read last, whatever time it is here."""
+    plan, of_run, of_events = Plan(use_events=True, phase=0.0), OneRun("frr_0"), EndsSince(None)
+    now = 1_000_000.0 + ahead
+    plan.join(Waiter(ReportRunEnds("frr_0"), Watch(now, now + 1e6, 10.0)), now)
+
+    def page(at: int) -> ListPage:
+        return ListPage((), has_more=False, seen_at=1_000_000.0 - 1000 + at if ahead else None)
+
+    body = {**Run("frr_0", 999_990).body(0.0)}
+    plan.answered(of_events, page(1000), now)
+    plan.answered(of_run, ReportRun.from_api(body), now)
+    plan.answered(of_events, page(1200), now + 200)
+    done = {**Run("frr_0", 999_990, ends=1_000_000.0 - 1000 + ended).body(math.inf)}
+    told = plan.answered(of_run, ReportRun.from_api(done), now + 210)
+    assert len(told) == 1
+    assert bool(plan.events_fail) is missing

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import Retrying
 
+from airflow_reportrun.reporting import resending
 from airflow_reportrun.reporting.errors import (
     APIConnectionError,
     APIError,
@@ -17,7 +18,7 @@ from airflow_reportrun.reporting.errors import (
     UnexpectedResponseError,
     error_class,
 )
-from airflow_reportrun.reporting.resending import Refusals, ResendPolicy, is_worth_another_try
+from airflow_reportrun.reporting.resending import Refusals, ResendPolicy, Tries, is_worth_another_try
 
 
 def error(status: int, **facts: Any) -> APIError:
@@ -79,6 +80,89 @@ def test_retries_end(max_tries: int, max_wait: float, retry_after: float | None)
     assert sum(slept) <= max_wait
     assert len(slept) == calls - 1
     assert all(pause >= (retry_after or 0) for pause in slept)
+
+
+@pytest.fixture
+def longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance makes each pause as long as it may be."""
+    monkeypatch.setattr("random.uniform", lambda least, most: most)
+
+
+def pauses_of(policy: ResendPolicy, problem: Exception) -> list[float]:
+    """Return the pauses after an error that stays, until it is raised."""
+    slept: list[float] = []
+
+    def fails() -> None:
+        raise problem
+
+    with pytest.raises(type(problem)):
+        Retrying(sleep=slept.append, **policy.options())(fails)
+    return slept
+
+
+@pytest.mark.usefixtures("longest")
+@pytest.mark.parametrize(
+    ("policy", "problem", "pauses"),
+    [
+        (ResendPolicy(), error(503), [0.5, 1, 2, 4, 8]),
+        (ResendPolicy(max_tries=9), error(503), [0.5, 1, 2, 4, 8, 16, 20, 20]),
+        (ResendPolicy(max_tries=9, max_wait=15.5), error(503), [0.5, 1, 2, 4, 8]),
+        (ResendPolicy(max_tries=9, max_wait=15.4), error(503), [0.5, 1, 2, 4]),
+        (ResendPolicy(max_tries=4), error(503, retry_after=1.5), [1.5, 1.5, 2]),
+        (ResendPolicy(max_tries=1), error(503), []),
+        (ResendPolicy(max_refused=183), error(429, code="rate_limit"), [1, 2, 4, 8, 16, 32, 60, 60]),
+        (ResendPolicy(max_refused=15), error(429, code="rate_limit"), [1, 2, 4, 8]),
+        (ResendPolicy(max_refused=14.9), error(429, code="rate_limit"), [1, 2, 4]),
+        (ResendPolicy(max_refused=90), error(429, code="rate_limit", retry_after=30), [30, 30, 30]),
+        (ResendPolicy(), error(400), []),
+    ],
+)
+def test_pauses_double_until_no_more_fit(policy: ResendPolicy, problem: Exception, pauses: list[float]) -> None:
+    """What a pause comes to at most, and the last one that is begun."""
+    assert pauses_of(policy, problem) == pauses
+
+
+def test_each_try_that_follows_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """What failed, which try comes, and when."""
+    problem = error(503)
+    first, second = pauses_of(ResendPolicy(max_tries=3), problem)
+    assert caplog.messages == [
+        f"{problem}. Try 2 of 3 follows in {first:.1f} s.",
+        f"{problem}. Try 3 of 3 follows in {second:.1f} s.",
+    ]
+
+
+def test_each_refusal_is_told_of(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To who measures, with Stripe's reason; the log has the first in full."""
+    monkeypatch.setattr(resending, "REFUSALS", Refusals())
+    told: list[tuple[float, str | None]] = []
+    policy = ResendPolicy(max_refused=8, on_refused=lambda seconds, reason: told.append((seconds, reason)))
+    problem = error(429, rate_limited_reason="endpoint-rate", retry_after=3.5)
+    assert pauses_of(policy, problem)[0] == 3.5
+    assert told == [(3.5, "endpoint-rate"), (3.5, "endpoint-rate")]
+    assert caplog.messages == [
+        "Requests of this process that Stripe refused for its rate limits: 1. They pause for 3.5 s in all, "
+        f"are sent again and spend no try. The last one: {problem}"
+    ]
+
+
+def test_who_keeps_something_between_tries_has_as_many() -> None:
+    """Each is waited for, and the last raises its own error, also when it is asked again; anew they begin anew."""
+    slept: list[float] = []
+    tries = Tries(ResendPolicy(max_tries=3), slept.append)
+    for _ in range(2):
+        tries.begin_anew()
+        slept.clear()
+        tries.failed(error(503, said="first"))
+        tries.failed(error(503, said="second"))
+        for last in ("third", "fourth"):
+            with pytest.raises(APIError, match=last):
+                tries.failed(error(503, said=last))
+        assert len(slept) == 2
+        assert 0.25 <= slept[0] <= 0.5 <= slept[1] <= 1
+    tries.begin_anew()
+    with pytest.raises(APIError, match="for good"):
+        tries.failed(error(400, said="for good"))
 
 
 def refusal(**facts: Any) -> APIError:

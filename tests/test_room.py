@@ -851,6 +851,31 @@ def test_a_count_tells_of_report_runs_that_are_waited_for() -> None:
     assert told_at(plan, account, 10_001.0) == [(ends, "failed"), (waiter, "room")]
 
 
+def test_a_count_that_can_not_be_read_is_told_to_those_who_wait_for_it() -> None:
+    """It is asked for again after some seconds, and nobody else is held up; what is pending is none the worse."""
+    plan, account = Plan(phase=0.0), Account()
+    account.create(10_000)
+    ends = Waiter(ReportRunEnds("frr_0"), Watch(10_000.0, math.inf, 10.0))
+    waiter = room_for(2, since=10_000.0)
+    for one in (ends, waiter):
+        plan.join(one, 10_000.0)
+    asked = list[Any]()
+    for question in questions_at(plan, 10_000.0):
+        asked.append(question)
+        if isinstance(question, Count):
+            told = plan.answered(question, ListPage((), has_more=True), 10_000.0)
+            ((who, words),) = told
+            assert who is waiter
+            assert "does not move on" in getattr(words, "words", "")
+        else:
+            plan.answered(question, ReportRun.from_api(account.runs[0]), 10_000.0)
+    assert [type(it) for it in asked] == [OneRun, Count]
+    again = plan.ask(10_006.5)
+    assert isinstance(again, Count)
+    told = plan.answered(again, account.page(again), 10_006.5)
+    assert [(who, getattr(event, "outcome", "")) for who, event in told] == [(ends, ""), (waiter, "room")]
+
+
 def test_a_list_that_fails_keeps_nobody_from_its_report_run() -> None:
     """Runs are retrieved singly then, whatever the counts come to."""
     plan, account = Plan(phase=0.0), Account()

@@ -32,6 +32,7 @@ from tests.versions import (
 ZONE = "Europe/Berlin"
 EASTER = {"2026-04-03", "2026-04-04", "2026-04-05", "2026-04-06"}
 WAYS_OUT = "interval_start= and interval_end=, or interval="
+ALL_WAYS_OUT = f'Pass {WAYS_OUT}"day" (or another unit), or give the DAG a schedule with a period.'
 
 
 class LeavesOutHolidays:
@@ -94,6 +95,10 @@ def registered(timetable: type) -> Any:
     return nullcontext() if AIRFLOW_2 else mock.patch(where, return_value=found)
 
 
+def in_utc(moment: pendulum.DateTime) -> pendulum.DateTime:
+    return moment.in_timezone("UTC")
+
+
 def berlin(day: int, hour: int = 0) -> pendulum.DateTime:
     return pendulum.datetime(2026, 4, day, hour, tz=ZONE)
 
@@ -128,7 +133,31 @@ def test_data_intervals_that_leave_time_out_are_warned_about(caplog: pytest.LogC
     found = [resolve(context) for context in around_easter(DAYS)]
     assert {hours(it) for it in found} == {24}
     (warning,) = warnings_in(caplog)
-    assert warning.startswith("[2026-04-02 00:00:00+02:00, 2026-04-06 00:00:00+02:00) is in no report")
+    assert warning == (
+        "[2026-04-02 00:00:00+02:00, 2026-04-06 00:00:00+02:00) is in no report of DaysWithoutHolidays: it lies "
+        "between this run and the one before."
+    )
+
+
+class Overlapping(Explicit):
+    """Begins each interval a week early."""
+
+    def next_dagrun_info(self, *, last_automated_data_interval: Any, restriction: TimeRestriction) -> Any:
+        """Step."""
+        last = last_automated_data_interval
+        info = super().next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+        return info and DagRunInfo.interval(info.data_interval.start.subtract(weeks=1), info.data_interval.end)
+
+
+def test_data_intervals_that_overlap_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    """Each week that is in two of them."""
+    runs = scheduled(Overlapping(FISCAL, whole=True), earliest=FISCAL[2], start=FISCAL[0])
+    assert [hours(resolve(context)) / 24 / 7 for context in runs] == [5, 6, 5, 5, 6, 5]
+    assert warnings_in(caplog) == [
+        f"[{end.subtract(weeks=1)}, {end}) is in two reports of Overlapping: it lies between this run and the one "
+        "before."
+        for end in FISCAL[1:7]
+    ]
 
 
 @pytest.mark.parametrize("schedule", [WORKDAYS, DAYS, "0 0 * * 1-5"], ids=["triggers", "intervals", "cron"])
@@ -141,7 +170,8 @@ def test_a_unit_that_the_schedule_passes_over_is_warned_about(
         resolve(context, interval="day")
     gap = "2026-04-03" if schedule == "0 0 * * 1-5" else "2026-04-02"
     assert len(warnings_in(caplog)) == 1
-    assert f"[{gap} 00:00:00+02:00, 2026-04-0" in caplog.text
+    assert warnings_in(caplog)[0].startswith(f"[{gap} 00:00:00+02:00, 2026-04-0")
+    assert warnings_in(caplog)[0].endswith(' with interval="day": it lies between this run and the one before.')
     caplog.clear()
     for context in runs:
         resolve(context, interval="month")
@@ -273,7 +303,11 @@ def test_an_inferred_interval_that_is_none_of_the_schedule_is_warned_about(
     found = resolve(make_context(DAYS, zone=ZONE, start=berlin(1).subtract(months=2), run_after=berlin(6, 12)))
     assert span(found) == ("2026-04-05T00:00:00+02:00", "2026-04-06T00:00:00+02:00")
     (warning,) = warnings_in(caplog)
-    assert "is none of the intervals of DaysWithoutHolidays's scheduled runs" in warning
+    assert warning == (
+        "[2026-04-05 00:00:00+02:00, 2026-04-06 00:00:00+02:00) is none of the intervals of DaysWithoutHolidays's "
+        'scheduled runs, and may overlap theirs. Pass interval="day" (or another unit) to report on whole '
+        "calendar units."
+    )
 
 
 def test_a_run_by_hand_without_an_inferred_interval_has_the_last_period() -> None:
@@ -349,8 +383,12 @@ def test_a_run_of_a_tick_that_the_timetable_no_longer_has_is_refused() -> None:
     context = make_context(
         WORKDAYS, zone=ZONE, run_type=DagRunType.SCHEDULED, run_after=berlin(3), logical_date=berlin(3)
     )
-    with pytest.raises(IntervalError, match=f"no tick of TriggeredOnWorkdays as it is now.*{WAYS_OUT}"):
+    with pytest.raises(IntervalError) as caught:
         resolve(context)
+    assert str(caught.value) == (
+        f"This run is of {in_utc(berlin(3))}, which is no tick of TriggeredOnWorkdays as it is now: the last one "
+        f"is {in_utc(berlin(2))}. {ALL_WAYS_OUT}"
+    )
 
 
 class Weeks(DeltaTriggerTimetable):
@@ -371,8 +409,17 @@ def test_ticks_that_airflow_counts_from_its_first_run_are_refused_for_that_reaso
             run_after=tick,
             logical_date=tick,
         )
-        with pytest.raises(IntervalError, match=f"Weeks counts its ticks from .*catchup=False.*{WAYS_OUT}"):
+        with pytest.raises(IntervalError) as caught:
             resolve(context)
+        words = str(caught.value)
+        assert words.startswith(
+            f"This run is of {tick}, and Weeks counts its ticks from a beginning: from the DAG's start_date, "
+            "2026-01-01 00:00:00+00:00, the last one is 2026-0"
+        )
+        assert words.endswith(
+            " With catchup=False Airflow counts from the time at which it made the first run, which nothing tells."
+            f" {ALL_WAYS_OUT}"
+        )
         assert hours(resolve(context, interval="day")) == 24
 
 
@@ -406,8 +453,13 @@ def test_a_timetable_that_cannot_infer_an_interval_is_refused_with_ways_out_that
         run_after=now,
         logical_date=now if dated else None,
     )
-    with pytest.raises(IntervalError, match=f"{kind.__name__} can't be asked for .*{kind.error}.*{WAYS_OUT}"):
+    with pytest.raises(IntervalError) as caught:
         resolve(context)
+    assert str(caught.value) == (
+        f"{kind.__name__} can't be asked for the data interval of {in_utc(now)} ({type(kind.error).__name__}: "
+        f"{kind.error}). {ALL_WAYS_OUT}"
+    )
+    assert caught.value.__cause__ is kind.error
     assert hours(resolve(context, interval="day")) == 24
     assert hours(resolve(context, interval_start=1714521600, interval_end=1714608000)) == 24
 
@@ -422,8 +474,12 @@ def test_a_timetable_of_ones_own_that_says_that_it_is_not_periodic_has_no_period
     """Nothing is walked."""
     tick = FISCAL[4]
     context = make_context(NotPeriodic(FISCAL), run_type=DagRunType.SCHEDULED, run_after=tick, logical_date=tick)
-    with pytest.raises(IntervalError, match=f"NotPeriodic has no period.*{WAYS_OUT}"):
+    with pytest.raises(IntervalError) as caught:
         resolve(context)
+    assert str(caught.value) == (
+        f"NotPeriodic has no period by {tick}, its first tick or earlier, and this DAG run no data interval. "
+        + ALL_WAYS_OUT
+    )
 
 
 class Matches(EventsTimetable):

@@ -351,7 +351,7 @@ class Plan:
                 continue
             second, run.after = math.ceil(run.created), None
             # One that is older than the wait for it may be behind, and is with many others.
-            behind = second == last_created or (not run.seen and len(shown) > 1)
+            behind = not run.seen and len(shown) > 1
             if last_created is None or last_id == question.after or (second > last_created and not behind):
                 run.singly = True
             elif second >= last_created:
@@ -365,12 +365,12 @@ class Plan:
                 yield run, item
 
     def _read_events(self, question: EndsSince, page: ListPage, now: float) -> Told:
-        told, feed = Told(), self._feed
+        feed = self._feed
         if not feed:
-            return told
+            return []
         feed.asked = now
         events = [EndEvent.from_api(item) for item in page.items]
-        told += self._judge_shown([event.report_run for event in events], now)
+        told = self._judge_shown([event.report_run for event in events], now)
         for event in events:
             feed.untold.pop(event.report_run_id, None)
         feed.newest = max([feed.newest, *(event.created for event in events)])
@@ -475,7 +475,7 @@ class Plan:
     def _rest(self, looked_at: Sequence[_Awaited], now: float) -> None:
         """Say when what was looked at together, and is still waited for, is looked at again."""
         still = [it for it in looked_at if it.waiters]
-        pause = self._shared_pause(still, now) if still else 0.0
+        pause = self._shared_pause(still, now)
         for it in still:
             it.looked, it.failures = now, 0
             self._turn.discard(it.id)
