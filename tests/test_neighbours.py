@@ -59,6 +59,9 @@ class Table(Neighbourhood):
         """Count what a test tells of, or all."""
         return self.rows.get(of.report_run_id, of.rows or 0)
 
+    def _seen_from(self, manifest: Manifest) -> Table:
+        return Table(manifest, *self.landed, rows=self.rows, other_mode=self.other_mode, untold=self.untold)
+
     def _of_other_mode(self) -> str | None:
         return self.other_mode
 
@@ -201,7 +204,7 @@ def test_what_is_covered_goes_and_the_rest_is_written_again() -> None:
     table = Table(MINE, SAME, part)
     with pytest.raises(LandingConflictError, match="set on_overlap='replace'"):
         table.verdict(lacking=False, may_go=False)
-    assert table.verdict(lacking=False, may_go=True) == (Answer.REPLACE, [part.subject])
+    assert table.verdict(lacking=False, may_go=True) == (Answer.REPLACE, [part])
     assert table.asked == [[part.subject]]
 
 
@@ -274,7 +277,7 @@ def test_what_is_covered_is_named_in_the_order_of_time() -> None:
     """Whatever the table finds first."""
     landed = [typed(f"frr_{n}", 1, n, n + 1) for n in (3, 1, 2)]
     covered = Table(typed("frr_9", 1, 1, 4), *landed).covered(may_go=True)
-    assert covered == [it.subject for it in (landed[1], landed[2], landed[0])]
+    assert covered == [landed[1], landed[2], landed[0]]
 
 
 def test_what_is_covered_goes_only_where_that_is_said() -> None:
@@ -307,7 +310,7 @@ def test_newer_figures_do_not_go() -> None:
     assert f"the_table: {days(2, 3)} (report run frr_2). Ways out: clear the task that created frr_9, " in words
     assert "frr_9, which is older, for fresh figures, land it in another table" in words
     gone = Table(month, old, new, rows={"frr_2": 0})
-    assert gone.covered(may_go=True) == [old.subject, new.subject]
+    assert gone.covered(may_go=True) == [old, new]
 
 
 @pytest.mark.parametrize(("livemode", "mine", "its"), [(True, "live", "test"), (False, "test", "live")])

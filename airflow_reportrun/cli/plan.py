@@ -253,7 +253,7 @@ def _in_place(path: str, subject: Subject, row: dict[str, Any]) -> dict[str, Any
             return {"landed": _REFUSED, "note": f"another report is landed there: {there and there.report_run_id}"}
         if there is None:
             try:
-                require_apart(place, subject)
+                require_apart(place, subject, any_mode=True)
             except ReportingError as error:
                 return {"landed": _REFUSED, "note": str(error)}
     return _of_manifest(there)
