@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from importlib import import_module
-
-_loaded: set[str] = set()
 
 
 async def load(name: str) -> None:
-    """Load a module in a thread, unless that was done before: to import it then takes no time.
+    """Load a module in a thread, unless it is there: to import it then takes no time.
 
     Whoever finds another one loading it waits in a thread, too, since an import waits for the same one elsewhere.
     """
-    if name not in _loaded:
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if spec is None or getattr(spec, "_initializing", False):
         await asyncio.to_thread(import_module, name)
-        _loaded.add(name)
