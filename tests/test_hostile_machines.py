@@ -19,10 +19,10 @@ from airflow_reportrun.reporting.errors import ReportingError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, StripeSandbox
-from tests.docs_blocks import ROOT
 from tests.icebergs import HAS_ITS_CATALOG, needs_its_catalog
 from tests.test_landing_full_disk import disk_of
 
+ROOT = Path(__file__).parent.parent
 TYPE = "balance_change_from_activity.itemized.3"
 FILES = ("csv", "csv.gz", "parquet")
 DATABASES = ("sqlite", "duckdb")

@@ -27,9 +27,9 @@ from tests.versions import BEFORE_3_3
 
 NEEDED: dict[Any, dict[str, Any]] = {
     StripeReportRunOperator: {"report_type": "balance.summary.1", "poll_interval": 0.01},
-    StripeReportDownloadOperator: {"report_run_id": "frr_1", "destination": "/nowhere/x.csv"},
-    StripeReportToDeltaOperator: {"report_run_id": "frr_1", "table": "/nowhere/report"},
-    StripeReportToIcebergOperator: {"report_run_id": "frr_1", "table": "a.report", "warehouse": "/nowhere"},
+    StripeReportDownloadOperator: {"report_run_id": "frr_1", "destination": "/proc/nowhere/x.csv"},
+    StripeReportToDeltaOperator: {"report_run_id": "frr_1", "table": "/proc/nowhere/report"},
+    StripeReportToIcebergOperator: {"report_run_id": "frr_1", "table": "a.report", "warehouse": "/proc/nowhere"},
     StripeReportToSqlOperator: {"report_run_id": "frr_1", "table": "report", "conn_id": "warehouse"},
     StripeReportRunSensor: {"report_run_id": "frr_1", "poke_interval": 0.01, "timeout": 0.1},
     StripeReportTypeSensor: {"report_type": "balance.summary.1", "poke_interval": 0.01, "timeout": 0.1},
