@@ -239,10 +239,13 @@ def as_scheduled(timetable: Any) -> Any:
 
 
 def inferred_interval(timetable: Any, moment: pendulum.DateTime) -> Span | None:
-    """Return the data interval of a run that is triggered for a moment, None where the timetable infers none."""
+    """Return the data interval of a run that is triggered for a moment, None where the timetable infers none.
+
+    :raises Exception: whatever the timetable raises, but for saying that it infers none.
+    """
     try:
         found = as_scheduled(timetable).infer_manual_data_interval(run_after=moment)
-    except (NotImplementedError, AttributeError, LookupError, ValueError):
+    except NotImplementedError:
         return None
     return None if found is None else (utc(found.start), utc(found.end))
 

@@ -316,6 +316,27 @@ def test_a_run_by_hand_without_an_inferred_interval_has_the_last_period() -> Non
     assert span(found) == ("2026-04-01T00:00:00+02:00", "2026-04-02T00:00:00+02:00")
 
 
+@pytest.mark.parametrize("dated", [True, False], ids=["dated", "undated"])
+def test_a_run_by_hand_of_a_date_that_a_timetable_does_not_know_is_refused(dated: bool) -> None:
+    """What Airflow inferred for the time of the call would be another interval."""
+
+    class Calendar(Explicit):
+        def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
+            if run_after < FISCAL[2]:
+                raise LookupError("no holidays are known of that year")
+            return super().infer_manual_data_interval(run_after=run_after)
+
+    schedule = Calendar(FISCAL, whole=True)
+    asked, now = FISCAL[1].add(days=3), FISCAL[4].add(days=3)
+    of_the_call = schedule.infer_manual_data_interval(run_after=now)
+    run = (
+        {"run_after": now, "logical_date": asked, "data_interval": of_the_call} if dated else {"run_after": asked}
+    )
+    context = make_context(schedule, start=FISCAL[0], **run)
+    with pytest.raises(IntervalError, match=r"can't be asked for .*LookupError: no holidays.*interval_start="):
+        resolve(context)
+
+
 class Stuck(Explicit):
     """Always gives the same tick."""
 

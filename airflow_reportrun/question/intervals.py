@@ -152,8 +152,9 @@ def _inferred(schedule: Schedule, moment: pendulum.DateTime, unit: IntervalUnit 
     try:
         return inferred_interval(schedule.timetable, moment)
     except Exception as error:  # whatever a timetable of one's own raises
-        if unit is not None:
-            return None  # not needed, and the way out that the error names
+        if unit is not None or not schedule.is_of_ones_own:
+            # Not needed: the way out that the error names, or Airflow's own of events, which is not asked (3.3.2).
+            return None
         raise IntervalError(
             f"{schedule} can't be asked for the data interval of {moment} ({type(error).__name__}: {error})."
             f" {WAYS_OUT}"
