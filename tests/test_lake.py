@@ -20,6 +20,7 @@ import pytest
 
 from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing import report
+from airflow_reportrun.landing.beside import require_apart
 from airflow_reportrun.landing.destination import placeholders, resolve_destination
 from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.landing.lake import (
@@ -28,7 +29,6 @@ from airflow_reportrun.landing.lake import (
     gather_manifests,
     layout,
     manifest_of,
-    require_apart,
 )
 from airflow_reportrun.landing.manifest import FILTERS, Manifest, Subject
 from airflow_reportrun.landing.publication import require_free

@@ -11,9 +11,10 @@ from airflow_reportrun.cli.dags import dag_of, report_tasks
 from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, print_rows, say
 from airflow_reportrun.cli.planned import Existing, PlannedTask
 from airflow_reportrun.coverage.looking import source_of
+from airflow_reportrun.landing.beside import require_apart
 from airflow_reportrun.landing.decision import refusal
 from airflow_reportrun.landing.destination import LATER, is_compressed, placeholders, resolve_destination
-from airflow_reportrun.landing.lake import former_manifests_of, manifest_of, require_apart
+from airflow_reportrun.landing.lake import former_manifests_of, manifest_of
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.neighbours import SHOWN
 from airflow_reportrun.landing.overlaps import Overlap, described, overlap

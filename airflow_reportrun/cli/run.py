@@ -16,9 +16,10 @@ from rich.text import Text
 
 from airflow_reportrun.cli.exits import FAILED, INTERRUPTED, Outcome, UsageError, command, nothing, print_rows, say
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.beside import landed_last
 from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.destination import LATER, checked, is_compressed, placeholders, resolve_destination
-from airflow_reportrun.landing.lake import BOUNDS, landed_last
+from airflow_reportrun.landing.lake import BOUNDS
 from airflow_reportrun.landing.manifest import Subject
 from airflow_reportrun.landing.publication import require_free
 from airflow_reportrun.landing.report import check_format, land_report

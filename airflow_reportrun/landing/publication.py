@@ -8,15 +8,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow_reportrun.landing.beside import landed_last, require_apart
 from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.decision import STAYS, Answer, decide, refusal
 from airflow_reportrun.landing.formats.columns import columns_of
-from airflow_reportrun.landing.lake import (
-    gather_manifest,
-    landed_last,
-    manifest_of,
-    require_apart,
-)
+from airflow_reportrun.landing.lake import gather_manifest, manifest_of
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.stores.place import ANY, MovedError
 from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError, StoreError
