@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import IO, Any, TypeVar
 
 from tests.shelves import STORES
-from tests.versions import AIRFLOW_2
+from tests.versions import AIRFLOW
 
 T = TypeVar("T")
 
@@ -188,7 +188,7 @@ def _serve() -> None:
     stores = [store for store in STORES if store in IMPORTED_FOR]
     for name in itertools.chain(IMPORTED, *(IMPORTED_FOR[store] for store in stores)):
         importlib.import_module(name)
-    io = importlib.import_module("airflow.io" if AIRFLOW_2 else "airflow.sdk.io")
+    io = importlib.import_module("airflow.io" if AIRFLOW < (3, 1) else "airflow.sdk.io")
     io.has_fs("file")  # looks at all providers
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what Airflow says goes elsewhere
@@ -209,7 +209,8 @@ class Killable:
         connections = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CONN_")}
         job = {"url": url, "run_id": run_id, "format": format, "at": at, "environ": connections}
         print(json.dumps(job), file=self._process.stdin, flush=True)
-        answer = json.loads(self._process.stdout.readline())
+        # Airflow 3.0 logs to stdout as soon as it is imported.
+        answer = json.loads(next(line for line in self._process.stdout if line.startswith("{")))
         assert answer["status"] in (0, -signal.SIGKILL), answer
         return answer["status"] == 0, answer["steps"]
 

@@ -18,6 +18,7 @@ import tomllib
 import venv
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from airflow_reportrun import __version__
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, StripeSandbox
 from demo.proof import Landings
 from tests.docs_blocks import programs
-from tests.versions import AIRFLOW_2, BEFORE_3_3, needs_airflow_3
+from tests.versions import AIRFLOW, AIRFLOW_2, BEFORE_3_3, needs_airflow_3
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,9 +74,9 @@ NEEDS_3_3 = (
 def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airflow:
     """Runs an ``airflow`` command in the environment of the wheel, in a fresh Airflow."""
     dags = shutil.copytree(ROOT / "example_dags", tmp_path / "dags")
+    for name in NEEDS_3_3 * BEFORE_3_3:
+        (dags / f"{name}.py").unlink()
     if AIRFLOW_2:  # what the README says to change
-        for name in NEEDS_3_3:
-            (dags / f"{name}.py").unlink()
         for path in dags.glob("*.py"):
             path.write_text(path.read_text().replace("airflow.sdk", "airflow.providers.common.compat.sdk"))
     first = dags / "stripe_daily_activity.py"
@@ -89,6 +90,7 @@ def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airf
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+        **({"AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"} if AIRFLOW == (3, 0) else {}),  # it logs to stdout
     }
 
     def run(*command: str) -> str:
@@ -104,6 +106,8 @@ def airflow(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> Airf
         return done.stdout
 
     run("db", "migrate")
+    if AIRFLOW == (3, 0):  # or airflow dags test knows none of the assets
+        run("dags", "reserialize")
     return run
 
 
@@ -238,7 +242,7 @@ def test_airflow_lists_what_the_provider_brings(airflow: Airflow) -> None:
     assert "airflow_reportrun.links.StripeRequestLink" in said["links"]
     assert "airflow_reportrun.triggers" in said["triggers"]
     assert "airflow_reportrun.event_triggers" in said["triggers"]
-    assert "stripe" in said["behaviours"]
+    assert "stripe" in said["behaviours"] or (AIRFLOW == (3, 0) and not find_spec("flask_appbuilder"))
 
 
 def test_airflow_knows_the_provider_and_tests_its_connection(airflow: Airflow) -> None:

@@ -10,7 +10,6 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -340,10 +339,9 @@ def test_an_asset_event_tells_what_landed(sqlite: Warehouse) -> None:
     """With the manifest's essentials."""
     run_id = finished()
     asset = Asset("sql://warehouse/main.activity")
-    event = SimpleNamespace(extra={})
-    landing(run_id, outlets=[asset]).execute({"outlet_events": {asset: event}})
-    assert event.extra["path"] == "main.activity"
-    assert (event.extra["report_run_id"], event.extra["rows"]) == (run_id, len(ids(sqlite)))
+    (extra,) = TaskRunner().run(landing(run_id, outlets=[asset])).asset_extras
+    assert extra["path"] == "main.activity"
+    assert (extra["report_run_id"], extra["rows"]) == (run_id, len(ids(sqlite)))
 
 
 def test_a_database_that_refuses_a_row_says_so_without_the_row(warehouse: Warehouse) -> None:
