@@ -13,8 +13,6 @@ AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 
 AIRFLOW_2 = AIRFLOW < (3, 0)
 BEFORE_3_3 = AIRFLOW < (3, 3)
-DROPS_BROKEN_CONNECTIONS = (3, 0) <= AIRFLOW < (3, 2)
-"""A connection whose extra is no JSON object is then none."""
 LACKS = f"Airflow {AIRFLOW[0]}.{AIRFLOW[1]} has no"
 
 
@@ -105,7 +103,6 @@ __all__ = [
     "AIRFLOW",
     "AIRFLOW_2",
     "BEFORE_3_3",
-    "DROPS_BROKEN_CONNECTIONS",
     "AssetOrTimeSchedule",
     "CronDataIntervalTimetable",
     "CronPartitionTimetable",
