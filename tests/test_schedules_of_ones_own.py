@@ -337,6 +337,26 @@ def test_a_run_by_hand_of_a_date_that_a_timetable_does_not_know_is_refused(dated
         resolve(context)
 
 
+def test_a_run_by_hand_whose_interval_is_known_takes_no_answer_of_its_timetable() -> None:
+    """Whoever triggers a run through the REST API may give its data interval, also where none is inferred."""
+
+    class Closed(Explicit):
+        def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
+            raise ValueError("no runs by hand")
+
+    given = FISCAL[1], FISCAL[1].add(days=5)
+    found = resolve(
+        make_context(
+            Closed(FISCAL, whole=True),
+            start=FISCAL[0],
+            run_after=FISCAL[4],
+            logical_date=given[0],
+            data_interval=given,
+        )
+    )
+    assert (found.start, found.end) == given
+
+
 class Stuck(Explicit):
     """Always gives the same tick."""
 
