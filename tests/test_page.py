@@ -7,10 +7,12 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 from uuid import uuid4
 
 import pytest
@@ -30,7 +32,7 @@ from airflow_reportrun.coverage.landings import Landing
 from airflow_reportrun.coverage.series import series_of
 from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
 from airflow_reportrun.page import server
-from airflow_reportrun.page.dag_runs import Progress
+from airflow_reportrun.page.dag_runs import Progress, progress_of
 from airflow_reportrun.page.readings import Readings
 from airflow_reportrun.page.report_tasks import (
     Asker,
@@ -228,6 +230,22 @@ def test_what_a_task_chooses_rows_by_is_told_by_its_fields() -> None:
     assert filters_of(task, {}) is None
     assert filters_of(task, {"currency": "usd"}) == {"currency": "usd", "sort": "a"}
     assert filters_of(ReportTask("books", "report", True, {"columns": ["net"]}), {}) == {}
+
+
+def test_what_reports_on_one_payout_is_under_way_in_no_interval() -> None:
+    """Whenever it was: that of its DAG run says nothing of it."""
+    at = datetime(2026, 1, 2, 13, tzinfo=UTC)
+    run = SimpleNamespace(run_id="it", state="running", run_after=at, run_type="scheduled", logical_date=at)
+    run.data_interval_start = run.data_interval_end = at
+    for options, spans in (
+        ({"payout": "{{ params.payout }}"}, 0),
+        ({"parameters": {"payout": "po_1"}}, 0),
+        ({"currency": "usd"}, 1),
+    ):
+        asked: dict[str, Any] = {"task_id": "it", "report_type": REPORT, **options}
+        it = stored(partial(StripeReportRunOperator, **asked))
+        session = mock.Mock(execute=mock.Mock(side_effect=[[("it", -1, "failed", run)], []]))
+        assert len(progress_of(session, Lander(it.tasks[0], it.tasks), it.dag)) == spans
 
 
 def test_data_that_should_be_there_and_is_not_is_late() -> None:

@@ -87,10 +87,9 @@ def progress_of(session: Session, lander: Lander, dag: Any) -> list[Progress]:
             bounds = {name: feeder.told(name, fields) for name in ("interval_start", "interval_end")}
             if any(bounds[name] is None and name in feeder.fields for name in bounds):
                 continue  # a template that was not rendered yet
-            span = _span(dag, run, bounds, feeder.fields.get("interval"))
-            if span:
-                reports = frozenset(reports_of(feeder, fields))
-                about = reports, filters_of(feeder, fields), asker_of(feeder, fields)
+            span, filters = _span(dag, run, bounds, feeder.fields.get("interval")), filters_of(feeder, fields)
+            if span and "payout" not in {**feeder.fields, **(filters or {})}:  # of one payout, whenever it was
+                about = frozenset(reports_of(feeder, fields)), filters, asker_of(feeder, fields)
                 made.append(Progress(span, state, *about, dag_id, run_id, map_index))
     return made
 
