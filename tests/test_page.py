@@ -224,6 +224,16 @@ def test_runs_are_shown_where_their_filters_are() -> None:
     assert it == {"eur": "lmpl", "usd": "lfpl", "gbp": "fmmm"}
 
 
+def test_runs_with_a_parameter_that_no_folder_tells_are_shown_in_its_series() -> None:
+    """In the default layout, whose folders have names for those that are known."""
+    runs = [run_of(1, "f", filters={"currency": "usd", "sort": "a"})]
+    usd, others = shelf(0, 3, filters={"currency": "usd"}), shelf(0, 3)
+    (first, second) = shown_in(
+        Where("/lake"), Contents((usd, others), {KEY: None}), [lander("books")], [], runs, now=NOW
+    )
+    assert (first.shelf.states[:4], second.shelf.states[:4]) == ("lfml", "lmml")
+
+
 def test_what_a_task_chooses_rows_by_is_told_by_its_fields() -> None:
     """As its report run's parameters have it; a template tells nothing before it was rendered."""
     task = ReportTask("books", "report", True, {"currency": "{{ params.it }}", "parameters": {"sort": "a"}})
