@@ -30,7 +30,11 @@ from sqlalchemy.orm import Session
 
 from airflow_reportrun.coverage.landings import Landing
 from airflow_reportrun.coverage.series import series_of
-from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
+from airflow_reportrun.operators import (
+    StripeReportDownloadOperator,
+    StripeReportRunOperator,
+    StripeReportToSqlOperator,
+)
 from airflow_reportrun.page import server
 from airflow_reportrun.page.dag_runs import Progress, progress_of
 from airflow_reportrun.page.readings import Readings
@@ -73,9 +77,10 @@ def run_of(
     asker: Asker | None = KEY,
     report: str = "balance_change_from_activity.itemized",
     filters: Mapping[str, str] | None = None,
+    format: str | None = None,
 ) -> Progress:
     span = FIRST + day * DAY, FIRST + (day + 1) * DAY
-    return Progress(span, state, frozenset({report}), filters, asker, "books", f"run_{day}", -1)
+    return Progress(span, state, frozenset({report}), filters, asker, "books", f"run_{day}", -1, format)
 
 
 def stored(build: Callable[[], Any]) -> Any:
@@ -224,6 +229,16 @@ def test_runs_are_shown_where_their_filters_are() -> None:
     assert it == {"eur": "lmpl", "usd": "lfpl", "gbp": "fmmm"}
 
 
+def test_runs_are_shown_in_the_format_that_they_land() -> None:
+    """Where the same intervals are landed in two: what lands one of them says nothing of the other."""
+    runs = [run_of(1, "f", format="parquet"), run_of(2, "p")]
+    landed = [landing(day, format=name) for day in (0, 3) for name in ("csv", "parquet")]
+    shelves = tuple(Shelf.of(it, Where("/lake"), NOW) for it in series_of(landed, now=NOW))
+    contents = Contents(shelves, {KEY: None})
+    csv, parquet = shown_in(Where("/lake"), contents, [lander("books")], [], runs, now=NOW)
+    assert (csv.shelf.states[:4], parquet.shelf.states[:4]) == ("lmpl", "lfpl")
+
+
 def test_runs_with_a_parameter_that_no_folder_tells_are_shown_in_its_series() -> None:
     """In the default layout, whose folders have names for those that are known."""
     runs = [run_of(1, "f", filters={"currency": "usd", "sort": "a"})]
@@ -242,20 +257,37 @@ def test_what_a_task_chooses_rows_by_is_told_by_its_fields() -> None:
     assert filters_of(ReportTask("books", "report", True, {"columns": ["net"]}), {}) == {}
 
 
+def failed(build: Callable[[], Any], task_id: str) -> list[Progress]:
+    """Return what is told of a task of a DAG whose one run has failed."""
+    it, at = stored(build), datetime(2026, 1, 2, 13, tzinfo=UTC)
+    run = SimpleNamespace(run_id="it", state="failed", run_after=at, run_type="scheduled", logical_date=at)
+    run.data_interval_start = run.data_interval_end = at
+    session = mock.Mock(execute=mock.Mock(side_effect=[[(task_id, -1, "failed", run)], []]))
+    (task,) = (one for one in it.tasks if one.task_id == task_id)
+    return progress_of(session, Lander(task, [one for one in it.tasks if one.asks]), it.dag)
+
+
 def test_what_reports_on_one_payout_is_under_way_in_no_interval() -> None:
     """Whenever it was: that of its DAG run says nothing of it."""
-    at = datetime(2026, 1, 2, 13, tzinfo=UTC)
-    run = SimpleNamespace(run_id="it", state="running", run_after=at, run_type="scheduled", logical_date=at)
-    run.data_interval_start = run.data_interval_end = at
     for options, spans in (
         ({"payout": "{{ params.payout }}"}, 0),
         ({"parameters": {"payout": "po_1"}}, 0),
         ({"currency": "usd"}, 1),
     ):
         asked: dict[str, Any] = {"task_id": "it", "report_type": REPORT, **options}
-        it = stored(partial(StripeReportRunOperator, **asked))
-        session = mock.Mock(execute=mock.Mock(side_effect=[[("it", -1, "failed", run)], []]))
-        assert len(progress_of(session, Lander(it.tasks[0], it.tasks), it.dag)) == spans
+        assert len(failed(partial(StripeReportRunOperator, **asked), "it")) == spans
+
+
+def test_what_a_run_lands_has_the_format_of_the_task_that_lands_it() -> None:
+    """And none where the task that asks lands it as Stripe wrote it."""
+
+    def build() -> None:
+        report = StripeReportRunOperator(task_id="report", report_type=REPORT, destination="/lake/")
+        StripeReportDownloadOperator(
+            task_id="it", report_run_id=report.output, destination="/lake/", format="parquet"
+        )
+
+    assert [it.format for name in ("it", "report") for it in failed(build, name)] == ["parquet", None]
 
 
 def test_data_that_should_be_there_and_is_not_is_late() -> None:

@@ -115,7 +115,8 @@ def _is_on(it: Progress, shelf: Shelf, accounts: Mapping[Asker, str | None]) -> 
     # Folders of the default layout tell no others.
     told = {name: value for name, value in (filters or {}).items() if name in FILTERS}
     chosen = filters is None or about.filters in (filters, told)
-    return of_account and about.report in it.reports and chosen
+    in_format = about.format is None or it.format in (None, about.format)
+    return of_account and about.report in it.reports and chosen and in_format
 
 
 def with_progress(shelf: Shelf, landers: Sequence[Lander], progress: Iterable[Progress]) -> Shown:
