@@ -44,12 +44,16 @@ _Tables = dict[tuple[Any, ...], dict[str, Manifest]]
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a task would ask for, and where something is only known when it runs, or is wrong."""
+    """What a task would ask for, and where something is only known when it runs, or is wrong.
+
+    :param any_mode: what the key is for is not known, and so whether the subject's ``livemode`` is right.
+    """
 
     question: Question | None
     subject: Subject | None
     key: str
     notes: tuple[str, ...]
+    any_mode: bool = False
 
 
 @command
@@ -119,7 +123,7 @@ def _rows(planned: PlannedTask, tables: _Tables) -> Iterator[dict[str, Any]]:
         "note": "; ".join(asked.notes) or None,
     }
     if question and question.destination and asked.subject:
-        row |= _in_place(question.destination, asked.subject, row)
+        row |= _in_place(question.destination, asked.subject, row, any_mode=asked.any_mode)
     yield row
     for task in _landing_tasks(planned):
         yield {**row, "task_id": task.task_id, "idempotency_key": "", **_landing(task, planned, asked, tables)}
@@ -157,7 +161,7 @@ def _asked(planned: PlannedTask) -> _Asked:
         livemode=bool(settings.livemode),
         stripe_account=settings.stripe_account,
     )
-    return _Asked(question, subject, key, tuple(notes))
+    return _Asked(question, subject, key, tuple(notes), any_mode=settings.livemode is None)
 
 
 def _landing_tasks(planned: PlannedTask) -> Sequence[Any]:
@@ -197,14 +201,14 @@ def _landing(task: Any, planned: PlannedTask, asked: _Asked, tables: _Tables) ->
             key = task.table, *homes.items(), json.dumps(params, sort_keys=True, default=str)
             if key not in tables:
                 tables[key] = _told(source_of(table=task.table, hook_params=params, **homes))
-            return {**row, **_in_table(tables[key], subject, task.on_overlap)}
+            return {**row, **_in_table(tables[key], subject, task.on_overlap, any_mode=asked.any_mode)}
         asked_for = question.parameters.as_dict()
         values = placeholders(
             question.report_type, asked_for, question.bounds, stripe_account=subject.stripe_account
         )
         path = resolve_destination(task.destination, values, task.format, compressed=is_compressed(asked_for))
         row["destination"] = path
-        return {**row, **_in_place(path, subject, row)}
+        return {**row, **_in_place(path, subject, row, any_mode=asked.any_mode)}
     except ReportingError as error:
         return {**row, "note": f"fails: {error}"}
 
@@ -215,8 +219,14 @@ def _told(source: Source) -> dict[str, Manifest]:
     return {_unmoded(it.subject): it for it in found if it}
 
 
-def _in_table(told: Mapping[str, Manifest], subject: Subject, on_overlap: str) -> dict[str, Any]:
+def _in_table(
+    told: Mapping[str, Manifest], subject: Subject, on_overlap: str, *, any_mode: bool
+) -> dict[str, Any]:
     """Return what is landed in a table: the report run, or that the task's own would be refused."""
+    other = None if any_mode else next((it for it in told.values() if it.livemode != subject.livemode), None)
+    if other:
+        mode = "live" if other.livemode else "test"
+        return {"landed": _REFUSED, "note": f"the table has {mode} data (report run {other.report_run_id})"}
     there = told.get(_unmoded(subject))
     if there is None:
         beside = [(overlap(replace(subject, livemode=it.livemode), it.subject), it) for it in told.values()]
@@ -239,7 +249,7 @@ def _of_manifest(there: Manifest | None) -> dict[str, Any]:
     return {"landed": "landing" if there.landing else there.report_run_id}
 
 
-def _in_place(path: str, subject: Subject, row: dict[str, Any]) -> dict[str, Any]:
+def _in_place(path: str, subject: Subject, row: dict[str, Any], *, any_mode: bool) -> dict[str, Any]:
     """Return what is landed in a place: the report run, or that the task's own would be refused."""
     if LATER in path:
         return {"note": "; ".join(filter(None, (row["note"], "{report_run_id} is known when it is created")))}
@@ -248,12 +258,12 @@ def _in_place(path: str, subject: Subject, row: dict[str, Any]) -> dict[str, Any
         texts = (it.read() for it in (manifest_of(place), *former_manifests_of(place)))
         text = next((it for it in texts if it is not None), None)
         there = None if text is None else Manifest.from_json(text)
-        mine = subject if there is None else replace(subject, livemode=there.livemode)
+        mine = replace(subject, livemode=there.livemode) if there and any_mode else subject
         if refusal(mine, there):
             return {"landed": _REFUSED, "note": f"another report is landed there: {there and there.report_run_id}"}
         if there is None:
             try:
-                require_apart(place, subject, any_mode=True)
+                require_apart(place, subject, any_mode=any_mode)
             except ReportingError as error:
                 return {"landed": _REFUSED, "note": str(error)}
     return _of_manifest(there)
