@@ -41,16 +41,18 @@ class LakehouseTable:
         with self._looked_at() as table:
             if table is None:
                 return found
+            told = list(table.facts.all())
             rows: _Rows = defaultdict(dict)
-            for (owner, run), count in table.owners().items():
+            # A table that tells of nothing may be somebody else's, without columns of ours.
+            for (owner, run), count in table.owners().items() if told else ():
                 rows[owner.interval_start, owner.interval_end][owner, run] = count
-            for name, noted in table.facts.all():
+            for name, noted in told:
                 if _bear_out(rows, noted, table):
                     found.append(Landing.of(noted.manifest, path=self._name, told_at=name))
                 else:
-                    told = noted.manifest.rows, noted.manifest.report_run_id
                     log.warning(
-                        "The %s rows of report run %s are not what is in %s: it counts as missing.", *told, self
+                        "The %s rows of report run %s are not what is in %s: it counts as missing.",
+                        *(noted.manifest.rows, noted.manifest.report_run_id, self),
                     )
         return found
 
