@@ -174,9 +174,10 @@ def _refuse_the_interval_of_another_date(run: Run, schedule: Schedule, unit: Int
     if not run.is_by_hand or asked is None or run.data_interval is None:
         return
     start, end = run.data_interval
-    if start == asked < end or _inferred(schedule, asked, unit) == run.data_interval:
+    at_once = called is not None and asked <= called <= asked + _TRIGGERING_TAKES
+    if start < end and (start == asked or at_once):
         return
-    if called and asked <= called <= asked + _TRIGGERING_TAKES:
+    if _inferred(schedule, asked, unit) == run.data_interval or at_once:
         return
     of_the_call = called and _inferred(schedule, called, unit) == run.data_interval
     # The timetable may have changed since, or be none that can be asked.
