@@ -524,6 +524,25 @@ def test_plan_says_which_runs_would_be_refused(
     assert "has no run from 2026-11-04 to 2026-11-04" in none[2]
 
 
+def test_plan_says_where_a_file_is_nobodys(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
+) -> None:
+    """No task takes its place, but for one that may, or of which that is known when it runs."""
+    when = ["--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
+    report, *_ = rows(capsys, "plan", "books", f"--dag-file={dag_file(tmp_path)}", *when)
+    Path(report["destination"]).parent.mkdir(parents=True)
+    Path(report["destination"]).write_text("mine")
+    for options, landed in (
+        ("", "refused"),
+        ("overwrite=True", None),
+        ("overwrite=\"{{ ti.xcom_pull(task_ids='a') }}\"", None),
+    ):
+        file = dag_file(tmp_path, options)
+        report, *_ = rows(capsys, "plan", "books", f"--dag-file={file}", *when, code=3 if landed else 0)
+        assert report["landed"] == landed
+        assert ("no manifest says that it is a report of ours" in (report["note"] or "")) is bool(landed)
+
+
 def test_plan_says_what_would_count_twice_in_a_table(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
 ) -> None:

@@ -47,6 +47,7 @@ class _Asked:
     """What a task would ask for, and where something is only known when it runs, or is wrong.
 
     :param any_mode: what the key is for is not known, and so whether the subject's ``livemode`` is right.
+    :param may_overwrite: the task may take the place of a file that no manifest tells of.
     """
 
     question: Question | None
@@ -54,6 +55,7 @@ class _Asked:
     key: str
     notes: tuple[str, ...]
     any_mode: bool = False
+    may_overwrite: bool = False
 
 
 @command
@@ -79,6 +81,7 @@ def plan(args: Namespace) -> Outcome:
 
 
 _REFUSED = "refused"
+_NOBODYS = "a file is there, and no manifest says that it is a report of ours"
 
 
 def _date(text: str) -> datetime:
@@ -123,7 +126,8 @@ def _rows(planned: PlannedTask, tables: _Tables) -> Iterator[dict[str, Any]]:
         "note": "; ".join(asked.notes) or None,
     }
     if question and question.destination and asked.subject:
-        row |= _in_place(question.destination, asked.subject, row, any_mode=asked.any_mode)
+        how = {"any_mode": asked.any_mode, "may_overwrite": asked.may_overwrite}
+        row |= _in_place(question.destination, asked.subject, row, **how)
     yield row
     for task in _landing_tasks(planned):
         yield {**row, "task_id": task.task_id, "idempotency_key": "", **_landing(task, planned, asked, tables)}
@@ -161,7 +165,12 @@ def _asked(planned: PlannedTask) -> _Asked:
         livemode=bool(settings.livemode),
         stripe_account=settings.stripe_account,
     )
-    return _Asked(question, subject, key, tuple(notes), any_mode=settings.livemode is None)
+    may_overwrite, any_mode = _may_overwrite(task, unknown), settings.livemode is None
+    return _Asked(question, subject, key, tuple(notes), any_mode, may_overwrite)
+
+
+def _may_overwrite(task: Any, unknown: Mapping[str, str]) -> bool:
+    return "overwrite" in unknown or truth("overwrite", task.overwrite)
 
 
 def _landing_tasks(planned: PlannedTask) -> Sequence[Any]:
@@ -208,7 +217,8 @@ def _landing(task: Any, planned: PlannedTask, asked: _Asked, tables: _Tables) ->
         )
         path = resolve_destination(task.destination, values, task.format, compressed=is_compressed(asked_for))
         row["destination"] = path
-        return {**row, **_in_place(path, subject, row, any_mode=asked.any_mode)}
+        how = {"any_mode": asked.any_mode, "may_overwrite": _may_overwrite(task, unknown)}
+        return {**row, **_in_place(path, subject, row, **how)}
     except ReportingError as error:
         return {**row, "note": f"fails: {error}"}
 
@@ -249,18 +259,22 @@ def _of_manifest(there: Manifest | None) -> dict[str, Any]:
     return {"landed": "landing" if there.landing else there.report_run_id}
 
 
-def _in_place(path: str, subject: Subject, row: dict[str, Any], *, any_mode: bool) -> dict[str, Any]:
+def _in_place(
+    path: str, subject: Subject, row: dict[str, Any], *, any_mode: bool, may_overwrite: bool
+) -> dict[str, Any]:
     """Return what is landed in a place: the report run, or that the task's own would be refused."""
     if LATER in path:
         return {"note": "; ".join(filter(None, (row["note"], "{report_run_id} is known when it is created")))}
     place = place_of(path)
     with place.errors():
+        is_there = place.mark() is not None
         texts = (it.read() for it in (manifest_of(place), *former_manifests_of(place)))
         text = next((it for it in texts if it is not None), None)
         there = None if text is None else Manifest.from_json(text)
         mine = replace(subject, livemode=there.livemode) if there and any_mode else subject
-        if refusal(mine, there):
-            return {"landed": _REFUSED, "note": f"another report is landed there: {there and there.report_run_id}"}
+        if refusal(mine, there, unknown=is_there and not may_overwrite):
+            told = f"another report is landed there: {there.report_run_id}" if there else _NOBODYS
+            return {"landed": _REFUSED, "note": told}
         if there is None:
             try:
                 require_apart(place, subject, any_mode=any_mode)
