@@ -257,6 +257,13 @@ def test_what_a_task_chooses_rows_by_is_told_by_its_fields() -> None:
     assert filters_of(ReportTask("books", "report", True, {"columns": ["net"]}), {}) == {}
 
 
+@pytest.mark.parametrize("others", [{"interval_start": "2026-05-01"}, {"timezone": "{{ params.zone }}"}], ids=str)
+def test_parameters_that_choose_no_rows_tell_nothing(others: dict[str, str]) -> None:
+    """Not even where the task refuses them: the page is there for all who look at it."""
+    task = ReportTask("books", "report", True, {"parameters": {"currency": "usd", **others}})
+    assert filters_of(task, {}) == {"currency": "usd"}
+
+
 def failed(build: Callable[[], Any], task_id: str) -> list[Progress]:
     """Return what is told of a task of a DAG whose one run has failed."""
     it, at = stored(build), datetime(2026, 1, 2, 13, tzinfo=UTC)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from airflow_reportrun.landing.manifest import FILTERS, Subject
+from airflow_reportrun.landing.manifest import FILTERS, NO_FILTERS, Subject
 from airflow_reportrun.reporting.report_type_ids import family_of
 from airflow_reportrun.tasks.options import is_template
 
@@ -216,8 +216,9 @@ def filters_of(task: ReportTask, rendered: Mapping[str, Any]) -> Mapping[str, st
     """Return the parameters that choose rows, by Stripe's names; None where only templates are known."""
     asked = {name: task.told(name, rendered) for name in FILTERS if name in task.fields}
     more = task.told("parameters", rendered)
-    if isinstance(more, Mapping):
-        asked |= {name: None if is_template(str(value)) else value for name, value in more.items()}
+    if isinstance(more, Mapping):  # as its author wrote it: the task refuses what can't be there, such as bounds
+        chosen = {name: value for name, value in more.items() if name not in NO_FILTERS}
+        asked |= {name: None if is_template(str(value)) else value for name, value in chosen.items()}
     if None in asked.values():
         return None
     return Subject.of("", asked, livemode=False, stripe_account=None).filters
