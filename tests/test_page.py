@@ -257,6 +257,17 @@ def test_what_a_task_chooses_rows_by_is_told_by_its_fields() -> None:
     assert filters_of(ReportTask("books", "report", True, {"columns": ["net"]}), {}) == {}
 
 
+def test_what_a_mapped_task_chooses_rows_by_is_told_by_its_instances() -> None:
+    """Before they run nobody knows it, and afterwards each has its own."""
+    asked: dict[str, Any] = {"task_id": "it", "report_type": REPORT, "destination": "/lake/"}
+    (task,) = stored(lambda: StripeReportRunOperator.partial(**asked).expand(currency=["usd", "eur"])).tasks
+    assert filters_of(task, {}) is None
+    assert [filters_of(task, {"currency": it, "payout": None}) for it in ("usd", "eur")] == [
+        {"currency": "usd"},
+        {"currency": "eur"},
+    ]
+
+
 @pytest.mark.parametrize("others", [{"interval_start": "2026-05-01"}, {"timezone": "{{ params.zone }}"}], ids=str)
 def test_parameters_that_choose_no_rows_tell_nothing(others: dict[str, str]) -> None:
     """Not even where the task refuses them: the page is there for all who look at it."""
