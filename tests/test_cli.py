@@ -524,6 +524,25 @@ def test_plan_says_which_runs_would_be_refused(
     assert "has no run from 2026-11-04 to 2026-11-04" in none[2]
 
 
+def test_plan_says_where_a_file_is_nobodys(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
+) -> None:
+    """No task takes its place, but for one that may, or of which that is known when it runs."""
+    when = ["--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
+    report, *_ = rows(capsys, "plan", "books", f"--dag-file={dag_file(tmp_path)}", *when)
+    Path(report["destination"]).parent.mkdir(parents=True)
+    Path(report["destination"]).write_text("mine")
+    for options, landed in (
+        ("", "refused"),
+        ("overwrite=True", None),
+        ("overwrite=\"{{ ti.xcom_pull(task_ids='a') }}\"", None),
+    ):
+        file = dag_file(tmp_path, options)
+        report, *_ = rows(capsys, "plan", "books", f"--dag-file={file}", *when, code=3 if landed else 0)
+        assert report["landed"] == landed
+        assert ("no manifest says that it is a report of ours" in (report["note"] or "")) is bool(landed)
+
+
 def test_plan_says_what_would_count_twice_in_a_table(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
 ) -> None:
@@ -543,6 +562,29 @@ def test_plan_says_what_would_count_twice_in_a_table(
         (row,) = (it for it in rows(capsys, *what, code=code) if it["task_id"] == "to_warehouse")
         assert row["landed"] == landed
         assert "count twice beside balance_change_from_activity.itemized from" in (row["note"] or "") or not landed
+
+
+def test_plan_says_that_test_data_is_in_the_way_of_live_data(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the very place, below the same root and in the same table; of a key that does not tell, nobody knows."""
+    what = ["plan", "books", f"--dag-file={dag_file(tmp_path)}", "--from-date=2026-11-04"]
+    report, to_lake, _ = rows(capsys, *what, "--to-date=2026-11-04T23:59:59")
+    start = int(datetime.fromisoformat(report["interval_start"]).timestamp())
+    asked = ReportParameters(interval_start=start, interval_end=start + 86_400, currency="usd")
+    run = StripeReportingHook().create_report_run(TYPE, asked)
+    land_in(StripeReportingHook(), run, DatabaseTable(warehouse_of("warehouse", None), "activity"))
+    existing = f"--report-run-id={run.id}"
+    for destination, format in ((report["destination"], "csv"), (to_lake["destination"], "csv.gz")):
+        rows(capsys, "run", TYPE, destination, existing, f"--format={format}")
+    monkeypatch.setattr(ConnectionSettings, "livemode", True)
+    planned = rows(capsys, *what, "--to-date=2026-11-05T23:59:59", code=3)
+    assert [it["landed"] for it in planned] == [*["refused"] * 3, None, *["refused"] * 2]
+    assert f"/lake/ has test data (report run {run.id})" in planned[4]["note"]
+    assert f"the table has test data (report run {run.id})" in planned[5]["note"]
+    monkeypatch.setattr(ConnectionSettings, "livemode", None)
+    planned = rows(capsys, *what, "--to-date=2026-11-05T23:59:59")
+    assert [it["landed"] for it in planned] == [*[run.id] * 3, *[None] * 3]
 
 
 def test_a_dag_is_found_where_airflow_looks_without_telling_its_database(

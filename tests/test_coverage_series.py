@@ -233,6 +233,9 @@ def test_reports_of_an_instant_are_told_by_it() -> None:
     assert found.intervals[0].start == at("2026-01-01T00:00")
     alone = only(landed[:1], now=ends[-1])
     assert [(it.start, it.end, it.state) for it in alone.intervals] == [(ends[0], ends[0], State.LANDED)]
+    assert alone == only(landed[:1], now=ends[-1], since=datetime(2026, 1, 2), until=datetime(2026, 1, 2))
+    for bound in ({"since": datetime(2026, 1, 3)}, {"until": datetime(2026, 1, 1)}):
+        assert only(landed[:1], now=ends[-1], **bound).intervals == ()
 
 
 def test_reports_of_payouts_have_no_calendar() -> None:

@@ -20,6 +20,7 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_reportrun.coverage.lakehouse import LakehouseTable
 from airflow_reportrun.landing.lakehouse.delta.storage import location_of
 from airflow_reportrun.landing.lakehouse.delta.told import FOLDER, _subject, app_of, days_of
 from airflow_reportrun.landing.manifest import Subject
@@ -275,6 +276,7 @@ def test_a_table_of_somebody_else_is_refused(ledger: Ledger) -> None:
     for land in lands:
         with pytest.raises(LandingConflictError, match="lacks _stripe_account, _filters, _interval_start"):
             land()
+    assert LakehouseTable("it", "", ledger.table()).landings() == []
     empty = ours(_interval_start=pa.timestamp("us")).empty_table()
     write_deltalake(ledger.url, empty, mode="overwrite", schema_mode="overwrite")
     for land in lands:

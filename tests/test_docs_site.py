@@ -58,3 +58,11 @@ def test_the_settings_of_the_site_are_strict_and_fetch_nothing() -> None:
     assert "http" not in settings
     loaded = yaml.safe_load(settings.replace("!!python/name:", ""))
     assert {it for group in loaded["validation"].values() for it in group.values()} == {"warn"}
+
+
+def test_no_page_has_what_a_merge_left() -> None:
+    """Both sides of a sentence, between the signs of a conflict."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    assert pages
+    marked = re.compile(r"^(<{7} |={7}$|>{7} )", re.MULTILINE)
+    assert [it.name for it in pages if marked.search(it.read_text(encoding="utf-8"))] == []

@@ -15,6 +15,7 @@ from unittest import mock
 import pyarrow as pa
 import pytest
 
+from airflow_reportrun.coverage.lakehouse import LakehouseTable
 from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.formats import typed
 from airflow_reportrun.landing.lakehouse.facts import COLUMNS, LANDINGS, Facts
@@ -249,11 +250,13 @@ def made(books: Books, schema: Any, **options: Any) -> Any:
 
 
 def test_a_table_of_somebody_else_is_refused(books: Books) -> None:
-    """One without our columns, before the download as at the landing."""
-    made(books, pa.schema({"net": pa.decimal128(38, 6), "_report_type": pa.string()}))
+    """One without our columns, before the download as at the landing; coverage finds nothing there."""
+    schema = pa.schema({"net": pa.decimal128(38, 6), "_report_type": pa.string()})
+    made(books, schema).append(pa.table({"net": [Decimal(1)], "_report_type": ["x"]}, schema))
     for land in (books.landed, lambda: books.land(["net"], [["1.00"]])):
         with pytest.raises(LandingConflictError, match="lacks _stripe_account, _filters, _interval_start"):
             land()
+    assert LakehouseTable("it", "", books.table()).landings() == []
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,10 @@ def test_an_empty_month_that_was_rolled_back_is_not_there(lakehouse: Lakehouse, 
         lakehouse.land(["net"], [[f"{number}.00"]] * 3, f"frr_{number}", created=older, **about)
     lakehouse.land(["net"], [], "frr_month", on_overlap="replace", created=created, **MONTH)
     assert lakehouse.landed("frr_month", created=created, **MONTH)
+    covered = LakehouseTable("it", "", lakehouse.table())
+    assert [it.is_empty for it in covered.landings()] == [True]
     lakehouse.roll_back(-2)
+    assert covered.landings() == []
     for run_id in ("frr_month", "frr_newer"):
         with pytest.raises(LandingConflictError, match="no manifest tells of"):
             lakehouse.landed(run_id, on_overlap="replace", created=created, **MONTH)

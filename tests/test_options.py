@@ -229,7 +229,11 @@ def test_a_name_that_can_be_none_is_refused_before_a_report_is_asked_for(
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
 @pytest.mark.parametrize(
     ("task_class", "option"),
-    [(StripeReportDownloadOperator, "destination"), (StripeReportToDeltaOperator, "table")],
+    [
+        (StripeReportDownloadOperator, "destination"),
+        (StripeReportToDeltaOperator, "table"),
+        (StripeReportToIcebergOperator, "warehouse"),
+    ],
 )
 def test_credentials_are_no_error_of_a_dag_file(
     stripe_conn: StripeSandbox, task_class: Any, option: str, scheme: str

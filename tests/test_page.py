@@ -7,10 +7,12 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 from uuid import uuid4
 
 import pytest
@@ -28,9 +30,13 @@ from sqlalchemy.orm import Session
 
 from airflow_reportrun.coverage.landings import Landing
 from airflow_reportrun.coverage.series import series_of
-from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
+from airflow_reportrun.operators import (
+    StripeReportDownloadOperator,
+    StripeReportRunOperator,
+    StripeReportToSqlOperator,
+)
 from airflow_reportrun.page import server
-from airflow_reportrun.page.dag_runs import Progress
+from airflow_reportrun.page.dag_runs import Progress, progress_of
 from airflow_reportrun.page.readings import Readings
 from airflow_reportrun.page.report_tasks import (
     Asker,
@@ -71,9 +77,10 @@ def run_of(
     asker: Asker | None = KEY,
     report: str = "balance_change_from_activity.itemized",
     filters: Mapping[str, str] | None = None,
+    format: str | None = None,
 ) -> Progress:
     span = FIRST + day * DAY, FIRST + (day + 1) * DAY
-    return Progress(span, state, frozenset({report}), filters, asker, "books", f"run_{day}", -1)
+    return Progress(span, state, frozenset({report}), filters, asker, "books", f"run_{day}", -1, format)
 
 
 def stored(build: Callable[[], Any]) -> Any:
@@ -222,12 +229,83 @@ def test_runs_are_shown_where_their_filters_are() -> None:
     assert it == {"eur": "lmpl", "usd": "lfpl", "gbp": "fmmm"}
 
 
+def test_runs_are_shown_in_the_format_that_they_land() -> None:
+    """Where the same intervals are landed in two: what lands one of them says nothing of the other."""
+    runs = [run_of(1, "f", format="parquet"), run_of(2, "p")]
+    landed = [landing(day, format=name) for day in (0, 3) for name in ("csv", "parquet")]
+    shelves = tuple(Shelf.of(it, Where("/lake"), NOW) for it in series_of(landed, now=NOW))
+    contents = Contents(shelves, {KEY: None})
+    csv, parquet = shown_in(Where("/lake"), contents, [lander("books")], [], runs, now=NOW)
+    assert (csv.shelf.states[:4], parquet.shelf.states[:4]) == ("lmpl", "lfpl")
+
+
+def test_runs_with_a_parameter_that_no_folder_tells_are_shown_in_its_series() -> None:
+    """In the default layout, whose folders have names for those that are known."""
+    runs = [run_of(1, "f", filters={"currency": "usd", "sort": "a"})]
+    usd, others = shelf(0, 3, filters={"currency": "usd"}), shelf(0, 3)
+    (first, second) = shown_in(
+        Where("/lake"), Contents((usd, others), {KEY: None}), [lander("books")], [], runs, now=NOW
+    )
+    assert (first.shelf.states[:4], second.shelf.states[:4]) == ("lfml", "lmml")
+
+
 def test_what_a_task_chooses_rows_by_is_told_by_its_fields() -> None:
     """As its report run's parameters have it; a template tells nothing before it was rendered."""
     task = ReportTask("books", "report", True, {"currency": "{{ params.it }}", "parameters": {"sort": "a"}})
     assert filters_of(task, {}) is None
     assert filters_of(task, {"currency": "usd"}) == {"currency": "usd", "sort": "a"}
     assert filters_of(ReportTask("books", "report", True, {"columns": ["net"]}), {}) == {}
+
+
+def test_what_a_mapped_task_chooses_rows_by_is_told_by_its_instances() -> None:
+    """Before they run nobody knows it, and afterwards each has its own."""
+    asked: dict[str, Any] = {"task_id": "it", "report_type": REPORT, "destination": "/lake/"}
+    (task,) = stored(lambda: StripeReportRunOperator.partial(**asked).expand(currency=["usd", "eur"])).tasks
+    assert filters_of(task, {}) is None
+    assert [filters_of(task, {"currency": it, "payout": None}) for it in ("usd", "eur")] == [
+        {"currency": "usd"},
+        {"currency": "eur"},
+    ]
+
+
+@pytest.mark.parametrize("others", [{"interval_start": "2026-05-01"}, {"timezone": "{{ params.zone }}"}], ids=str)
+def test_parameters_that_choose_no_rows_tell_nothing(others: dict[str, str]) -> None:
+    """Not even where the task refuses them: the page is there for all who look at it."""
+    task = ReportTask("books", "report", True, {"parameters": {"currency": "usd", **others}})
+    assert filters_of(task, {}) == {"currency": "usd"}
+
+
+def failed(build: Callable[[], Any], task_id: str) -> list[Progress]:
+    """Return what is told of a task of a DAG whose one run has failed."""
+    it, at = stored(build), datetime(2026, 1, 2, 13, tzinfo=UTC)
+    run = SimpleNamespace(run_id="it", state="failed", run_after=at, run_type="scheduled", logical_date=at)
+    run.data_interval_start = run.data_interval_end = at
+    session = mock.Mock(execute=mock.Mock(side_effect=[[(task_id, -1, "failed", run)], []]))
+    (task,) = (one for one in it.tasks if one.task_id == task_id)
+    return progress_of(session, Lander(task, [one for one in it.tasks if one.asks]), it.dag)
+
+
+def test_what_reports_on_one_payout_is_under_way_in_no_interval() -> None:
+    """Whenever it was: that of its DAG run says nothing of it."""
+    for options, spans in (
+        ({"payout": "{{ params.payout }}"}, 0),
+        ({"parameters": {"payout": "po_1"}}, 0),
+        ({"currency": "usd"}, 1),
+    ):
+        asked: dict[str, Any] = {"task_id": "it", "report_type": REPORT, **options}
+        assert len(failed(partial(StripeReportRunOperator, **asked), "it")) == spans
+
+
+def test_what_a_run_lands_has_the_format_of_the_task_that_lands_it() -> None:
+    """And none where the task that asks lands it as Stripe wrote it."""
+
+    def build() -> None:
+        report = StripeReportRunOperator(task_id="report", report_type=REPORT, destination="/lake/")
+        StripeReportDownloadOperator(
+            task_id="it", report_run_id=report.output, destination="/lake/", format="parquet"
+        )
+
+    assert [it.format for name in ("it", "report") for it in failed(build, name)] == ["parquet", None]
 
 
 def test_data_that_should_be_there_and_is_not_is_late() -> None:

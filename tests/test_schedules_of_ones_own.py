@@ -337,6 +337,20 @@ def test_a_run_by_hand_of_a_date_that_a_timetable_does_not_know_is_refused(dated
         resolve(context)
 
 
+@pytest.mark.parametrize("dated", [FISCAL[1], FISCAL[4]], ids=["for its beginning", "for now"])
+def test_a_run_by_hand_whose_interval_is_known_takes_no_answer_of_its_timetable(dated: pendulum.DateTime) -> None:
+    """The REST API takes one, also where none is inferred; and what Airflow inferred is of the call."""
+
+    class Closed(Explicit):
+        def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
+            raise ValueError("nothing is inferred here")
+
+    schedule, known = Closed(FISCAL, whole=True), (FISCAL[1], FISCAL[1].add(days=5))
+    run: dict[str, Any] = {"run_after": FISCAL[4], "logical_date": dated, "data_interval": known}
+    found = resolve(make_context(schedule, start=FISCAL[0], **run))
+    assert (found.start, found.end) == known
+
+
 class Stuck(Explicit):
     """Always gives the same tick."""
 

@@ -15,12 +15,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_reportrun.coverage.table import Table
 from airflow_reportrun.landing.sql import loading
 from airflow_reportrun.landing.sql.databases import general, open_database
+from airflow_reportrun.landing.sql.layout import landings_table
 from airflow_reportrun.landing.sql.loading import landed
 from airflow_reportrun.landing.sql.report import database_errors
 from airflow_reportrun.landing.sql.warehouse import dataset_of, what_to_install
@@ -121,6 +123,27 @@ def test_another_connection_of_the_process_is_waited_for(
         other.execute(change)
         with pytest.raises(StoreError, match="Another connection of this process has changed the same tables"):
             land(duckdb.hook, ["net"], [["3.00"]], "frr_3")
+
+
+def test_who_is_the_second_to_begin_a_table_of_a_process_begins_anew(duckdb: Warehouse) -> None:
+    """Both bring the first row of its manifests, which DuckDB tells apart at the commit alone."""
+    land(duckdb.hook, ["net"], [["1.00"]])
+    mine, others = open_database(duckdb.hook), open_database(duckdb.hook)
+    landings = landings_table(mine, "main")
+    row = {"table_name": "new", "landing": "", "report": "", "livemode": False, "row_count": 0, "manifest": ""}
+    with mine.connected() as connection, others.connected() as faster:
+        commits = iter([None, faster.begin()])
+        faster.execute(landings.insert(), [row])
+
+        @sa.event.listens_for(connection.engine, "commit")
+        def commit(_: Any) -> None:
+            if other := next(commits, None):
+                other.commit()
+
+        with pytest.raises(general.LockedError), mine.alone(connection, landings, "new"):
+            pass
+        with mine.alone(connection, landings, "new"):
+            pass
 
 
 def test_a_database_in_memory_is_refused(duckdb: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,12 +45,18 @@ _Tables = dict[tuple[Any, ...], dict[str, Manifest]]
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a task would ask for, and where something is only known when it runs, or is wrong."""
+    """What a task would ask for, and where something is only known when it runs, or is wrong.
+
+    :param any_mode: what the key is for is not known, and so whether the subject's ``livemode`` is right.
+    :param may_overwrite: the task may take the place of a file that no manifest tells of.
+    """
 
     question: Question | None
     subject: Subject | None
     key: str
     notes: tuple[str, ...]
+    any_mode: bool = False
+    may_overwrite: bool = False
 
 
 @command
@@ -76,6 +82,7 @@ def plan(args: Namespace) -> Outcome:
 
 
 _REFUSED = "refused"
+_NOBODYS = "a file is there, and no manifest says that it is a report of ours"
 
 
 def _date(text: str) -> datetime:
@@ -120,7 +127,8 @@ def _rows(planned: PlannedTask, tables: _Tables) -> Iterator[dict[str, Any]]:
         "note": "; ".join(asked.notes) or None,
     }
     if question and question.destination and asked.subject:
-        row |= _in_place(question.destination, asked.subject, row)
+        how = {"any_mode": asked.any_mode, "may_overwrite": asked.may_overwrite}
+        row |= _in_place(question.destination, asked.subject, row, **how)
     yield row
     for task in _landing_tasks(planned):
         yield {**row, "task_id": task.task_id, "idempotency_key": "", **_landing(task, planned, asked, tables)}
@@ -158,7 +166,12 @@ def _asked(planned: PlannedTask) -> _Asked:
         livemode=bool(settings.livemode),
         stripe_account=settings.stripe_account,
     )
-    return _Asked(question, subject, key, tuple(notes))
+    may_overwrite, any_mode = _may_overwrite(task, unknown), settings.livemode is None
+    return _Asked(question, subject, key, tuple(notes), any_mode, may_overwrite)
+
+
+def _may_overwrite(task: Any, unknown: Mapping[str, str]) -> bool:
+    return "overwrite" in unknown or truth("overwrite", task.overwrite)
 
 
 def _landing_tasks(planned: PlannedTask) -> Sequence[Any]:
@@ -198,14 +211,15 @@ def _landing(task: Any, planned: PlannedTask, asked: _Asked, tables: _Tables) ->
             key = task.table, *homes.items(), json.dumps(params, sort_keys=True, default=str)
             if key not in tables:
                 tables[key] = _told(source_of(table=task.table, hook_params=params, **homes))
-            return {**row, **_in_table(tables[key], subject, task.on_overlap)}
+            return {**row, **_in_table(tables[key], subject, task.on_overlap, any_mode=asked.any_mode)}
         asked_for = question.parameters.as_dict()
         values = placeholders(
             question.report_type, asked_for, question.bounds, stripe_account=subject.stripe_account
         )
         path = resolve_destination(task.destination, values, task.format, compressed=is_compressed(asked_for))
         row["destination"] = path
-        return {**row, **_in_place(path, subject, row)}
+        how = {"any_mode": asked.any_mode, "may_overwrite": _may_overwrite(task, unknown)}
+        return {**row, **_in_place(path, subject, row, **how)}
     except ReportingError as error:
         return {**row, "note": f"fails: {error}"}
 
@@ -216,8 +230,14 @@ def _told(source: Source) -> dict[str, Manifest]:
     return {_unmoded(it.subject): it for it in found if it}
 
 
-def _in_table(told: Mapping[str, Manifest], subject: Subject, on_overlap: str) -> dict[str, Any]:
+def _in_table(
+    told: Mapping[str, Manifest], subject: Subject, on_overlap: str, *, any_mode: bool
+) -> dict[str, Any]:
     """Return what is landed in a table: the report run, or that the task's own would be refused."""
+    other = None if any_mode else next((it for it in told.values() if it.livemode != subject.livemode), None)
+    if other:
+        mode = "live" if other.livemode else "test"
+        return {"landed": _REFUSED, "note": f"the table has {mode} data (report run {other.report_run_id})"}
     there = told.get(_unmoded(subject))
     if there is None:
         beside = [(overlap(replace(subject, livemode=it.livemode), it.subject), it) for it in told.values()]
@@ -240,21 +260,25 @@ def _of_manifest(there: Manifest | None) -> dict[str, Any]:
     return {"landed": "landing" if there.landing else there.report_run_id}
 
 
-def _in_place(path: str, subject: Subject, row: dict[str, Any]) -> dict[str, Any]:
+def _in_place(
+    path: str, subject: Subject, row: dict[str, Any], *, any_mode: bool, may_overwrite: bool
+) -> dict[str, Any]:
     """Return what is landed in a place: the report run, or that the task's own would be refused."""
     if LATER in path:
         return {"note": "; ".join(filter(None, (row["note"], "{report_run_id} is known when it is created")))}
     place = place_of(path)
     with place.errors():
+        is_there = place.mark() is not None
         texts = (it.read() for it in (manifest_of(place), *former_manifests_of(place)))
         text = next((it for it in texts if it is not None), None)
         there = None if text is None else Manifest.from_json(text)
-        mine = subject if there is None else replace(subject, livemode=there.livemode)
-        if refusal(mine, there):
-            return {"landed": _REFUSED, "note": f"another report is landed there: {there and there.report_run_id}"}
+        mine = replace(subject, livemode=there.livemode) if there and any_mode else subject
+        if refusal(mine, there, unknown=is_there and not may_overwrite):
+            told = f"another report is landed there: {there.report_run_id}" if there else _NOBODYS
+            return {"landed": _REFUSED, "note": told}
         if there is None:
             try:
-                require_apart(place, subject, any_mode=True)
+                require_apart(place, subject, any_mode=any_mode)
             except ReportingError as error:
                 return {"landed": _REFUSED, "note": str(error)}
     return _of_manifest(there)

@@ -7,15 +7,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_reportrun.coverage.landings import Landing
 
 if TYPE_CHECKING:
-    from airflow_reportrun.landing.lakehouse.table import LakeTable, Owner
+    from airflow_reportrun.landing.lakehouse.table import LakeTable, Noted, Owner
     from airflow_reportrun.landing.manifest import Manifest
 
 log = logging.getLogger(__name__)
+
+_Rows: TypeAlias = "defaultdict[tuple[int | None, int | None], dict[tuple[Owner, str], int]]"
+"""How many there are, by their bounds, whose they are and which report run they name."""
 
 
 class LakehouseTable:
@@ -34,21 +37,23 @@ class LakehouseTable:
 
     def landings(self) -> list[Landing]:
         """Return what is landed there, nothing where the table is not there."""
-        found = []
+        found: list[Landing] = []
         with self._looked_at() as table:
-            rows: dict[tuple[int | None, int | None], list[tuple[Owner, str, int]]] = defaultdict(list)
-            for (owner, run), count in table.owners().items() if table else ():
-                rows[owner.interval_start, owner.interval_end].append((owner, run, count))
-            for name, noted in table.facts.all() if table else ():
-                it = noted.manifest.subject
-                runs: Counter[str] = Counter()
-                for owner, run, count in rows[it.interval_start, it.interval_end]:
-                    runs[run] += count if owner.is_about(it) else 0
-                if runs.total() == noted.manifest.rows and noted.is_of(+runs):
+            if table is None:
+                return found
+            told = list(table.facts.all())
+            rows: _Rows = defaultdict(dict)
+            # A table that tells of nothing may be somebody else's, without columns of ours.
+            for (owner, run), count in table.owners().items() if told else ():
+                rows[owner.interval_start, owner.interval_end][owner, run] = count
+            for name, noted in told:
+                if _bear_out(rows, noted, table):
                     found.append(Landing.of(noted.manifest, path=self._name, told_at=name))
                 else:
-                    told = noted.manifest.rows, noted.manifest.report_run_id
-                    log.warning("Not all %s rows of report run %s are in %s: they count as missing.", *told, self)
+                    log.warning(
+                        "The %s rows of report run %s are not what is in %s: it counts as missing.",
+                        *(noted.manifest.rows, noted.manifest.report_run_id, self),
+                    )
         return found
 
     def manifest(self, told_at: str) -> Manifest | None:
@@ -64,6 +69,26 @@ class LakehouseTable:
         with self._table.errors():
             self._table.look()
             yield self._table
+
+
+def _bear_out(rows: _Rows, noted: Noted, table: LakeTable) -> bool:
+    """Tell whether the rows are those of a landing; of one without any, whether none are in its place."""
+    from airflow_reportrun.landing.lakehouse.table import Neighbours
+
+    it = noted.manifest.subject
+    start, end = bounds = it.interval_start, it.interval_end
+    runs: Counter[str] = Counter()
+    for (owner, run), count in rows[bounds].items():
+        runs[run] += count if owner.is_about(it) else 0
+    if runs.total() != noted.manifest.rows or not noted.is_of(+runs):
+        return False
+    if noted.manifest.rows:
+        return True
+    near = dict(rows[bounds])
+    for (since, until), counted in rows.items():
+        if start and end and since and until and since < end and start < until:
+            near |= counted
+    return Neighbours(table, noted.manifest, near).is_alone
 
 
 def iceberg_table(table: str, *, catalog_conn_id: str | None, warehouse: str | None) -> LakehouseTable:

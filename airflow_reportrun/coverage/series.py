@@ -316,8 +316,13 @@ def _laid_out(
     first = next(iter(landed))
     step, found = by_span[first], list[Interval]()
     begin, close = (None if it is None else _by_the_clocks(it, step) for it in (since, until))
+
+    def asked_for(it: Interval) -> bool:
+        return (begin is None or it.start >= begin) and (close is None or it.end <= close)
+
     if first[0] == first[1]:  # one instant, of which nothing tells how long it is to the next
-        return replace(about, intervals=(Interval(*first, _state(landed[first]), landed[first]),))
+        it = Interval(*first, _state(landed[first]), landed[first])
+        return replace(about, intervals=(it,) if asked_for(it) else ())
     at = first[0]
     if begin is not None and begin < at and step:
         at = step.edges(begin, begin)[-1]
@@ -328,15 +333,14 @@ def _laid_out(
             for start, end in pieces(at, until, step)
         )
 
-    for (start, end), it in landed.items():
+    for (start, end), there in landed.items():
         leave_out(start)
         if end > at:  # what the one before covers, too, is shown once
-            found.append(Interval(max(start, at), end, _state(it), it))
+            found.append(Interval(max(start, at), end, _state(there), there))
             at, step = end, by_span[start, end]
     if step:
         leave_out(step.edges(at, max(at, int(now) + 1))[-1])
-    kept = [it for it in found if (begin is None or it.start >= begin) and (close is None or it.end <= close)]
-    return replace(about, step=step, intervals=tuple(kept))
+    return replace(about, step=step, intervals=tuple(filter(asked_for, found)))
 
 
 def _by_the_clocks(at: datetime, step: Step | None) -> int:

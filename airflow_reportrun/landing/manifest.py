@@ -33,7 +33,8 @@ _STATES = {"landed": VERSION, "landing": LANDING_VERSION}
 FILTERS = ("connected_account", "currency", "payout", "reporting_category")
 """The parameters that choose rows, and whose values tell rows apart."""
 
-_NO_FILTERS = {*("interval_start", "interval_end"), *("columns", "timezone", "decimal_separator", "compress_file")}
+NO_FILTERS = {*("interval_start", "interval_end"), *("columns", "timezone", "decimal_separator", "compress_file")}
+"""Those that surely choose no rows."""
 
 
 def _is_text(value: object) -> bool:
@@ -84,7 +85,7 @@ class Subject:
             {
                 name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
                 for name, value in parameters.items()
-                if name not in _NO_FILTERS and value is not None
+                if name not in NO_FILTERS and value is not None
             },
             None if start is None else int(start),
             None if end is None else int(end),

@@ -51,6 +51,7 @@ def folder_of_catalog(warehouse: str) -> str:
 
     :raises ConfigurationError: when it can't be one.
     """
+    refuse_credentials(warehouse)
     folder = warehouse.removeprefix("file://")
     if not folder.startswith("/"):
         raise ConfigurationError(

@@ -146,7 +146,12 @@ class Neighbourhood(ABC):
 
         So it is after a rollback to before it: none of its own rows can be missing.
         """
-        return not there.rows and bool(self._seen_from(there)._untold(()))
+        return not there.rows and not self._seen_from(there).is_alone
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no rows are there that this landing does not replace, and that count the same."""
+        return not self._untold(())
 
     def covered(self, *, may_go: bool) -> Sequence[Manifest]:
         """Return what is landed of other bounds, and goes with this landing.

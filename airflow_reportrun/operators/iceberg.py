@@ -63,6 +63,7 @@ class StripeReportToIcebergOperator(TableOperator):
         on_overlap: Literal["fail", "replace"] = "fail",
         **kwargs: Any,
     ) -> None:
+        from airflow_reportrun.landing.destination import shows_credentials
         from airflow_reportrun.landing.names import folder_of_catalog, identifier_of, require_packages
 
         super().__init__(table=table, column_types=column_types, on_overlap=on_overlap, **kwargs)
@@ -74,7 +75,8 @@ class StripeReportToIcebergOperator(TableOperator):
         require_packages("An Iceberg table", "airflow-provider-reportrun[iceberg]", "pyiceberg", "pyarrow")
         if is_written(table):
             identifier_of(table)
-        if is_written(warehouse := os.fspath(warehouse) if isinstance(warehouse, os.PathLike) else warehouse):
+        warehouse = os.fspath(warehouse) if isinstance(warehouse, os.PathLike) else warehouse
+        if is_written(warehouse) and not shows_credentials(warehouse):
             folder_of_catalog(warehouse)
         self.catalog_conn_id = catalog_conn_id
         self.warehouse = warehouse

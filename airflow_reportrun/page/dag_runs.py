@@ -35,6 +35,7 @@ class Progress:
     :param reports: the report types that it may be of, without their versions.
     :param filters: the parameters that choose rows, None where nothing tells yet.
     :param asker: who asks Stripe, None where nothing tells yet.
+    :param format: of the files that it lands, None where nothing tells.
     """
 
     span: Span
@@ -45,6 +46,7 @@ class Progress:
     dag_id: str
     run_id: str
     map_index: int
+    format: str | None = None
 
 
 def progress_of(session: Session, lander: Lander, dag: Any) -> list[Progress]:
@@ -87,11 +89,10 @@ def progress_of(session: Session, lander: Lander, dag: Any) -> list[Progress]:
             bounds = {name: feeder.told(name, fields) for name in ("interval_start", "interval_end")}
             if any(bounds[name] is None and name in feeder.fields for name in bounds):
                 continue  # a template that was not rendered yet
-            span = _span(dag, run, bounds, feeder.fields.get("interval"))
-            if span:
-                reports = frozenset(reports_of(feeder, fields))
-                about = reports, filters_of(feeder, fields), asker_of(feeder, fields)
-                made.append(Progress(span, state, *about, dag_id, run_id, map_index))
+            span, filters = _span(dag, run, bounds, feeder.fields.get("interval")), filters_of(feeder, fields)
+            if span and "payout" not in {**feeder.fields, **(filters or {})}:  # of one payout, whenever it was
+                about = frozenset(reports_of(feeder, fields)), filters, asker_of(feeder, fields)
+                made.append(Progress(span, state, *about, dag_id, run_id, map_index, lander.task.told("format")))
     return made
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from airflow_reportrun.landing.manifest import FILTERS, Subject
+from airflow_reportrun.landing.manifest import FILTERS, NO_FILTERS, Subject
 from airflow_reportrun.reporting.report_type_ids import family_of
 from airflow_reportrun.tasks.options import is_template
 
@@ -64,6 +64,7 @@ class ReportTask:
     :param asks: whether it creates report runs.
     :param fields: its options, with their templates.
     :param upstream: the ids of all tasks that come before it.
+    :param is_mapped: options that it is mapped over are told by its instances alone, as they were rendered.
     """
 
     dag_id: str
@@ -71,6 +72,7 @@ class ReportTask:
     asks: bool
     fields: Mapping[str, Any]
     upstream: frozenset[str] = frozenset()
+    is_mapped: bool = False
 
     @property
     def lands(self) -> bool:
@@ -149,11 +151,12 @@ def stored_dag(dag: Any) -> StoredDag | None:
         templates = set(task.template_fields)
         asks = {"report_type", "destination", "stripe_conn_id"} <= templates
         if asks or ({"report_run_id", "stripe_conn_id"} <= templates and templates & {"destination", "table"}):
-            given = getattr(task, "partial_kwargs", None) or {}
+            mapped = getattr(task, "partial_kwargs", None)
+            given = mapped or {}
             options = {name: given.get(name, getattr(task, name, None)) for name in (*templates, "interval")}
             fields = {name: value for name, value in options.items() if value is not None}
             upstream = frozenset(task.get_flat_relative_ids(upstream=True))
-            found.append(ReportTask(dag.dag_id, task.task_id, asks, fields, upstream))
+            found.append(ReportTask(dag.dag_id, task.task_id, asks, fields, upstream, mapped is not None))
     return StoredDag(dag, tuple(found)) if found else None
 
 
@@ -213,11 +216,15 @@ def asker_of(task: ReportTask, rendered: Mapping[str, Any]) -> Asker | None:
 
 
 def filters_of(task: ReportTask, rendered: Mapping[str, Any]) -> Mapping[str, str] | None:
-    """Return the parameters that choose rows, by Stripe's names; None where only templates are known."""
-    asked = {name: task.told(name, rendered) for name in FILTERS if name in task.fields}
+    """Return the parameters that choose rows, by Stripe's names; None where only templates are known, or less."""
+    if task.is_mapped and not rendered:
+        return None
+    given = {name for name in FILTERS if name in task.fields or rendered.get(name) is not None}
+    asked = {name: task.told(name, rendered) for name in given}
     more = task.told("parameters", rendered)
-    if isinstance(more, Mapping):
-        asked |= {name: None if is_template(str(value)) else value for name, value in more.items()}
+    if isinstance(more, Mapping):  # as its author wrote it: the task refuses what can't be there, such as bounds
+        chosen = {name: value for name, value in more.items() if name not in NO_FILTERS}
+        asked |= {name: None if is_template(str(value)) else value for name, value in chosen.items()}
     if None in asked.values():
         return None
     return Subject.of("", asked, livemode=False, stripe_account=None).filters

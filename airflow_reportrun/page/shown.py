@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_reportrun.coverage.landings import Landing
 from airflow_reportrun.coverage.series import series_of
 from airflow_reportrun.coverage.steps import pieces
+from airflow_reportrun.landing.manifest import FILTERS
 from airflow_reportrun.page.shelves import FAILED, Contents, Shelf
 
 if TYPE_CHECKING:
@@ -109,9 +110,13 @@ def shown_in(
 
 
 def _is_on(it: Progress, shelf: Shelf, accounts: Mapping[Asker, str | None]) -> bool:
-    about = shelf.about
+    about, filters = shelf.about, it.filters
     of_account = it.asker is None or accounts.get(it.asker) == about.stripe_account
-    return of_account and about.report in it.reports and it.filters in (None, about.filters)
+    # Folders of the default layout tell no others.
+    told = {name: value for name, value in (filters or {}).items() if name in FILTERS}
+    chosen = filters is None or about.filters in (filters, told)
+    in_format = about.format is None or it.format in (None, about.format)
+    return of_account and about.report in it.reports and chosen and in_format
 
 
 def with_progress(shelf: Shelf, landers: Sequence[Lander], progress: Iterable[Progress]) -> Shown:

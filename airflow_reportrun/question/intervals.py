@@ -9,6 +9,7 @@ counted twice.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,8 @@ def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None, quiet: bool
                 f" {WAYS_OUT}"
             )
     elif not quiet:
-        _warn_where_it_does_not_tile(run, schedule, span, run.logical_date or anchor)
+        with suppress(IntervalError):  # of a timetable that can't be asked: the interval is known
+            _warn_where_it_does_not_tile(run, schedule, span, run.logical_date or anchor)
     interval = Interval.floored(span, zone, rule)
     if not quiet:
         _warn_off_midnight(interval)
@@ -172,9 +174,10 @@ def _refuse_the_interval_of_another_date(run: Run, schedule: Schedule, unit: Int
     if not run.is_by_hand or asked is None or run.data_interval is None:
         return
     start, end = run.data_interval
-    if _inferred(schedule, asked, unit) == run.data_interval or start == asked < end:
+    at_once = called is not None and asked <= called <= asked + _TRIGGERING_TAKES
+    if start < end and (start == asked or at_once):
         return
-    if called and asked <= called <= asked + _TRIGGERING_TAKES:
+    if _inferred(schedule, asked, unit) == run.data_interval or at_once:
         return
     of_the_call = called and _inferred(schedule, called, unit) == run.data_interval
     # The timetable may have changed since, or be none that can be asked.

@@ -202,12 +202,17 @@ class Neighbours(Neighbourhood):
     """The landings in a table of a lakehouse, as its facts and its rows tell.
 
     :param manifest: of what is to be landed.
+    :param counted: the rows that may be in its way, where they are known; see :meth:`LakeTable.owners`.
     """
 
-    def __init__(self, table: LakeTable, manifest: Manifest) -> None:
+    def __init__(
+        self, table: LakeTable, manifest: Manifest, counted: Mapping[tuple[Owner, str], int] | None = None
+    ) -> None:
         super().__init__(manifest, table.name, table.told_in)
         self._lake = table
         self._counted: dict[tuple[int | None, int | None], Mapping[tuple[Owner, str], int]] = {}
+        if counted is not None:
+            self._counted[self._subject.interval_start, self._subject.interval_end] = counted
 
     @property
     def same(self) -> Manifest | None:

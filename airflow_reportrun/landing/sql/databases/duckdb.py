@@ -39,6 +39,9 @@ _HELD = re.compile(
     r'|Unique file handle conflict: .* the database file "(?P<ours>.*)" is already attached'
 )
 
+_OF_OTHERS = re.compile("[Cc]onflict|constraint violation")
+"""What DuckDB says of a transaction that another one was faster than; the second only at the commit."""
+
 
 class DuckDB(Database):
     """DuckDB, as its hook opens it; tables of pyarrow are what it takes rows from."""
@@ -82,7 +85,7 @@ class DuckDB(Database):
                 yield
         except sa.exc.OperationalError as error:
             # A commit that a full disk has failed is of the same class.
-            if not isinstance(error.orig, duckdb.TransactionException) or "onflict" not in str(error.orig):
+            if not isinstance(error.orig, duckdb.TransactionException) or not _OF_OTHERS.search(str(error.orig)):
                 raise
             raise LockedError("Another connection of this process has changed the same tables.") from None
 
