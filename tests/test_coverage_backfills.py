@@ -14,9 +14,11 @@ from airflow_reportrun.coverage.backfills import Backfill, backfills_for
 from airflow_reportrun.question.intervals import resolve
 from tests.dag_runs import backfilled, dag_of
 from tests.versions import (
+    AIRFLOW,
     CronDataIntervalTimetable,
     CronPartitionTimetable,
     CronTriggerTimetable,
+    needs_airflow,
     needs_airflow_3,
     present,
 )
@@ -56,6 +58,7 @@ SCHEDULES = [
         CronPartitionTimetable("@daily", timezone="Europe/Berlin", run_offset=-1),
         *(None, "Europe/Berlin", "day"),
         id="partitions in Berlin",
+        marks=needs_airflow(3, 3, "dates of partitions"),
     ),
 ]
 
@@ -116,3 +119,11 @@ def test_a_schedule_without_ticks_fills_nothing(schedule: Any) -> None:
         [],
         [(monday, monday + DAY)],
     )
+
+
+@pytest.mark.skipif(AIRFLOW != (3, 2), reason="Airflow 3.2 alone has partitions that have no dates")
+def test_partitions_without_dates_have_no_backfills() -> None:
+    """Which the command says, and the page shows none."""
+    schedule = CronPartitionTimetable("@daily", timezone="UTC")
+    with pytest.raises(ValueError, match=r"Before Airflow 3\.3 partitions have no dates"):
+        backfills_for(dag_of(schedule, "UTC"), [(1772928000, 1773014400)])

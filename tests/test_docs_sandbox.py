@@ -22,7 +22,7 @@ from tests import docs_pip
 from tests.docs_blocks import programs
 from tests.docs_tables import hold, table
 from tests.until import until
-from tests.versions import needs_airflow_3
+from tests.versions import needs_airflow_3, needs_dag_test
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "sandbox.md"
@@ -43,6 +43,7 @@ def test_the_short_programs_run() -> None:
 
 
 @needs_airflow_3("airflow.sdk")
+@needs_dag_test
 def test_the_test_of_a_dag_runs(tmp_path: Path) -> None:
     """In a folder with nothing but the files that the page shows."""
     assert set(FILES) == {"conftest.py", "dags/daily_balance.py", "test_daily_balance.py"}

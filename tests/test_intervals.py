@@ -655,6 +655,9 @@ def test_fractions_that_airflow_inferred_are_floored_and_logged(caplog: pytest.L
     assert "was floored to [2024-05-01 05:00:00+00:00, 2024-05-01 06:00:00+00:00)" in caplog.text
 
 
+DAILY = "@daily" if AIRFLOW == (3, 2) else "0 0 * * *"
+"""As a DAG's timetable has it."""
+
 LOOK_BACKS = [
     CronTriggerTimetable("@daily", timezone="Europe/Berlin", interval=dt.timedelta(days=1)),
     MultipleCronTriggerTimetable("@daily", timezone="Europe/Berlin", interval=dt.timedelta(days=1)),
@@ -760,7 +763,7 @@ def test_a_triggered_run_reports_on_the_last_complete_period(
         context |= {"data_interval_start": None, "data_interval_end": None}
     found = resolve(context)
     assert span(found) == (start, end)
-    assert found.rule == f"last complete period of '0 0 * * *' in Europe/Berlin at {through}"
+    assert found.rule == f"last complete period of {DAILY!r} in Europe/Berlin at {through}"
 
 
 @pytest.mark.parametrize("minutes", range(-90, 91, 15))
@@ -969,7 +972,7 @@ def test_the_log_says_which_interval_and_why(caplog: pytest.LogCaptureFixture) -
     resolve(make_context("@daily", zone="Europe/Berlin", logical_date="2024-04-01T00:00+02:00"))
     assert caplog.messages == [
         "Interval [2024-03-31 00:00:00+01:00, 2024-04-01 00:00:00+02:00) Europe/Berlin, 23 h:"
-        " last complete period of '0 0 * * *' in Europe/Berlin at data_interval_end"
+        f" last complete period of {DAILY!r} in Europe/Berlin at data_interval_end"
     ]
 
 

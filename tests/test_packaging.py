@@ -29,7 +29,7 @@ from airflow_reportrun import __version__
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, StripeSandbox
 from demo.proof import Landings
 from tests.docs_blocks import programs
-from tests.versions import AIRFLOW, AIRFLOW_2, BEFORE_3_3, needs_airflow_3
+from tests.versions import AIRFLOW, AIRFLOW_2, BEFORE_3_3, needs_airflow_3, needs_dag_test
 
 ROOT = Path(__file__).parent.parent
 
@@ -256,6 +256,7 @@ def test_airflow_knows_the_provider_and_tests_its_connection(airflow: Airflow) -
     assert "Connection success!" in airflow("connections", "test", "stripe_default")
 
 
+@needs_dag_test
 def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbox, tmp_path: Path) -> None:
     """With Airflow's own task runner, triggers, XCom and templates, deferred tasks included."""
     stripe_conn.configure(transition=AfterSeconds(2))
@@ -290,6 +291,7 @@ def test_the_examples_run_to_success(airflow: Airflow, stripe_conn: StripeSandbo
     assert table.rows == len(rows_of_may_first)
 
 
+@needs_dag_test
 @needs_airflow_3("the commands of the page")
 def test_the_first_report_is_to_be_pasted(installed: Path, stripe_conn: StripeSandbox, tmp_path: Path) -> None:
     """CSV, Parquet, table and backfill, line by line: what the page shows is what is run here."""

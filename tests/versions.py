@@ -26,6 +26,11 @@ def needs_airflow_3(what: str) -> pytest.MarkDecorator:
     return needs_airflow(3, 0, what)
 
 
+needs_dag_test = pytest.mark.skipif(
+    AIRFLOW == (3, 2), reason="Airflow 3.2 has no airflow dags test that waits until its API is there"
+)
+
+
 class Missing:
     """Stands for what this Airflow doesn't have where parameters of tests are listed; see :func:`present`."""
 
@@ -118,5 +123,6 @@ __all__ = [
     "coerce_to_core_timetable",
     "needs_airflow",
     "needs_airflow_3",
+    "needs_dag_test",
     "present",
 ]

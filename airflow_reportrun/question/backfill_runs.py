@@ -57,6 +57,8 @@ def backfill_runs(dag: Any, earliest: datetime, latest: datetime) -> Iterator[Ba
     """
     timetable = as_scheduled(timetable_of({"dag": dag}))
     if getattr(timetable, "partitioned", False):
+        if not hasattr(timetable, "iter_partition_dagrun_infos"):
+            raise ValueError("Before Airflow 3.3 partitions have no dates that a backfill could be asked for by.")
         for it in timetable.iter_partition_dagrun_infos(earliest=earliest, latest=latest):
             yield BackfillRun(dag, utc(it.partition_date), it)
         return
