@@ -25,9 +25,11 @@ from airflow_reportrun.cli import planned
 from airflow_reportrun.cli.dags import dag_of
 from airflow_reportrun.cli.definition import COMMANDS, get_cli_commands
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.lake import manifest_of
 from airflow_reportrun.landing.manifest import iso
 from airflow_reportrun.landing.sql.report import DatabaseTable
 from airflow_reportrun.landing.sql.warehouse import warehouse_of
+from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.tables import land_in
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, RunFails, RunNeverEnds, StripeSandbox
@@ -519,6 +521,7 @@ def test_plan_says_which_runs_would_be_refused(
     report, *_ = rows(capsys, *what, code=3)
     assert report["landed"] == "refused"
     assert "another report is landed there" in report["note"]
+    assert "interval_start '2026-11-01T00:00:00Z' and not '2026-11-03T00:00:00Z'" in report["note"]
     none = call(capsys, "plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-04")
     assert none[:2] == (0, "")
     assert "has no run from 2026-11-04 to 2026-11-04" in none[2]
@@ -541,6 +544,23 @@ def test_plan_says_where_a_file_is_nobodys(
         report, *_ = rows(capsys, "plan", "books", f"--dag-file={file}", *when, code=3 if landed else 0)
         assert report["landed"] == landed
         assert ("no manifest says that it is a report of ours" in (report["note"] or "")) is bool(landed)
+
+
+def test_plan_leaves_a_manifest_where_an_earlier_version_left_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
+) -> None:
+    """And believes it."""
+    when = ["--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
+    what = ["plan", "books", f"--dag-file={dag_file(tmp_path)}", *when]
+    place = place_of(rows(capsys, *what)[0]["destination"])
+    (landed,) = rows(capsys, "run", TYPE, place.url, *day(3), "--currency=usd")
+    manifest, former = manifest_of(place), place.beside(f"_{place.name}.manifest.json")
+    former.write(manifest.read() or b"")
+    manifest.remove()
+    report, *_ = rows(capsys, *what)
+    assert report["landed"] == landed["report_run_id"]
+    assert manifest.read() is None
+    assert former.read() is not None
 
 
 def test_plan_says_what_would_count_twice_in_a_table(

@@ -299,6 +299,18 @@ def test_dates_without_an_offset_are_those_of_the_days(zone: str, first: date, c
     assert spans(only(landed, now=every[-1][1], since=exact[0], until=exact[1])) == every[1:-1]
 
 
+def test_a_time_of_day_without_an_offset_is_as_said() -> None:
+    """A midnight alone stands for the beginning of a day, such as 11:00 UTC in Auckland."""
+    every = days("Etc/GMT-13", date(2026, 11, 1), 6)
+    for since, first in (
+        (datetime(2026, 11, 2), 1),
+        (datetime(2026, 11, 2, 11), 2),
+        (datetime(2026, 11, 2, 12), 3),
+    ):
+        found = only([landing(*it) for it in every], now=every[-1][0], since=since)
+        assert spans(found) == every[first:]
+
+
 def test_a_date_in_the_middle_of_a_month_leaves_the_month_out() -> None:
     """Only what is next to midnight is meant by it."""
     every = [(at(f"2026-{it:02}-01T00:00"), at(f"2026-{it + 1:02}-01T00:00")) for it in range(1, 9)]

@@ -217,6 +217,15 @@ def test_runs_of_a_report_that_was_never_landed_have_a_series() -> None:
     assert with_progress(it, [], runs).shelf.states.startswith("fp")
 
 
+def test_runs_of_an_account_that_has_nothing_landed_yet_are_its_own() -> None:
+    """One account that fails says nothing of another."""
+    askers = [Asker(stripe_account=name) for name in ("acct_1", "acct_2")]
+    runs = [run_of(day, state, asker) for day, state, asker in zip((1, 1), "fp", askers, strict=True)]
+    found = shown_in(Where("/lake"), Contents((), {}), [lander("books")], [], runs, now=NOW)
+    states = {it.shelf.about.stripe_account: it.shelf.states[0] for it in found}
+    assert states == {"acct_1": "f", "acct_2": "p"}
+
+
 def test_runs_are_shown_where_their_filters_are() -> None:
     """One currency that fails says nothing of another; of a task whose filters nobody knows, each may be it."""
     eur = {"filters": {"currency": "eur"}}

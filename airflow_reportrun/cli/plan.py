@@ -11,13 +11,11 @@ from airflow_reportrun.cli.dags import dag_of, report_tasks
 from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, print_rows, say
 from airflow_reportrun.cli.planned import Existing, PlannedTask
 from airflow_reportrun.coverage.looking import source_of
-from airflow_reportrun.landing.beside import require_apart
-from airflow_reportrun.landing.decision import refusal
 from airflow_reportrun.landing.destination import LATER, is_compressed, placeholders, resolve_destination
-from airflow_reportrun.landing.lake import former_manifests_of, manifest_of
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
-from airflow_reportrun.landing.neighbours import SHOWN
-from airflow_reportrun.landing.overlaps import Overlap, described, overlap
+from airflow_reportrun.landing.neighbours import overlapping, shown
+from airflow_reportrun.landing.overlaps import Overlap
+from airflow_reportrun.landing.publication import landed_in
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
@@ -26,7 +24,7 @@ from airflow_reportrun.operators import (
 from airflow_reportrun.operators.finished import TableOperator
 from airflow_reportrun.question.backfill_runs import backfill_runs
 from airflow_reportrun.question.report_types import preferences
-from airflow_reportrun.reporting.errors import ReportingError
+from airflow_reportrun.reporting.errors import LandingConflictError, ReportingError
 from airflow_reportrun.submission.idempotency import Identity
 from airflow_reportrun.tasks.options import truth
 
@@ -82,7 +80,6 @@ def plan(args: Namespace) -> Outcome:
 
 
 _REFUSED = "refused"
-_NOBODYS = "a file is there, and no manifest says that it is a report of ours"
 
 
 def _date(text: str) -> datetime:
@@ -127,7 +124,7 @@ def _rows(planned: PlannedTask, tables: _Tables) -> Iterator[dict[str, Any]]:
         "note": "; ".join(asked.notes) or None,
     }
     if question and question.destination and asked.subject:
-        how = {"any_mode": asked.any_mode, "may_overwrite": asked.may_overwrite}
+        how = {"any_mode": asked.any_mode, "overwrite": asked.may_overwrite}
         row |= _in_place(question.destination, asked.subject, row, **how)
     yield row
     for task in _landing_tasks(planned):
@@ -218,7 +215,7 @@ def _landing(task: Any, planned: PlannedTask, asked: _Asked, tables: _Tables) ->
         )
         path = resolve_destination(task.destination, values, task.format, compressed=is_compressed(asked_for))
         row["destination"] = path
-        how = {"any_mode": asked.any_mode, "may_overwrite": _may_overwrite(task, unknown)}
+        how = {"any_mode": asked.any_mode, "overwrite": _may_overwrite(task, unknown)}
         return {**row, **_in_place(path, subject, row, **how)}
     except ReportingError as error:
         return {**row, "note": f"fails: {error}"}
@@ -234,18 +231,16 @@ def _in_table(
     told: Mapping[str, Manifest], subject: Subject, on_overlap: str, *, any_mode: bool
 ) -> dict[str, Any]:
     """Return what is landed in a table: the report run, or that the task's own would be refused."""
-    other = None if any_mode else next((it for it in told.values() if it.livemode != subject.livemode), None)
+    if any_mode and told:
+        subject = replace(subject, livemode=next(iter(told.values())).livemode)
+    other = next((it for it in told.values() if it.livemode != subject.livemode), None)
     if other:
         mode = "live" if other.livemode else "test"
         return {"landed": _REFUSED, "note": f"the table has {mode} data (report run {other.report_run_id})"}
     there = told.get(_unmoded(subject))
-    if there is None:
-        beside = [(overlap(replace(subject, livemode=it.livemode), it.subject), it) for it in told.values()]
-        others = [(how, it) for how, it in beside if how is not Overlap.APART]
-        if any(how is not Overlap.COVERED or on_overlap != "replace" for how, _ in others):
-            shown = "; ".join(f"{described(it.subject)} ({it.report_run_id})" for _, it in others[:SHOWN])
-            more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-            return {"landed": _REFUSED, "note": f"it would count twice beside {shown}{more}"}
+    beside = [] if there else overlapping(subject, told.values())
+    if any(how is Overlap.CONFLICT or on_overlap != "replace" for _, how in beside):
+        return {"landed": _REFUSED, "note": f"it would count twice beside {shown([it for it, _ in beside])}"}
     return _of_manifest(there)
 
 
@@ -260,25 +255,11 @@ def _of_manifest(there: Manifest | None) -> dict[str, Any]:
     return {"landed": "landing" if there.landing else there.report_run_id}
 
 
-def _in_place(
-    path: str, subject: Subject, row: dict[str, Any], *, any_mode: bool, may_overwrite: bool
-) -> dict[str, Any]:
+def _in_place(path: str, subject: Subject, row: dict[str, Any], **how: bool) -> dict[str, Any]:
     """Return what is landed in a place: the report run, or that the task's own would be refused."""
     if LATER in path:
         return {"note": "; ".join(filter(None, (row["note"], "{report_run_id} is known when it is created")))}
-    place = place_of(path)
-    with place.errors():
-        is_there = place.mark() is not None
-        texts = (it.read() for it in (manifest_of(place), *former_manifests_of(place)))
-        text = next((it for it in texts if it is not None), None)
-        there = None if text is None else Manifest.from_json(text)
-        mine = replace(subject, livemode=there.livemode) if there and any_mode else subject
-        if refusal(mine, there, unknown=is_there and not may_overwrite):
-            told = f"another report is landed there: {there.report_run_id}" if there else _NOBODYS
-            return {"landed": _REFUSED, "note": told}
-        if there is None:
-            try:
-                require_apart(place, subject, any_mode=any_mode)
-            except ReportingError as error:
-                return {"landed": _REFUSED, "note": str(error)}
-    return _of_manifest(there)
+    try:
+        return _of_manifest(landed_in(place_of(path), subject, **how))
+    except LandingConflictError as error:
+        return {"landed": _REFUSED, "note": str(error)}

@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -346,12 +346,12 @@ def _laid_out(
 def _by_the_clocks(at: datetime, step: Step | None) -> int:
     """Return an instant in epoch seconds: without an offset it is what the clocks of a step show.
 
-    A step that is told by UTC may be that of clocks which did not change, so that its edges are their midnights.
+    A step that is told by UTC may be that of clocks which did not change: a midnight is its edge next to it.
     """
     if at.tzinfo is not None or step is None or step.unit is None:
         return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
     shown = int(at.replace(tzinfo=ZoneInfo(step.timezone)).timestamp())
-    edges = step.edges(shown - _EAST, shown + _WEST)
+    edges = step.edges(shown - _EAST, shown + _WEST) if at.time() == time() else ()
     return next((it for it in edges if shown - _EAST <= it <= shown + _WEST), shown)
 
 

@@ -85,8 +85,6 @@ def check_written(template: str, format: str | None) -> None:
     :param format: what lands there, None where that is not known.
     :raises ConfigurationError: see above.
     """
-    if shows_credentials(template):
-        return  # which an error of a DAG file would show, with the line that they stand in
     if "://" not in template:
         _require_absolute(template)
     if format and not template.endswith("/") and not template.lower().endswith(".zip"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_reportrun.landing.decision import STAYS, Answer, decide
@@ -166,14 +166,12 @@ class Neighbourhood(ABC):
                 f"{self._table} has {its} data (report run {run_id}), and {self._manifest.report_run_id} is of "
                 f"{mine} data: land it in another table."
             )
-        near = sorted(self._near(), key=lambda it: in_time(it.subject))
-        near = [it for it in near if overlap(new, it.subject) not in (Overlap.APART, Overlap.SAME)]
-        conflicts = [it for it in near if overlap(new, it.subject) is Overlap.CONFLICT]
-        self.disproved = [it.subject for it in conflicts if self._is_disproved(it)]
-        others = [it for it in near if it.subject not in self.disproved]
+        near = overlapping(new, self._near())
+        self.disproved = [it.subject for it, how in near if how is Overlap.CONFLICT and self._is_disproved(it)]
+        others = [it for it, _ in near if it.subject not in self.disproved]
         if not others:
             return ()
-        covered = [it for it in others if overlap(new, it.subject) is Overlap.COVERED]
+        covered = [it for it, how in near if how is Overlap.COVERED]
         newer = [there for there in covered if self._is_newer(there)]
         if len(covered) < len(others):
             raise self._conflict(others, "land what covers them whole, since replacing them would lose a part")
@@ -190,7 +188,7 @@ class Neighbourhood(ABC):
         if lost:
             log.warning(
                 "Report run %s has no rows, and takes the place of %d landings with %d rows in %s: %s",
-                *(self._manifest.report_run_id, len(replaced), lost, self._table, _shown(replaced)),
+                *(self._manifest.report_run_id, len(replaced), lost, self._table, shown(replaced)),
             )
 
     def _is_newer(self, there: Manifest) -> bool:
@@ -201,7 +199,7 @@ class Neighbourhood(ABC):
     def _conflict(self, others: Sequence[Manifest], way: str) -> LandingConflictError:
         return LandingConflictError(
             f"{described(self._subject)} would count the same twice beside what is landed in {self._table}: "
-            f"{_shown(others)}. Ways out: {way}, land it in another table, or delete those rows and their "
+            f"{shown(others)}. Ways out: {way}, land it in another table, or delete those rows and their "
             f"manifests in {self._told_in}."
         )
 
@@ -240,9 +238,16 @@ class Neighbourhood(ABC):
         )
 
 
-def _shown(landings: Sequence[Manifest]) -> str:
-    shown = "; ".join(f"{described(it.subject)} (report run {it.report_run_id})" for it in landings[:SHOWN])
-    return shown + (f" and {len(landings) - SHOWN} more" if len(landings) > SHOWN else "")
+def overlapping(new: Subject, landed: Iterable[Manifest]) -> list[tuple[Manifest, Overlap]]:
+    """Return what of some landings would come again with a new one, and how far, in the order of time."""
+    near = [(it, how) for it in landed if (how := overlap(new, it.subject)) in (Overlap.COVERED, Overlap.CONFLICT)]
+    return sorted(near, key=lambda it: in_time(it[0].subject))
+
+
+def shown(landings: Sequence[Manifest]) -> str:
+    """Say what some landings are, for an error."""
+    said = "; ".join(f"{described(it.subject)} (report run {it.report_run_id})" for it in landings[:SHOWN])
+    return said + (f" and {len(landings) - SHOWN} more" if len(landings) > SHOWN else "")
 
 
 def _says_the_same(there: Manifest, mine: Manifest) -> bool:

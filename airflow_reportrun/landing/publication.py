@@ -12,7 +12,7 @@ from airflow_reportrun.landing.beside import landed_last, require_apart
 from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.decision import STAYS, Answer, decide, refusal
 from airflow_reportrun.landing.formats.columns import columns_of
-from airflow_reportrun.landing.lake import gather_manifest, manifest_of
+from airflow_reportrun.landing.lake import former_manifests_of, gather_manifest, manifest_of
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.stores.place import ANY, MovedError
 from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError, StoreError
@@ -172,16 +172,30 @@ def require_free(place: Place, subject: Subject, *, overwrite: bool = False, any
     """
     with place.errors():
         gather_manifest(place)
+    landed_in(place, subject, overwrite=overwrite, any_mode=any_mode, gathered=True)
+
+
+def landed_in(
+    place: Place, subject: Subject, *, overwrite: bool, any_mode: bool, gathered: bool = False
+) -> Manifest | None:
+    """Return the manifest of what a report finds in its place, None where it finds nothing; writes nothing.
+
+    :param gathered: the manifest is looked for where it belongs, and nowhere else.
+    :raises ReportingError: as :func:`require_free`.
+    """
+    with place.errors():
         note = manifest_of(place)
         data = place.mark()
-        with note.errors():
-            there = _read(note, place)  # after the data: whoever publishes that has written a manifest before
+        with note.errors():  # after the data: whoever publishes that has written a manifest before
+            notes = [note] if gathered else [note, *former_manifests_of(place)]
+            there = next(filter(None, (_read(it, place) for it in notes)), None)
         unknown = there is None and data is not None and not overwrite
         if there and any_mode:
             subject = replace(subject, livemode=there.livemode)
         _refuse(refusal(subject, there, unknown=unknown), place, note, there, subject)
         if there is None or there.landing or data is None:
             require_apart(place, subject, any_mode=any_mode and there is None)
+    return there
 
 
 def require_kept(place: Place, subject: Subject, columns: Sequence[Column], contract: Contract) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.operators.finished import TableOperator
-from airflow_reportrun.tasks.options import given_options, is_written
+from airflow_reportrun.tasks.options import given_options, is_quotable
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.tables import Table
@@ -56,12 +56,11 @@ class StripeReportToDeltaOperator(TableOperator):
         on_overlap: Literal["fail", "replace"] = "fail",
         **kwargs: Any,
     ) -> None:
-        from airflow_reportrun.landing.destination import shows_credentials
         from airflow_reportrun.landing.names import folder_of_delta, require_packages
 
         super().__init__(table=str(table), column_types=column_types, on_overlap=on_overlap, **kwargs)
         require_packages("A Delta table", "airflow-provider-reportrun[delta]", "deltalake", "pyarrow")
-        if is_written(self.table) and not shows_credentials(self.table):
+        if is_quotable(self.table):
             folder_of_delta(self.table)
         self._given = given_options(self)
 

@@ -10,6 +10,7 @@ from airflow_reportrun.landing.formats import FORMATS
 from airflow_reportrun.operators.finished import LandingOperator, require_kinds
 from airflow_reportrun.tasks.options import (
     given_options,
+    is_quotable,
     is_template,
     is_written,
     path_option,
@@ -92,7 +93,7 @@ class StripeReportDownloadOperator(LandingOperator):
             from airflow_reportrun.landing.names import require_packages
 
             require_packages("Parquet", "airflow-provider-reportrun[parquet]", "pyarrow")
-        if is_written(self.destination):
+        if is_quotable(self.destination):
             from airflow_reportrun.landing.destination import check_written
 
             check_written(self.destination, format if is_written(format) else None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.operators.finished import TableOperator
 from airflow_reportrun.reporting.errors import ConfigurationError
-from airflow_reportrun.tasks.options import given_options, is_written
+from airflow_reportrun.tasks.options import given_options, is_quotable, is_written
 
 if TYPE_CHECKING:
     from airflow_reportrun.landing.tables import Table
@@ -63,7 +63,6 @@ class StripeReportToIcebergOperator(TableOperator):
         on_overlap: Literal["fail", "replace"] = "fail",
         **kwargs: Any,
     ) -> None:
-        from airflow_reportrun.landing.destination import shows_credentials
         from airflow_reportrun.landing.names import folder_of_catalog, identifier_of, require_packages
 
         super().__init__(table=table, column_types=column_types, on_overlap=on_overlap, **kwargs)
@@ -76,7 +75,7 @@ class StripeReportToIcebergOperator(TableOperator):
         if is_written(table):
             identifier_of(table)
         warehouse = os.fspath(warehouse) if isinstance(warehouse, os.PathLike) else warehouse
-        if is_written(warehouse) and not shows_credentials(warehouse):
+        if is_quotable(warehouse):
             folder_of_catalog(warehouse)
         self.catalog_conn_id = catalog_conn_id
         self.warehouse = warehouse

@@ -102,10 +102,9 @@ def shown_in(
         left = [it for it in left if not _is_on(it, shelf, contents.accounts)]
         if may_see(shelf, contents.accounts, permitted, others):
             yield with_progress(shelf, [it for it in permitted if belongs(it, shelf, contents.accounts)], mine)
+    asked = {it.asker: it.asker.stripe_account for it in left if it.asker}
     for shelf in not_landed_yet(where, left, now):
-        mine = [
-            it for it in left if shelf.about.report in it.reports and (it.filters or {}) == shelf.about.filters
-        ]
+        mine = [it for it in left if _is_on(it, shelf, asked)]
         yield with_progress(shelf, [it for it in permitted if shelf.about.report in it.reports], mine)
 
 

@@ -35,6 +35,13 @@ def is_written(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and not is_template(value)
 
 
+def is_quotable(value: object) -> TypeGuard[str]:
+    """Tell whether an address is written, and has no secret that an error would show with its line of the file."""
+    from airflow_reportrun.landing.destination import shows_credentials
+
+    return is_written(value) and not shows_credentials(value)
+
+
 def is_template(text: str) -> bool:
     """Tell whether Jinja makes something else of a text."""
     return "{{" in text or "{%" in text
