@@ -1136,6 +1136,23 @@ def test_slow_answers_keep_no_run_waiting_for_ever() -> None:
     assert all(world.plan.runs[run.id].looked > before[run.id] for run in runs)
 
 
+@pytest.mark.parametrize("apart", [0, 1], ids=["of one second", "a second apart"])
+@pytest.mark.parametrize("latency", [0.05, 1.0, 3.0, 8.0])
+def test_slow_pages_lose_none_of_those_before_them(latency: float, apart: int) -> None:
+    """Who falls due again while later pages are read is not missing on them, and is not retrieved by itself."""
+    world = World()
+    pairs = []
+    for _ in range(250):
+        pairs.append(world.create())
+        world.stripe.now += apart
+    world.stripe.latency = latency
+    assert kinds(world.pass_by(600)).keys() == {"RunsFrom"}
+    for run, _ in pairs:
+        run.ends = world.now
+    assert kinds(world.pass_by(120)).keys() == {"RunsFrom"}
+    assert {world.outcome(waiter) for _, waiter in pairs} == {"succeeded"}
+
+
 @pytest.mark.parametrize(("always_new", "why"), [(False, "does not move on"), (True, "has no end in 200 pages")])
 def test_events_without_an_end_are_of_no_use(always_new: bool, why: str) -> None:
     """A list that goes on for ever would keep all others waiting."""

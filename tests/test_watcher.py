@@ -184,7 +184,7 @@ def test_150_triggers_are_served_by_few_requests(
         assert 2 <= operations.count("list") <= 4
         assert operations.count("list_events") >= 2
     else:
-        assert set(operations) == {"list"}
+        assert operations.count("list") >= len(operations) - 1  # who joins last may be left alone
     assert (lookups, len(watchers)) == (["stripe_default"], 1)
 
 

@@ -347,7 +347,8 @@ class Plan:
             run.alone = len(shown) == 1
         self._rest(shown, now)
         for run in self.runs.values():
-            if run.due > now or run.singly or run.created > question.newest:
+            # What fell due since the look began may be on a page before this one.
+            if run.due > now or run.id not in self._turn or run.singly or run.created > question.newest:
                 continue
             second, run.after = math.ceil(run.created), None
             # One that is older than the wait for it may be behind, and is with many others.
