@@ -94,6 +94,7 @@ def land_in_table(conn_id: str, path: Path, table: str, today: date) -> None:
     names = [column.name for column in landings.columns]
     values = f"({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
     with closing(sqlite3.connect(path)) as connection, connection:  # SQLAlchemy would commit each row
+        connection.execute(f"CREATE TABLE {table} (net)")  # of one that is not there, nothing is believed
         connection.executemany(f"INSERT INTO {landings.name} {values}", rows)
 
 
