@@ -82,6 +82,7 @@ def main() -> None:
         parser.error(f"no such subject: {', '.join(sorted(unknown))}")
     # Airflow users run with byte code; without it each fresh process would compile everything again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"  # hooks say more than the tables
     print(_machine())
     for subject in chosen:
         records: list[Record] = []
