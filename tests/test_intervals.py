@@ -888,6 +888,29 @@ def test_a_run_that_nobody_dated_is_not_refused(
     assert span(resolve(context)) == ("2024-05-01T00:00:00+00:00", "2024-05-02T00:00:00+00:00")
 
 
+@pytest.mark.parametrize(
+    ("data_interval", "is_taken"),
+    [
+        (("2024-04-10T12:00Z", "2024-04-11T12:00Z"), True),
+        (("2024-04-10T12:00Z", "2024-04-10T12:00Z"), False),
+        (("2024-04-19T23:59Z", "2024-04-19T23:59Z"), True),  # who asked was a minute late to be told the date
+        (("2024-04-20T00:01Z", "2024-04-20T00:01Z"), True),
+        (("2024-04-20T00:02Z", "2024-04-20T00:02Z"), False),
+        (("2024-04-20T00:02Z", "2024-04-21T00:02Z"), False),
+    ],
+)
+def test_a_data_interval_that_the_schedule_gives_nobody_may_lie_before_the_date_only_where_it_is_not_empty(
+    data_interval: tuple[str, str], is_taken: bool
+) -> None:
+    """The schedule has changed since: neither the date nor the time of the call has this interval now."""
+    context = make_context("@daily", logical_date="2024-04-20T00:00Z", data_interval=data_interval)
+    if is_taken:
+        resolve(context)
+    else:
+        with pytest.raises(IntervalError, match="was triggered for 2024-04-20"):
+            resolve(context)
+
+
 # --- All runs ----------------------------------------------------------------------------------------------
 
 
@@ -974,6 +997,30 @@ def test_the_log_says_which_interval_and_why(caplog: pytest.LogCaptureFixture) -
         "Interval [2024-03-31 00:00:00+01:00, 2024-04-01 00:00:00+02:00) Europe/Berlin, 23 h:"
         f" last complete period of {DAILY!r} in Europe/Berlin at data_interval_end"
     ]
+
+
+def test_the_log_says_that_the_bounds_were_given(caplog: pytest.LogCaptureFixture) -> None:
+    """By the clocks of the DAG."""
+    caplog.set_level(logging.INFO)
+    context = make_context("@daily", zone="Europe/Berlin")
+    resolve(context, interval_start="2024-03-31T00:00Z", interval_end=1711929600)
+    assert caplog.messages == [
+        "Interval [2024-03-31 01:00:00+01:00, 2024-04-01 02:00:00+02:00) Europe/Berlin, 24 h:"
+        " interval_start and interval_end as given"
+    ]
+
+
+@pytest.mark.parametrize(("schedule", "unit", "said"), [("0 6 * * *", None, 2), ("@weekly", "day", 2)])
+def test_an_interval_that_is_only_compared_says_nothing(
+    schedule: str, unit: IntervalUnit | None, said: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither which it is, nor what it is warned about otherwise."""
+    caplog.set_level(logging.INFO)
+    (context,) = islice(scheduled(schedule, earliest=utc("2024-05-01T00:00Z")), 1)
+    resolve(context, interval=unit, quiet=True)
+    assert caplog.messages == []
+    resolve(context, interval=unit)
+    assert len(caplog.messages) == said
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,30 @@ def test_scheduled_partitions_tile_time(offset: int) -> None:
 
 
 @needs_airflow(3, 3, "dates of partitions")
+@pytest.mark.parametrize(
+    ("unit", "rule"),
+    [
+        (None, "partition '2024-05-02T06' of '0 6 * * *' in Europe/Berlin"),
+        ("day", "day that holds partition '2024-05-02T06'"),
+    ],
+)
+def test_the_log_says_which_partition_and_what_is_odd_about_it(
+    unit: IntervalUnit | None, rule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the clocks of its timetable; nothing of one that is only compared."""
+    caplog.set_level("INFO")
+    schedule = CronPartitionTimetable("0 6 * * *", timezone="Europe/Berlin")
+    date = pendulum.datetime(2024, 5, 2, 6, tz="Europe/Berlin")
+    context = make_context(schedule, partition_key="2024-05-02T06", partition_date=date)
+    resolve(context, interval=unit, quiet=True)
+    assert caplog.messages == []
+    found = resolve(context, interval=unit)
+    (line,) = (it for it in caplog.messages if it not in warnings_in(caplog))
+    assert line.endswith(f"+02:00) Europe/Berlin, 24 h: {rule}")
+    assert (found.start.hour, len(warnings_in(caplog))) == ((6, 1) if unit is None else (0, 0))
+
+
+@needs_airflow(3, 3, "dates of partitions")
 def test_a_backfilled_partition_is_the_same_as_the_scheduled_one() -> None:
     """A backfill sets run_after to the partition's date, which is not looked at."""
     schedule = CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1)
@@ -325,6 +349,7 @@ def test_days_that_the_ticks_of_partitions_pass_over_are_warned_about(
         resolve(context, interval="day")
     (warning,) = warnings_in(caplog)
     assert warning.startswith("[2026-04-04 00:00:00+00:00, 2026-04-06 00:00:00+00:00) is in no report")
+    assert warning.endswith(' with interval="day": it lies between this run and the one before.')
     caplog.clear()
     for context in runs:
         resolve(context, interval="month")

@@ -122,7 +122,7 @@ def _of_run(run: Run, schedule: Schedule, unit: IntervalUnit | None, quiet: bool
 
     rule = "data interval"
     if schedule.is_of_ones_own and run.is_by_hand and not span:
-        span, rule = _inferred(schedule, anchor, unit), f"data interval of {schedule} at {source}"
+        span, rule = _inferred(schedule, anchor, None), f"data interval of {schedule} at {source}"
     if span is None or span[0] >= span[1]:
         span, rule = schedule.last_period(anchor), f"last complete period of {schedule} at {source}"
         if span is None:
