@@ -39,9 +39,6 @@ SHORTEST_POLL_INTERVAL = 1.0
 LONGEST_PAUSE = 1800.0
 """Seconds between looks that fail, unless ``poll_interval`` is longer."""
 
-LONGEST_RETRY_AFTER = 86_400.0
-"""Seconds that an answer's ``Retry-After`` is believed for; a proxy may say anything."""
-
 GATHERING = 1.0
 """Seconds before a look: triggers that start together share it."""
 
@@ -316,7 +313,7 @@ class _Looks(SharedStreamProducer):
                 look = await self._look(list(audience.types))
             except Exception as error:  # Airflow begins a stream that fails anew at once, and again
                 pause *= min(2.0 ** min(failures, 32), max(LONGEST_PAUSE / interval, 1.0))
-                least = min(getattr(error, "retry_after", None) or 0.0, LONGEST_RETRY_AFTER)
+                least = getattr(error, "retry_after", None) or 0.0
                 failures += 1
                 log.log(
                     logging.WARNING if getattr(error, "is_transient", False) else logging.ERROR,

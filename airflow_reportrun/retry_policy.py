@@ -26,8 +26,8 @@ DATA_NOT_READY_DELAY = timedelta(minutes=30)
 class StripeRetryPolicy(RetryPolicy):
     """Retry what may get better by itself, a 429 or a broken connection; fail at once on what won't, as a 401.
 
-    Data that is not there yet is asked for half an hour later, and a ``Retry-After`` is kept to, where the task's
-    ``retry_delay``, with its ``retry_exponential_backoff``, is not longer.
+    Data that is not there yet is asked for half an hour later, and a ``Retry-After`` of up to a day is kept to,
+    where the task's ``retry_delay``, with its ``retry_exponential_backoff``, is not longer.
 
     The operators and sensors of this package have it unless they are given another. It is as good for tasks of
     one's own that call the hook: ``@task(retries=5, retry_policy=StripeRetryPolicy())``. Errors that are not of

@@ -18,6 +18,9 @@ from airflow_reportrun.reporting.errors import (
 LONGEST_BODY = 8 * 1024 * 1024
 """Bytes of an answer, a file's contents aside. The longest real ones, lists of everything, have some 200 KiB."""
 
+LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds that a ``Retry-After`` is believed for: a proxy may say anything."""
+
 
 @dataclass(frozen=True)
 class Response:
@@ -183,9 +186,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a ``Retry-After`` header, a number or an instant (RFC 9110, 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_RETRY_AFTER)
     until, now = _instant(value), date_of(headers)
-    return None if until is None or now is None else max(0.0, until - now)
+    return None if until is None or now is None else min(max(0.0, until - now), LONGEST_RETRY_AFTER)
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:

@@ -163,7 +163,8 @@ class APIError(ReportingError):
     :param stored: True when Stripe keeps this answer under the idempotency key, so that the same key gets it
         again for at least 24 hours.
     :param should_retry: the ``Stripe-Should-Retry`` header, None where it is absent.
-    :param retry_after: seconds to wait before the next request, where the answer says so (a proxy's may).
+    :param retry_after: seconds to wait before the next request, where the answer says so (a proxy's may);
+        a day at most.
     :param rate_limited_reason: the ``Stripe-Rate-Limited-Reason`` header: which limit was met.
     """
 
