@@ -25,6 +25,7 @@ from airflow_reportrun.sandbox import (
     AtOnce,
     RateLimited,
     RequestRecord,
+    Slow,
     StripeSandbox,
     Unavailable,
     UnknownStatus,
@@ -310,6 +311,30 @@ def test_another_key_may_read_the_events_that_the_last_one_may_not(
     assert statuses[0] == 403
     assert statuses.count(403) == 1
     assert statuses.count(200) > 1
+
+
+def test_another_key_may_read_events_though_nobody_waited_while_it_came(
+    stripe: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the one that may not is known, as long as the process lives."""
+    stripe.add_key("rk_test_without", PERMISSIONS[:2])
+    connection = {"conn_type": "stripe", "host": stripe.url, "extra": {"use_events": True}}
+    statuses = []
+
+    async def scenario() -> list[Any]:
+        waiting = tasks_of(*map(trigger, create(3)))
+        await asyncio.sleep(0.4)
+        end_all(stripe)
+        return await asyncio.gather(*waiting)
+
+    for key in ("rk_test_without", "rk_test_without", stripe.api_key, "rk_test_without"):
+        monkeypatch.setenv(CONNECTION, json.dumps({**connection, "password": key}))
+        stripe.configure(transition=OnWord())
+        before = len(stripe.requests_to("list_events"))
+        assert {it["outcome"] for it in run(scenario())} == {"succeeded"}
+        statuses.append([request.status for request in stripe.requests_to("list_events")[before:]])
+    assert (statuses[0], statuses[1], statuses[3]) == ([403], [], [])
+    assert {*statuses[2]} == {200}
 
 
 def test_a_connection_is_read_anew_from_time_to_time(
@@ -646,6 +671,28 @@ def test_who_waits_is_measured_between_looks_too(
     assert len(looks(stripe)) == 1
     assert counts.count(("report_run", 1)) >= 4
     assert len(lines) <= 1
+
+
+def test_who_waits_is_measured_and_said_between_pages_that_take_long(
+    stripe: StripeSandbox, lines: list[tuple[str | None, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They follow each other without a pause: of thousands of runs it may be minutes until the first one."""
+    monkeypatch.setattr(watcher, "SUMMARY_PAUSE", 0.1)
+    monkeypatch.setattr(watcher, "GAUGE_PAUSE", 0.05)
+    counts: list[tuple[str, int]] = []
+    monkeypatch.setattr(metrics, "waiting", lambda _, goal, count, oldest: counts.append((goal, count)))
+    runs = create(201)
+    stripe.inject(Slow(0.3), times=99, on="list")
+
+    async def scenario() -> None:
+        waiting = tasks_of(*map(trigger, runs))
+        await asyncio.sleep(0.85)  # within the three pages of the first look
+        for task in waiting:
+            task.cancel()
+
+    run(scenario())
+    assert counts.count(("report_run", 201)) >= 3
+    assert len(lines) >= 2
 
 
 def test_a_storm_is_one_line(stripe: StripeSandbox, lines: list[tuple[str | None, str, str]]) -> None:

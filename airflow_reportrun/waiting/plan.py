@@ -464,7 +464,8 @@ class Plan:
     def _stop_events(self, why: str) -> None:
         self._feed, self.events_fail = None, why
         self.words.append(
-            f"Stripe's events are of no use for this account: {why}. From now on the list of report runs is asked."
+            f"Stripe's events are of no use for this account: {why.rstrip('.')}. "
+            "From now on the list of report runs is asked."
         )
         self._hurry()
 

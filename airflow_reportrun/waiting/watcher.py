@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.waiting.pace import Watch
     from airflow_reportrun.waiting.plan import SharedGoal, Told
     from airflow_reportrun.waiting.questions import Question
+    from airflow_reportrun.wire.connection import ConnectionSettings
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +97,10 @@ class Watcher:
         self._whose = whose
         self._known = known
         self._plan = Plan(room=room)
-        self._plan.events_fail = _events_fail.get(whose, "")
         self._asking: dict[Waiter, _Asking] = {}
         self._joined = asyncio.Event()
         self._log = _Summaries(whose)
+        self._settings: ConnectionSettings | None = None
         # In a context of its own, or its log would go to the task that was the first to wait.
         self._task = asyncio.create_task(self._watch(), context=contextvars.Context())
 
@@ -143,10 +144,10 @@ class Watcher:
                 await self._read_connection(hook, anew=math.isfinite(read_at))
                 read_at = time.monotonic()
             self._joined.clear()
+            self._log.status(self._plan)  # however long pages follow each other without a pause
             self._tell(self._plan.expired(time.time()))
             question = self._plan.ask(time.time())
             if isinstance(question, float | int):
-                self._log.status(self._plan)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._joined.wait(), min(question, SUMMARY_PAUSE, CONNECTION_AGE))
                 continue
@@ -156,9 +157,8 @@ class Watcher:
         """Read the connection, and do as it says; a triggerer that starts may be too busy to find it at once."""
         for pause in (*LOOK_UP_PAUSES, None):
             try:
-                if anew:
-                    await self._renew(hook)
-                self._plan.use_events((await hook.settings_async()).use_events)
+                if not anew or await hook.renew_async():
+                    await self._do_as_it_says(hook)
                 return
             except ConnectionLookUpError as error:
                 if pause is None:
@@ -169,13 +169,12 @@ class Watcher:
                 self._tell(self._plan.fail(error))
                 return
 
-    async def _renew(self, hook: StripeReportingAsyncHook) -> bool:
-        """Read the connection anew, and return whether it has changed: another key may read events."""
-        if changed := await hook.renew_async():
-            self._plan.events_fail = ""
-            _events_fail.pop(self._whose, None)
-            self._plan.use_events((await hook.settings_async()).use_events)
-        return changed
+    async def _do_as_it_says(self, hook: StripeReportingAsyncHook) -> None:
+        """Ask for events where the connection says so, unless it is the one with which they were of no use."""
+        self._settings = await hook.settings_async()
+        known, why = _events_fail.get(self._whose, (None, ""))
+        self._plan.events_fail = why if known == self._settings else ""
+        self._plan.use_events(self._settings.use_events)
 
     async def _answer(self, hook: StripeReportingAsyncHook, question: Question) -> Told:
         """Ask, and return who is told what; what stays wrong is asked again where the connection has changed."""
@@ -188,8 +187,9 @@ class Watcher:
             if failure.is_transient:
                 self._log.failed(failure)
                 break
-            if renewals == MOST_RENEWALS or not await self._renew(hook):
+            if renewals == MOST_RENEWALS or not await hook.renew_async():
                 break
+            await self._do_as_it_says(hook)
         return self._plan.failed(question, failure, time.time())
 
     def _tell(self, told: Told) -> None:
@@ -202,7 +202,7 @@ class Watcher:
             log.warning("%s: %s", self._whose, words)
         self._plan.words.clear()
         if self._plan.events_fail:
-            _events_fail[self._whose] = self._plan.events_fail
+            _events_fail[self._whose] = self._settings, self._plan.events_fail
 
 
 class _Asking:
@@ -240,14 +240,14 @@ class _Summaries:
 
     def status(self, plan: Plan) -> None:
         """Say what is waited for."""
-        now, since = time.monotonic(), plan.waiting_since()
+        now = time.monotonic()
         if now - self._measured_at >= GAUGE_PAUSE:
             self._measured_at = now
-            self.measure(since)
+            self.measure(plan.waiting_since())
         if not self.requests or now - self._status_at < SUMMARY_PAUSE:
             return
         self._status_at = now
-        oldest = min(since["report_run"], default=None)
+        oldest = min(plan.waiting_since()["report_run"], default=None)
         log.info(
             "%s: waiting for %d report runs%s and the data of %d report types%s; %d requests since the last line.",
             self._whose,
@@ -276,5 +276,5 @@ class _Summaries:
 
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Whose, Watcher]] = WeakKeyDictionary()
 _rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Whose, Room]] = WeakKeyDictionary()
-_events_fail: dict[Whose, str] = {}
-"""For whom events are of no use in this process, and why, for as long as the connection is the same."""
+_events_fail: dict[Whose, tuple[ConnectionSettings | None, str]] = {}
+"""With what connection events are of no use in this process, and why."""
