@@ -28,7 +28,7 @@ from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
 from airflow_reportrun.tasks.options import given_options, require_known, require_rendered, span_option
-from airflow_reportrun.tasks.results import GivenRun, found_run, whose, whose_before
+from airflow_reportrun.tasks.results import GivenRun, acting, found_run, whose, whose_before
 from airflow_reportrun.tasks.ui import Noted
 from airflow_reportrun.waiting.events import Event, ReportRunEvent, ReportTypeEvent
 
@@ -195,9 +195,7 @@ class StripeSensor(Noted, LineageMixin, BaseSensorOperator):
             since=now,
             poll_interval=max(self.poke_interval, SHORTEST_POKE_INTERVAL),
             growth=0.0,
-            stripe_conn_id=self.hook.stripe_conn_id,
-            stripe_account=self.hook.stripe_account,
-            stripe_context=self.hook.stripe_context,
+            **acting(self.hook),
             resume={**whose(self.hook), **this_try.resume},
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
@@ -358,7 +356,7 @@ class StripeReportTypeSensor(StripeSensor):
         super().__init__(**kwargs)
         self.settle = span_option("settle", settle)
         if self.settle < timedelta(0):
-            raise ValueError(f"settle is not negative, as {settle!r} is")
+            raise ConfigurationError(f"settle is not negative, as {settle!r} is")
         require_known("interval", interval, (*INTERVAL_UNITS, None))
         self.report_type = report_type
         self.interval_end = interval_end

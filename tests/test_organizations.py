@@ -244,3 +244,24 @@ def test_the_sandbox_wants_a_context_and_a_version(
     platform = client_of(sandbox, stripe_context="acct_sandbox")
     platform.v1.reporting.report_types.list()
     assert sandbox.requests[-1].account is None
+
+
+@pytest.mark.parametrize("extra", [{"stripe_context": PATH}, {"stripe_account": "acct_shop"}, {}])
+def test_tasks_of_one_account_wait_together_whether_they_name_it_or_not(
+    extra: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator that leaves it to the connection, one that names it, and a sensor of what the first returned."""
+    with StripeSandbox(transition=AfterReads(9)) as sandbox:
+        connect(monkeypatch, sandbox, **extra)
+        left = in_dag(StripeReportRunOperator, report_type=TYPE, deferrable=True)
+        named = in_dag(StripeReportRunOperator, report_type=TYPE, deferrable=True, **extra)
+        whole = in_dag(StripeReportRunOperator, report_type=TYPE, deferrable=True, max_pending_report_runs=1)
+        created = in_dag(StripeReportRunOperator, report_type=TYPE, wait_for_completion=False)
+        given = TaskRunner().run(created).returned
+        watching = in_dag(StripeReportRunSensor, report_run_id=given, deferrable=True)
+        tried = [TaskRunner(run_id=str(n)).run(it) for n, it in enumerate((left, named, whole, watching))]
+        triggers = [TaskRunner().trigger(it) for it in tried]
+    assert {it.state for it in tried} == {"deferred"}
+    assert type(triggers[2]).__name__ == "StripePendingReportRunsTrigger"
+    known = {(it.stripe_conn_id, it.stripe_account, it.stripe_context) for it in triggers}
+    assert known == {("stripe_default", extra.get("stripe_account"), extra.get("stripe_context"))}

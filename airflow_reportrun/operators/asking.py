@@ -64,10 +64,9 @@ class AskingOperator(Noted, LineageMixin, BaseOperator):
         """The hook of this task."""
         from airflow_reportrun.hooks import StripeReportingHook
 
-        return StripeReportingHook(**self._whose())
-
-    def _whose(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("stripe_conn_id", "stripe_account", "stripe_context")}
+        return StripeReportingHook(
+            self.stripe_conn_id, stripe_account=self.stripe_account, stripe_context=self.stripe_context
+        )
 
     def ask(self, context: Context, report_type: str, *, quiet: bool = False) -> Question:
         """Return what the options ask for, checked; quietly, where it is only compared."""

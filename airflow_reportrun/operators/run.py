@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_reportrun.links import StripeRequestLink, note_request, push_request, request_of, request_xcoms
 from airflow_reportrun.operators.submitting import SubmittingOperator
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
-from airflow_reportrun.reporting.errors import APIError, ReportExpiredError, ReportingError
+from airflow_reportrun.reporting.errors import APIError, ConfigurationError, ReportExpiredError, ReportingError
 from airflow_reportrun.reporting.report_type_ids import ParameterShape
 from airflow_reportrun.tasks.failures import (
     Try,
@@ -37,7 +37,7 @@ from airflow_reportrun.tasks.options import (
     word,
 )
 from airflow_reportrun.tasks.outlets import record_landing, record_partition, require_partitions
-from airflow_reportrun.tasks.results import GivenRun, result, whose, whose_before
+from airflow_reportrun.tasks.results import GivenRun, acting, result, whose, whose_before
 from airflow_reportrun.waiting.events import PendingReportRunsEvent, ReportRunEvent, ReportTypeEvent, describe
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class StripeReportRunOperator(SubmittingOperator):
         super().__init__(**kwargs)
         set_retry_policy(self)
         if destination is not None and not wait_for_completion:
-            raise ValueError(
+            raise ConfigurationError(
                 "destination needs the finished report: leave wait_for_completion at True, "
                 "or download later with StripeReportDownloadOperator"
             )
@@ -224,7 +224,7 @@ class StripeReportRunOperator(SubmittingOperator):
         self.poll_interval = positive("poll_interval", poll_interval).total_seconds()
         self.settle = span_option("settle", settle)
         if self.settle < timedelta(0):
-            raise ValueError(f"settle is not negative, as {settle!r} is")
+            raise ConfigurationError(f"settle is not negative, as {settle!r} is")
         self.report_type = report_type
         self.interval_start = interval_start
         self.interval_end = interval_end
@@ -363,7 +363,7 @@ class StripeReportRunOperator(SubmittingOperator):
             deadline=deadline,
             since=created,
             poll_interval=self.poll_interval,
-            **self._whose(),
+            **acting(self.hook),
             resume=resume,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)

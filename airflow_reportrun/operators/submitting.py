@@ -22,6 +22,7 @@ from airflow_reportrun.reporting.errors import (
 from airflow_reportrun.reporting.models import in_utc
 from airflow_reportrun.tasks.failures import require_available, require_room
 from airflow_reportrun.tasks.options import require_livemode, truth
+from airflow_reportrun.tasks.results import acting
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -115,7 +116,7 @@ class SubmittingOperator(AskingOperator):
                 deadline=deadline,
                 since=now,
                 poll_interval=poll_interval,
-                **self._whose(),
+                **acting(self.hook),
                 resume={"refusal": refusal, **self._try.resume},
             )
             self.defer(trigger=trigger, method_name="execute_when_available", timeout=trigger.backstop)
@@ -158,7 +159,7 @@ class SubmittingOperator(AskingOperator):
                 since=since,
                 poll_interval=poll_interval,
                 growth=0.0,
-                **self._whose(),
+                **acting(self.hook),
                 resume={"room_since": since, **self._try.resume},
             )
             self.defer(trigger=trigger, method_name="execute_when_room", timeout=trigger.backstop)

@@ -50,6 +50,16 @@ def whose(hook: StripeReportingHook) -> dict[str, Any]:
     }
 
 
+def acting(hook: StripeReportingHook) -> dict[str, Any]:
+    """Return by what the triggers know a connection and an account: the same, whether a task named it or not."""
+    it = hook.settings
+    return {
+        "stripe_conn_id": hook.stripe_conn_id,
+        "stripe_account": None if it.stripe_context else it.stripe_account,
+        "stripe_context": it.stripe_context,
+    }
+
+
 def whose_before(resume: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the same as the task noted it before it was deferred; None where it did not, as earlier versions."""
     return {name: resume.get(name) for name in WHOSE} if resume.get("stripe_conn_id") else None
