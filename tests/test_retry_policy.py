@@ -280,6 +280,26 @@ def test_mapped_tasks_have_it(stripe_conn: StripeSandbox, given: bool) -> None:
 
 
 @of_3_3
+@pytest.mark.parametrize(
+    ("task_class", "options", "words"),
+    [
+        (StripeReportRunOperator, {"report_type": "balance.summary.1", "interval": "dya"}, "interval is one of"),
+        (StripeReportRunOperator, {"report_type": "balance.summary.1", "timeout": 0}, "timeout is positive"),
+        (StripeReportTypeSensor, {"report_type": "balance.summary.1", "settle": -5}, "settle is not negative"),
+        (StripeReportDownloadOperator, {"report_run_id": "frr_1", "destination": "/x.parquet"}, "format"),
+    ],
+)
+def test_a_mapped_task_that_can_not_be_made_fails_at_once(
+    task_class: Any, options: dict[str, Any], words: str
+) -> None:
+    """What is wrong for all of a mapped task is found when the first is made, in the worker."""
+    with DAG("stripe", schedule=None, start_date=START):
+        mapped = task_class.partial(task_id="report", retries=5, **options).expand(stripe_account=["acct_1"])
+    tried = TaskRunner().run(mapped, map_index=0)
+    assert (tried.state, words in str(tried.error)) == ("failed", True), tried
+
+
+@of_3_3
 @pytest.mark.parametrize(("task_class", "options"), MAKE)
 def test_a_dag_with_it_is_stored(task_class: type, options: dict[str, Any]) -> None:
     """The scheduler knows that there is a policy; the worker has it from the file."""

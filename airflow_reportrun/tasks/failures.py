@@ -27,6 +27,14 @@ def set_retry_policy(task: BaseOperator) -> None:
         task.retry_policy = StripeRetryPolicy()
 
 
+def map_retry_policy(operator: type, arguments: dict[str, Any]) -> None:
+    """Do the same for a mapped task, whose own arguments may be what is wrong: then none of it is ever made."""
+    if getattr(operator, "retry_policy", operator) is None and arguments.get("retry_policy") is None:
+        from airflow_reportrun.retry_policy import StripeRetryPolicy
+
+        arguments["retry_policy"] = StripeRetryPolicy()
+
+
 @contextmanager
 def airflow_errors() -> Iterator[None]:
     """Turn our errors into Airflow's: what can't get better by itself is not tried again."""

@@ -132,12 +132,11 @@ def _empty(name: str, value: Any) -> Iterator[str]:
 def positive(name: str, span: timedelta | float) -> timedelta:
     """Return a span of time that was given as a timedelta or in seconds.
 
-    :raises ConfigurationError: when it is none.
-    :raises ValueError: when it is not a positive one.
+    :raises ConfigurationError: when it is none, or not a positive one.
     """
     found = span_option(name, span)
     if found <= timedelta(0):
-        raise ValueError(f"{name} is positive, not {span!r}")
+        raise ConfigurationError(f"{name} is positive, not {span!r}")
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from airflow_reportrun.tasks.failures import map_retry_policy
+
 COLOR = "#e7e5ff"
 """A pale violet: black reads well on it, and none of Airflow's own operators has it."""
 
@@ -12,7 +14,7 @@ _NOTES = ("doc", "doc_md", "doc_json", "doc_yaml", "doc_rst")
 
 
 class Noted:
-    """Gives a task the note of its class, mapped tasks included."""
+    """Gives a task the note of its class, and a mapped one the retry policy that constructors give the others."""
 
     note: ClassVar[str]
     """One or two sentences, in Markdown."""
@@ -32,4 +34,5 @@ class Noted:
         made = super().partial(**kwargs)  # type: ignore[misc]
         if not any(made.kwargs.get(name) for name in _NOTES):
             made.kwargs["doc_md"] = cls.note
+        map_retry_policy(cls, made.kwargs)
         return made
