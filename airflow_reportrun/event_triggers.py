@@ -26,7 +26,9 @@ except ImportError as error:
         "clock: StripeReportRunOperator and StripeReportTypeSensor wait for the data."
     ) from error
 
+from airflow_reportrun.tasks.options import is_template
 from airflow_reportrun.waiting.modules import load
+from airflow_reportrun.wire.fields import accounts_of
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessor
@@ -99,14 +101,19 @@ class StripeReportDataTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()
         for name, value in (("report_type", report_type), ("stripe_conn_id", stripe_conn_id)):
-            if not isinstance(value, str) or not value:
+            if not isinstance(value, str) or not value or is_template(value):
                 raise _wrong(name, value, "a text, and is not templated")
-        for name, account in (("stripe_account", stripe_account), ("stripe_context", stripe_context)):
+        accounts = {"stripe_account": stripe_account, "stripe_context": stripe_context}
+        for name, account in accounts.items():
             if not isinstance(account, (str, NoneType)):
                 raise _wrong(name, account, "a text, and is not templated")
+        mistakes: list[str] = []
+        accounts_of({}, accounts, mistakes)
+        if mistakes:  # no task waits, so that nobody would see it
+            raise TypeError(f"A StripeReportDataTrigger can't watch: {'; '.join(mistakes)}.")
         if isinstance(poll_interval, timedelta):
             poll_interval = poll_interval.total_seconds()
-        if type(poll_interval) not in (int, float) or not SHORTEST_POLL_INTERVAL <= poll_interval < 86_400:
+        if type(poll_interval) not in (int, float) or not SHORTEST_POLL_INTERVAL <= poll_interval <= 86_400:
             raise _wrong("poll_interval", poll_interval, f"seconds from {SHORTEST_POLL_INTERVAL:g} to a day's")
         self.report_type = report_type
         self.since = _epoch_seconds(since)

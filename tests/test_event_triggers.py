@@ -648,13 +648,10 @@ def test_it_runs_by_itself(stripe_conn: StripeSandbox, database: Database) -> No
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("report_type", value) for value in (None, "", 1)),
+        *(("report_type", value) for value in (None, "", 1, "{{ var.value.report_type }}")),
         *(("since", value) for value in (datetime(2024, 5, 1), "2024-05-01", -1, 1.5, True, 10**15)),
-        *(
-            ("poll_interval", value)
-            for value in (0, 0.5, -1, True, "300", float("nan"), 86_400, timedelta(days=1), timedelta(0))
-        ),
-        *(("stripe_conn_id", value) for value in (None, "", 1)),
+        *(("poll_interval", value) for value in (0, 0.5, -1, True, "300", float("nan"), 86_401, timedelta(0))),
+        *(("stripe_conn_id", value) for value in (None, "", 1, "{{ params.conn }}")),
         *((name, 1) for name in ("stripe_account", "stripe_context")),
     ],
 )
@@ -662,6 +659,22 @@ def test_what_can_not_be_watched_with_is_refused(name: str, value: Any) -> None:
     """When the DAG file is parsed; in the triggerer another error than a TypeError would stop all."""
     with pytest.raises(TypeError, match=f"{name} of a StripeReportDataTrigger is"):
         StripeReportDataTrigger(**{"report_type": BALANCE, name: value})
+
+
+@pytest.mark.parametrize(
+    ("accounts", "words"),
+    [
+        ({"stripe_account": ""}, "stripe_account is empty"),
+        ({"stripe_account": "cus_1"}, "stripe_account is not the id of an account"),
+        ({"stripe_account": "{{ params.account }}"}, "stripe_account is not the id of an account"),
+        ({"stripe_context": "acct_1/x"}, "stripe_context is not a path of accounts"),
+        ({"stripe_account": "acct_1", "stripe_context": "acct_1"}, "give one of them"),
+    ],
+)
+def test_an_account_that_can_not_be_is_refused_when_the_file_is_parsed(accounts: Any, words: str) -> None:
+    """Otherwise each look would fail, for ever, and say so in the triggerer's log alone."""
+    with pytest.raises(TypeError, match=f"can't watch: .*{words}"):
+        StripeReportDataTrigger(report_type=BALANCE, **accounts)
 
 
 def test_an_argument_that_there_is_not_is_refused() -> None:
@@ -674,6 +687,7 @@ def test_poll_interval_may_be_a_timedelta() -> None:
     """As the operators' may; Airflow stores seconds."""
     _, kwargs = StripeReportDataTrigger(report_type=BALANCE, poll_interval=timedelta(minutes=1)).serialize()
     assert kwargs["poll_interval"] == 60.0
+    assert StripeReportDataTrigger(report_type=BALANCE, poll_interval=timedelta(days=1)).poll_interval == 86_400
 
 
 @dataclass

@@ -16,6 +16,7 @@ from airflow_reportrun.get_provider_info import CONN_FIELDS
 from airflow_reportrun.reporting.budget import LIVE_LIMIT, TEST_LIMIT, Budget, budget_of
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.secrets import redacted
+from airflow_reportrun.wire.fields import accounts_of, number_of, switch_of, text_of
 from airflow_reportrun.wire.route import PROXY_EXAMPLE, is_host, proxy_url
 
 API_BASE_URL = "https://api.stripe.com"
@@ -32,12 +33,6 @@ _OF_AIRFLOW_2 = "extra__stripe__"
 
 _PROXIED = re.compile(r"(https?|all)(://[\w.-]+)?")
 """What requests knows a proxy by: a scheme, or a scheme and a host."""
-
-
-_ACCOUNTS = {
-    "stripe_account": (r"acct_\w+", "the id of an account (acct_…)"),
-    "stripe_context": (r"acct_\w+(/acct_\w+)*", "a path of accounts (acct_… or acct_…/acct_…)"),
-}
 
 
 class AirflowConnection(Protocol):
@@ -163,14 +158,14 @@ class ConnectionSettings:
             mistakes.append(
                 f"{', '.join(misplaced)}: there is a secret key in it, which goes into the password only"
             )
-        if _text("login", connection.login, mistakes).startswith("acct_"):
+        if text_of("login", connection.login, mistakes).startswith("acct_"):
             mistakes.append("the login holds an account, which goes into stripe_account in the extra")
         api_base_url = _base_url(connection, mistakes)
         files_base_url = FILES_BASE_URL if api_base_url == API_BASE_URL else api_base_url
-        if files_host := _text("files_base_url", given.get("files_base_url"), mistakes):
+        if files_host := text_of("files_base_url", given.get("files_base_url"), mistakes):
             files_base_url = _origin("files_base_url", files_host, mistakes)
-        account, context = _accounts(given, task, mistakes)
-        version = _text(
+        account, context = accounts_of(given, task, mistakes)
+        version = text_of(
             "stripe_version", given.get("stripe_version"), mistakes, pattern=r"[\w.-]+", expected="an API version"
         )
         if api_key.startswith("sk_org_"):
@@ -182,17 +177,17 @@ class ConnectionSettings:
             if not version:
                 mistakes.append("a key of an organization (sk_org_…) needs stripe_version in the extra")
         scope = given.get("idempotency_scope", "")
-        _text("idempotency_scope", scope, mistakes)  # taken as it is: it is part of keys that were sent
-        timeout = _number(given.get("timeout", DEFAULT_TIMEOUT), LONGEST_TIMEOUT)
+        text_of("idempotency_scope", scope, mistakes)  # taken as it is: it is part of keys that were sent
+        timeout = number_of(given.get("timeout", DEFAULT_TIMEOUT), LONGEST_TIMEOUT)
         if not timeout:
             mistakes.append("timeout is a positive number of seconds, a day at most")
         rate_limit = None
-        if "rate_limit" in given and not (rate_limit := _number(given["rate_limit"], HIGHEST_RATE_LIMIT)):
+        if "rate_limit" in given and not (rate_limit := number_of(given["rate_limit"], HIGHEST_RATE_LIMIT)):
             mistakes.append(f"rate_limit is a positive number of requests a second, {HIGHEST_RATE_LIMIT} at most")
-        use_events = _switch("use_events", given.get("use_events", False), mistakes)
+        use_events = switch_of("use_events", given.get("use_events", False), mistakes)
         proxies = _proxies(given.get("proxies", {}), mistakes)
-        verify = _switch("verify", given.get("verify", True), mistakes, or_else="the path of a CA bundle")
-        trust_env = _switch("trust_env", given.get("trust_env", True), mistakes)
+        verify = switch_of("verify", given.get("verify", True), mistakes, or_else="the path of a CA bundle")
+        trust_env = switch_of("trust_env", given.get("trust_env", True), mistakes)
         cert = _cert(given.get("cert"), mistakes)
         if mistakes:
             conn_id = redacted(repr(connection.conn_id), api_key)
@@ -252,19 +247,6 @@ def _extra(extra: Any, mistakes: list[str]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in EXTRA_FIELDS}
 
 
-def _text(
-    name: str, value: Any, mistakes: list[str], *, pattern: str = ".+", expected: str = "a text that is not blank"
-) -> str:
-    """Return a text, empty where there is none; secret stores like to add a line end."""
-    if value in (None, ""):
-        return ""
-    text = value.strip() if isinstance(value, str) else ""
-    if text.isprintable() and re.fullmatch(pattern, text, re.ASCII):
-        return text
-    mistakes.append(f"{name} is not {expected}")
-    return ""
-
-
 def _holds_key(value: Any, api_key: str) -> bool:
     text = json.dumps(value, default=str)
     return redacted(text, api_key) != text
@@ -279,31 +261,6 @@ def _api_key(connection: AirflowConnection, mistakes: list[str]) -> str:
     elif not re.fullmatch(r"(sk|rk)_[A-Za-z0-9_]+", key):
         mistakes.append("the password is not a secret key; those begin with sk_ or rk_")
     return key
-
-
-def _accounts(given: Mapping[str, Any], task: Mapping[str, Any], mistakes: list[str]) -> tuple[str, str]:
-    """Return the account and the context to act in, of which one at least is empty."""
-    for name, value in task.items():
-        # A template that came to nothing must not act as the connection's account.
-        if value is not None and not str(value).strip():
-            mistakes.append(f"the task's {name} is empty")
-    ours = {name: value for name, value in task.items() if value is not None}
-    account, context = (
-        _text(name, (ours or given).get(name), mistakes, pattern=pattern, expected=expected)
-        for name, (pattern, expected) in _ACCOUNTS.items()
-    )
-    if account and context:
-        mistakes.append("stripe_account and stripe_context both say which account to act as; give one of them")
-    return account, context
-
-
-def _number(value: Any, most: float) -> float:
-    """Return a positive number, 0 for anything else."""
-    try:
-        number = 0.0 if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-    return number if 0 < number <= most else 0.0
 
 
 def _proxies(value: Any, mistakes: list[str]) -> dict[str, str]:
@@ -328,17 +285,6 @@ def _proxies(value: Any, mistakes: list[str]) -> dict[str, str]:
     return found
 
 
-def _switch(name: str, value: Any, mistakes: list[str], *, or_else: str = "") -> bool | str:
-    if isinstance(value, str) and value.strip().lower() in ("true", "false", "y"):
-        return value.strip().lower() != "false"  # y is a box that is checked in Airflow 2's form
-    if isinstance(value, bool):
-        return value
-    if or_else and isinstance(value, str) and value.strip():
-        return _text(name, value, mistakes)
-    mistakes.append(f"{name} is true or false{or_else and ', or '}{or_else}")
-    return True
-
-
 def _cert(value: Any, mistakes: list[str]) -> str | tuple[str, str] | None:
     if value is None:
         return None
@@ -347,16 +293,16 @@ def _cert(value: Any, mistakes: list[str]) -> str | tuple[str, str] | None:
         paths = []
     match tuple(paths):
         case (path,) if isinstance(value, str):
-            return _text("cert", path, mistakes)
+            return text_of("cert", path, mistakes)
         case (path, key):
-            return _text("cert", path, mistakes), _text("cert", key, mistakes)
+            return text_of("cert", path, mistakes), text_of("cert", key, mistakes)
     mistakes.append("cert is the path of a certificate, or a list of two: of the certificate and of its key")
     return None
 
 
 def _base_url(connection: AirflowConnection, mistakes: list[str]) -> str:
-    host = _text("host", connection.host, mistakes) or API_BASE_URL
-    schema, port = _text("schema", connection.schema, mistakes).lower(), connection.port
+    host = text_of("host", connection.host, mistakes) or API_BASE_URL
+    schema, port = text_of("schema", connection.schema, mistakes).lower(), connection.port
     own = host.partition("://")[0].lower() if "://" in host else "https"
     if schema and schema not in (("http", "https") if "://" not in host else (own,)):
         mistakes.append("schema is http or https, as the host says; leave it empty")
