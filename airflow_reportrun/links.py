@@ -30,16 +30,17 @@ def push_request(task: BaseOperator, context: Context, xcoms: Mapping[str, Any])
     :param xcoms: see :func:`request_xcoms`.
     """
     soon_ends = getattr(task, "deferrable", False)
+    note_request(task, xcoms.get(REQUEST_XCOM_KEY, {}))
     for key, value in xcoms.items():
-        if key == REQUEST_XCOM_KEY:
-            note_request(task, value)
-        elif soon_ends:
-            continue
-        context["ti"].xcom_push(key=key, value=value)
+        if key == REQUEST_XCOM_KEY or not soon_ends:
+            context["ti"].xcom_push(key=key, value=value)
 
 
 def note_request(task: BaseOperator, request: Mapping[str, Any]) -> None:
-    """Let Airflow 3 write down the address without asking for what was pushed, when the process of a try ends."""
+    """Let Airflow 3 write down the address when the process of a try ends, without asking for what was pushed.
+
+    :param request: see :func:`request_of`; empty where none is known, of which Airflow would log an error.
+    """
     task._stripe_request = dict(request)
 
 
@@ -77,7 +78,7 @@ class StripeRequestLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, empty while nothing was submitted."""
-        if noted := getattr(operator, "_stripe_request", None):
+        if (noted := getattr(operator, "_stripe_request", None)) is not None:
             return self.address_of(noted)
         from airflow.providers.common.compat.sdk import XCom
 

@@ -23,7 +23,13 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_reportrun.airflow_context import TaskInstance
 from airflow_reportrun.lineage import LineageMixin
-from airflow_reportrun.links import StripeRequestLink, push_request, request_xcoms_of
+from airflow_reportrun.links import (
+    REQUEST_XCOM_KEY,
+    StripeRequestLink,
+    note_request,
+    push_request,
+    request_xcoms_of,
+)
 from airflow_reportrun.question.calendar_units import INTERVAL_UNITS
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError
 from airflow_reportrun.tasks.failures import Try, airflow_errors, set_retry_policy
@@ -311,7 +317,8 @@ class StripeReportRunSensor(StripeSensor):
         return StripeReportRunTrigger.waiting_from_now(report_run_id=goal.report_run_id, **kwargs)
 
     def tell(self, event: Any) -> None:
-        """Note the run, where it has ended."""
+        """Note the run, where it has ended, and the request that created it."""
+        note_request(self, request_xcoms_of(self.given_run).get(REQUEST_XCOM_KEY, {}))
         if event.report_run:
             self.tell_run(event.report_run, self._whose(event))
 
@@ -363,9 +370,10 @@ class StripeReportTypeSensor(StripeSensor):
         self.interval = interval
         self._given = given_options(self)
         if self.start_from_trigger and interval_end is None and self.has_dag():
+            from airflow_reportrun.airflow_context import timetable_of
             from airflow_reportrun.tasks.starting import refuse_own_timetable
 
-            refuse_own_timetable(getattr(self.dag, "timetable", None))
+            refuse_own_timetable(timetable_of({"dag": self.dag}))
         self.begin_in_triggerer(
             "ReportTypeStart",
             report_type=report_type,

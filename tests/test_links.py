@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import XCom
 
+from airflow_reportrun import triggers
 from airflow_reportrun.links import StripeRequestLink, request_xcoms, request_xcoms_of
 from airflow_reportrun.operators import StripeReportDownloadOperator, StripeReportRunOperator
-from airflow_reportrun.sandbox import AfterReads, AtOnce, RateLimited, RunFails, StripeSandbox
+from airflow_reportrun.sandbox import AfterReads, AfterSeconds, AtOnce, RateLimited, RunFails, StripeSandbox
+from airflow_reportrun.sensors import StripeReportRunSensor
 from airflow_reportrun.tasks.results import GivenRun
 from tests.task_runner import TaskRunner, in_dag
-from tests.versions import AIRFLOW_2
+from tests.versions import AIRFLOW_2, needs_airflow_3
 
 TYPE = "balance.summary.1"
 LOGS = "https://dashboard.stripe.com/test/workbench/logs?object="
@@ -115,6 +118,34 @@ def test_a_task_without_a_report_run_has_no_link(stripe_conn: StripeSandbox) -> 
         in_dag(StripeReportDownloadOperator, report_run_id="frr_1", destination="/nowhere/x.csv")
     )
     assert not _link(tried.xcoms)
+
+
+@needs_airflow_3("such line")
+def test_airflow_is_not_asked_for_a_request_that_there_is_none_of(
+    stripe_conn: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would log an error for each process of a task that waits or fails before it submits, or has a bare id."""
+    asked: list[Any] = []
+    monkeypatch.setattr(XCom, "get_value", lambda **which: asked.append(which))
+    monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
+    run_operator = partial(in_dag, StripeReportRunOperator, report_type=TYPE)
+    for task, state in (
+        (run_operator(deferrable=True, max_pending_report_runs=1), "deferred"),
+        (run_operator(interval_start="soon", interval_end="later"), "failed"),
+        (in_dag(StripeReportDownloadOperator, report_run_id="frr_1", destination="/nowhere/x.csv"), "failed"),
+    ):
+        assert TaskRunner().run(task).state == state
+    for make in (partial(in_dag, StripeReportRunSensor), run_operator):
+        for is_bare in (True, False):
+            stripe_conn.configure(transition=AfterSeconds(3600))
+            created = TaskRunner().run(run_operator(wait_for_completion=False)).returned
+            given = created["report_run_id"] if is_bare else created
+            runner = TaskRunner()
+            tried = runner.run(make(report_run_id=given, deferrable=True))
+            assert tried.state == "deferred"
+            stripe_conn.advance(3600)
+            assert runner.resume(make(report_run_id=given, deferrable=True), tried).state == "success"
+    assert asked == []
 
 
 def test_a_run_that_another_task_created_keeps_its_link(stripe_conn: StripeSandbox, tmp_path: Any) -> None:

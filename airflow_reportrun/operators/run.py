@@ -263,6 +263,7 @@ class StripeReportRunOperator(SubmittingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the report run or attach to it, and wait; see the class."""
+        note_request(self, {})  # until it is sent
         self._has_said_interval = False
         return self._execute(context, Try.of(self, context))
 
@@ -386,9 +387,9 @@ class StripeReportRunOperator(SubmittingOperator):
         log.info("%s", event)
         kept, request_id = whose_before(resume), resume.get("request_id")
         if event.report_run:
-            if kept and request_id:
+            if kept:
                 account, livemode = kept["stripe_account"], event.report_run.get("livemode")
-                note_request(self, request_of(request_id, livemode, account))
+                note_request(self, request_of(request_id, livemode, account) if request_id else {})
             with suppress(ReportingError):
                 self.tell_run(event.report_run, kept or whose(self.hook))
         if event.outcome == "failed" and not resume.get("adopted"):
