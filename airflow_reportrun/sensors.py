@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_reportrun.airflow_context import TaskInstance
+from airflow_reportrun.airflow_context import TaskInstance, timetable_of
 from airflow_reportrun.lineage import LineageMixin
 from airflow_reportrun.links import (
     REQUEST_XCOM_KEY,
@@ -370,7 +370,6 @@ class StripeReportTypeSensor(StripeSensor):
         self.interval = interval
         self._given = given_options(self)
         if self.start_from_trigger and interval_end is None and self.has_dag():
-            from airflow_reportrun.airflow_context import timetable_of
             from airflow_reportrun.tasks.starting import refuse_own_timetable
 
             refuse_own_timetable(timetable_of({"dag": self.dag}))

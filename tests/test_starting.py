@@ -30,7 +30,7 @@ from airflow_reportrun.tasks.starting import KNOWN_NAMES
 from airflow_reportrun.triggers import StripeTrigger
 from tests.docs_tables import hold
 from tests.task_runner import END, START, TaskRunner, Try, in_dag
-from tests.versions import BEFORE_3_3
+from tests.versions import BEFORE_3_3, AssetOrTimeSchedule, present
 
 if not BEFORE_3_3:
     from tests import triggerer
@@ -482,10 +482,12 @@ def test_what_a_worker_calls_is_allowed_where_it_ends_in_one(name: str) -> None:
 @triggerers_render
 def test_the_interval_of_somebody_elses_timetable_is_refused() -> None:
     """Its steps may take any time; an end that is given needs none."""
-    with DAG("stripe", schedule=OfOnesOwn("@daily", timezone="UTC"), start_date=START):
-        with pytest.raises(ConfigurationError, match="the interval of OfOnesOwn, which is not Airflow's"):
-            a_type()
-        assert a_type(task_id="another", interval_end="{{ data_interval_end }}").start_from_trigger
+    own: Any = OfOnesOwn("@daily", timezone="UTC")
+    for schedule in (own, AssetOrTimeSchedule(timetable=own, assets=[Asset("orders")])):
+        with DAG("stripe", schedule=present(schedule), start_date=START):
+            with pytest.raises(ConfigurationError, match="the interval of OfOnesOwn, which is not Airflow's"):
+                a_type()
+            assert a_type(task_id="another", interval_end="{{ data_interval_end }}").start_from_trigger
 
 
 @triggerers_render
