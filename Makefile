@@ -87,8 +87,8 @@ check: .venv/ready  ## lint, format, types, import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-audit: .venv/ready  ## print the licences of what is installed at run time, and its known vulnerabilities; takes api.osv.dev
-	.venv/bin/nox --sessions audit
+audit: .venv/ready  ## print the licences of what is installed at run time, and its known vulnerabilities; takes api.osv.dev (ARGS=licences)
+	.venv/bin/nox --sessions audit -- $(ARGS)
 
 bench: .venv/bench  ## measure what is claimed, side by side: tables, and build/bench.json
 	.venv/bin/python -m benchmarks
