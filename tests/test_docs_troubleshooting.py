@@ -204,6 +204,11 @@ def in_memory(it: Scene) -> None:
     Table("warehouse", "activity").landings()
 
 
+def relative(it: Scene) -> None:
+    it.monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", '{"conn_type": "sqlite", "host": "warehouse.db"}')
+    Table("warehouse", "activity").landings()
+
+
 def open_elsewhere(it: Scene) -> None:
     path = it.folder / "warehouse.duckdb"
     it.monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "duckdb", "host": str(path)}))
@@ -294,7 +299,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.connected(host="http://api.stripe.com"),
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),
         lambda it: in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="books.activity"),
-        in_memory,
+        *(in_memory, relative),
         *(no_span, no_deltalake, no_namespace, no_folder_for_sqlite),
     ),
     "ConnectionLookUpError": (lambda it: StripeReportingHook("nowhere").list_report_types(),),

@@ -164,8 +164,21 @@ def test_a_file_that_cannot_be_opened_is_not_tried_again(
     if there == "no database":
         path.write_text("no database " * 1000)
     Warehouse("duckdb", {"conn_type": "duckdb", "host": str(path)}).known(monkeypatch)
-    with pytest.raises(ConfigurationError, match=str(path)), database_errors("activity"):
+    with pytest.raises(ConfigurationError, match=str(path)) as caught, database_errors("activity"):
         landed(duckdb.hook, "activity", manifest_of("frr_1", 1))
+    assert ("there is no folder" in str(caught.value)) == (there == "no folder")
+
+
+@pytest.mark.parametrize("written", ["file:{}", "file://{}", "~/w.duckdb"])
+def test_a_path_may_be_a_url_or_of_the_home(
+    duckdb: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """As DuckDB takes them: both are the same to each working directory."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "w.duckdb"
+    Warehouse("duckdb", {"conn_type": "duckdb", "host": written.format(path)}).known(monkeypatch)
+    land(duckdb.hook, ["x"], [["a"]])
+    assert path.exists()
 
 
 def test_instants_are_the_same_in_whichever_zone(duckdb: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +210,7 @@ def test_instants_need_no_pytz(tmp_path: Path) -> None:
         "from airflow_reportrun.landing.sql.databases.duckdb import DuckDB\n"
         "class Hook:\n"
         f"    def get_conn(self): return duckdb.connect({str(tmp_path / 'w.duckdb')!r})\n"
+        "    def get_uri(self): return 'duckdb:///'\n"
         "database = DuckDB(Hook(), 1)\n"
         "table = sa.Table('t', sa.MetaData(), sa.Column('at', database.instant_type()))\n"
         "with database.connected() as connection, connection.begin():\n"
