@@ -189,6 +189,11 @@ def no_namespace(it: Scene) -> None:
     in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="activity", warehouse=str(it.folder))
 
 
+def a_file_for_a_table(it: Scene) -> None:
+    (it.folder / "lake").write_text("")
+    it.tried(in_dag(StripeReportToDeltaOperator, report_run_id="frr_1", table=str(it.folder / "lake")))
+
+
 def no_folder_for_sqlite(it: Scene) -> None:
     it.folder /= "nowhere"
     in_tables(it, (["currency"], Contract()))
@@ -300,7 +305,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),
         lambda it: in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="books.activity"),
         *(in_memory, relative),
-        *(no_span, no_deltalake, no_namespace, no_folder_for_sqlite),
+        *(no_span, no_deltalake, no_namespace, no_folder_for_sqlite, a_file_for_a_table),
     ),
     "ConnectionLookUpError": (lambda it: StripeReportingHook("nowhere").list_report_types(),),
     "InvalidParametersError": (
