@@ -23,6 +23,7 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
@@ -326,6 +327,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
     "DownloadError": (
         lambda it: it.spoiled(faults.ShortContents(40), lambda: it.land(it.asked()), on="contents"),
         lambda it: it.spoiled(faults.ProxyPage(200), lambda: it.land(it.asked()), on="contents"),
+        lambda it: ReportCheck().feed(b"Bad gateway"),
     ),
     "ReportColumnsError": (other_columns,),
     "ContentsError": (
