@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster.engine import ROOT, WAREHOUSE, Cluster, Running, seen
+from cluster.engine import LAKEHOUSE, ROOT, WAREHOUSE, Cluster, Running, seen
 from demo.airflow import free_port
 
 HOME = ROOT / "build" / "cluster"
@@ -43,6 +43,7 @@ def up(dags: Path) -> int:
     try:
         cluster.start_servers()
         cluster.run("connections", "add", "stripe_default", "--conn-json", json.dumps(stripe))
+        cluster.add_lakehouse(HOME / "lakehouse")
         cluster.__enter__()
         running = cluster.running()
         running.servers.extend(seen([sandbox]))
@@ -52,7 +53,8 @@ def up(dags: Path) -> int:
         sandbox.terminate()
         raise
     print(f"Airflow's UI is at {cluster.url}, without a login; the DAGs are those of {dags}, paused at first.")
-    print(f"stripe_default leads to the sandbox at {stripe['host']}, {WAREHOUSE} to a PostgreSQL.")
+    print(f"stripe_default leads to the sandbox at {stripe['host']}, {WAREHOUSE} to a PostgreSQL, ")
+    print(f"{LAKEHOUSE} to a catalog of Iceberg tables there.")
     print(f"Logs, and what lands in files, are in {HOME}. Stop it: make cluster-down")
     return 0
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,15 @@ from tests.databases import Server
 ROOT = Path(__file__).parent.parent
 WAREHOUSE = "warehouse"
 """A second database of the same PostgreSQL, and the connection to it."""
+
+LAKEHOUSE = "lakehouse"
+"""The connection to a catalog of Iceberg tables in that database."""
+
+NAMESPACE = (
+    "from airflow_reportrun.landing.lakehouse.iceberg.catalogs import lakehouse_of; "
+    f"lakehouse_of('{LAKEHOUSE}', None).catalog.create_namespace_if_not_exists('books')"
+)
+"""What makes the namespace of the example's table there."""
 
 
 class Redis:
@@ -119,6 +129,14 @@ class Cluster(Airflow):
         self.run("db", "migrate")
         warehouse = {**self.postgres.connection, "schema": WAREHOUSE}
         self.run("connections", "add", WAREHOUSE, "--conn-json", json.dumps(warehouse))
+
+    def add_lakehouse(self, folder: Path) -> None:
+        """Make a catalog of Iceberg tables ready, whose files lie in a folder, for what starts after it."""
+        uri = self.postgres.url.replace("/postgres?", f"/{WAREHOUSE}?")
+        extra = {"type": "sql", "warehouse": folder.as_uri()}
+        connection = {"conn_type": "iceberg", "host": uri, "extra": extra}
+        self.environment[f"AIRFLOW_CONN_{LAKEHOUSE.upper()}"] = json.dumps(connection)
+        subprocess.run([sys.executable, "-c", NAMESPACE], env=self.environment, check=True)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """Return a connection to a database of PostgreSQL, Airflow's by default."""

@@ -263,6 +263,7 @@ def test_run_refuses_what_is_wrong_before_it_asks(
         (["1.parquet", "--format=parquet", "--schema=freeze"], "--schema freeze can't tell", "schema="),
         (["x/", "--stripe-conn-id=nobody"], "--stripe-conn-id: there is no Airflow", "stripe_conn_id"),
         (["old.csv"], "Ask for an interval that begins later.", "on_missing_data"),
+        (["new.csv"], "Ask again later, or for an interval that ends earlier.", "wait_for_data"),
     ],
 )
 def test_run_speaks_of_its_own_options(
@@ -275,7 +276,9 @@ def test_run_speaks_of_its_own_options(
 ) -> None:
     """And not of those that operators have; which are more, so that some words are left out."""
     (tmp_path / "1.csv").write_text("mine")
-    bounds = ["--interval-start=2001-01-01T00Z", "--interval-end=2001-01-02T00Z"] if "old.csv" in words else day(1)
+    years = {"old.csv": 2001, "new.csv": 2101}
+    year = years.get(words[0])
+    bounds = [f"--interval-start={year}-01-01T00Z", f"--interval-end={year}-01-02T00Z"] if year else day(1)
     code, out, err = call(capsys, "run", TYPE, f"{tmp_path}/{words[0]}", *words[1:], *bounds)
     assert (code, out) == (1, ""), err
     assert said in err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -20,15 +21,19 @@ import yaml
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_reportrun.hooks import StripeReportingHook
+from airflow_reportrun.landing.lakehouse.iceberg.catalogs import lakehouse_of
+from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
 from airflow_reportrun.reporting.errors import ServerError as ServerRefused
 from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AtOnce, RunFails, ServerError, StripeSandbox
 from airflow_reportrun.wire.connection import ConnectionSettings
-from cluster.engine import Cluster, Running, seen
+from cluster.engine import NAMESPACE, Cluster, Running, seen
 from cluster.proof import Proof, entries, prove_files, prove_runs
-from tests.databases import Server
+from tests.databases import Server, Warehouse
+from tests.icebergs import needs_its_catalog
 
 ROOT = Path(__file__).parent.parent
+EXAMPLES = {path.stem: path.read_text() for path in (ROOT / "example_dags").glob("*.py")}
 PINS = dict(
     line.split("==")
     for name in ("airflow-3.3", "cluster")
@@ -63,6 +68,52 @@ def test_the_containers_install_what_the_cluster_is_tested_with(compose: dict[st
     packages = [word for word in words if word not in ("--constraint", *files) and not word.startswith('"')]
     assert packages
     assert not set(packages) - PINS.keys()
+    (extras,) = (re.findall(r"\w+", word) for word in words if word.startswith('".['))
+    text = "".join(EXAMPLES.values())
+    table = {"Delta": "delta", "Iceberg": "iceberg", "Sql": "sql"}
+    assert {table[it] for it in re.findall(r"StripeReportTo(\w+)Operator", text)} == {*extras} - {"sandbox"}
+    setup = (ROOT / "setup.cfg").read_text() + "apache-airflow-providers-standard>=…, which Airflow brings"
+    for name in re.findall(r"^from airflow\.providers\.(\w+)", text, re.M):
+        assert f"apache-airflow-providers-{name}>=" in setup, name
+
+
+def test_the_containers_have_what_the_examples_name(compose: dict[str, Any]) -> None:
+    """Folders that all of them see, variables that lead into these, and connections."""
+    airflow = compose["x-airflow"]
+    shared = {path for name, path in (it.split(":", 1) for it in airflow["volumes"]) if name in compose["volumes"]}
+    assert shared
+    text = "".join(EXAMPLES.values())
+    folders = re.findall(r'="(/[^"{]*)', text)
+    given = airflow["environment"]
+    variables = re.findall(r'var\.value\.(\w+)|Variable\.get\("(\w+)"', text)
+    folders += [given[f"AIRFLOW_VAR_{(one or other).upper()}"] for one, other in variables]
+    assert {"/tmp/stripe/activity/", "/data/lake/activity"} <= {*folders}  # noqa: S108
+    for folder in folders:
+        assert any(folder.startswith(f"{it}/") or folder == it for it in shared), folder
+    for conn_id in re.findall(r'(?<!http_)conn_id="(\w+)"', text):
+        assert f"AIRFLOW_CONN_{conn_id.upper()}" in given
+    assert "finance_alerts" in (ROOT / "deploy" / "compose.yaml").read_text()
+
+
+@needs_its_catalog
+def test_the_catalog_of_the_containers_takes_the_example(
+    compose: dict[str, Any], postgres: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What migrates the database makes its namespace, once or again; so does ``make cluster``."""
+    given = json.loads(compose["x-airflow"]["environment"]["AIRFLOW_CONN_LAKEHOUSE"])
+    assert given["host"] == "postgresql+psycopg2://airflow@postgres/warehouse"
+    given["host"] = "postgresql+psycopg2://{login}@/{schema}?host={host}".format(**postgres.connection)
+    given["extra"]["warehouse"] = tmp_path.as_uri()
+    monkeypatch.setenv("AIRFLOW_CONN_LAKEHOUSE", json.dumps(given))
+    *_, script = compose["services"]["migrated"]["command"]
+    migrate, makes = script.split(" && ")
+    assert (migrate, makes) == ("airflow db migrate", f'python -c "{NAMESPACE}"')
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", NAMESPACE], check=True)
+    table = re.findall(r'table="(books\..*)"', EXAMPLES["stripe_to_iceberg"])[0]
+    mine = IcebergTable(lakehouse_of("lakehouse", None), table)
+    mine.look()
+    assert mine.schema is None
     copied = [word for line in script.splitlines() if line.startswith("COPY") for word in line.split()[1:-1]]
     assert all((ROOT / name).exists() for name in copied)
 

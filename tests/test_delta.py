@@ -389,11 +389,13 @@ def test_a_table_that_can_not_be_is_refused(table: str, said: str) -> None:
         location_of(table)
 
 
-def test_a_file_in_place_of_the_table_is_an_error(ledger: Ledger, tmp_path: Path) -> None:
-    """Whatever the task runs as, nothing can be written there."""
-    (tmp_path / "lake").write_text("a file")
-    with pytest.raises((ConfigurationError, StoreError), match="Not a directory"):
-        ledger.land(["net"], [["1.00"]])
+@pytest.mark.parametrize("below", ["", "/table", "/deeper/table"])
+def test_a_file_in_place_of_the_table_is_an_error(ledger: Ledger, below: str) -> None:
+    """Whatever the task runs as, nothing can be written there, and no retry would help."""
+    Path(ledger.url).parent.mkdir(parents=True, exist_ok=True)
+    Path(ledger.url).write_text("a file")
+    with pytest.raises(ConfigurationError, match=f"table {ledger.url}{below}: {ledger.url} is no folder. Move it"):
+        Ledger(f"{ledger.url}{below}").land(["net"], [["1.00"]])
 
 
 SUBJECTS = st.builds(

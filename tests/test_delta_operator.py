@@ -96,9 +96,12 @@ def test_where_it_lies_is_what_others_call_it(stripe_conn: StripeSandbox, ledger
         assert landed.dataset() == ("file", ledger.url)
 
 
-def test_a_table_that_can_not_be_fails_before_stripe_is_asked(stripe_conn: StripeSandbox) -> None:
+@pytest.mark.parametrize(("table", "said"), [("lake", "is relative"), ("/dev/null", "is no folder")])
+def test_a_table_that_can_not_be_fails_before_stripe_is_asked(
+    stripe_conn: StripeSandbox, table: str, said: str
+) -> None:
     """And is not tried again."""
-    tried = TaskRunner().run(landing("frr_1", "{{ 'lake' }}/activity"))
+    tried = TaskRunner().run(landing("frr_1", f"{{{{ '{table}' }}}}/activity"))
     assert tried.state == "failed"
-    assert "is relative" in str(tried.error)
+    assert said in str(tried.error)
     assert not stripe_conn.requests_to("retrieve")

@@ -23,6 +23,7 @@ from airflow_reportrun.hooks import StripeReportingHook
 from airflow_reportrun.landing.contract import Contract
 from airflow_reportrun.landing.report import land_report
 from airflow_reportrun.landing.stores import place_of
+from airflow_reportrun.landing.structure import ReportCheck
 from airflow_reportrun.operators import (
     StripeReportDownloadOperator,
     StripeReportRunOperator,
@@ -189,6 +190,11 @@ def no_namespace(it: Scene) -> None:
     in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="activity", warehouse=str(it.folder))
 
 
+def a_file_for_a_table(it: Scene) -> None:
+    (it.folder / "lake").write_text("")
+    it.tried(in_dag(StripeReportToDeltaOperator, report_run_id="frr_1", table=str(it.folder / "lake")))
+
+
 def no_folder_for_sqlite(it: Scene) -> None:
     it.folder /= "nowhere"
     in_tables(it, (["currency"], Contract()))
@@ -201,6 +207,11 @@ def no_folder(it: Scene) -> None:
 
 def in_memory(it: Scene) -> None:
     it.monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", '{"conn_type": "duckdb"}')
+    Table("warehouse", "activity").landings()
+
+
+def relative(it: Scene) -> None:
+    it.monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", '{"conn_type": "sqlite", "host": "warehouse.db"}')
     Table("warehouse", "activity").landings()
 
 
@@ -294,8 +305,8 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.connected(host="http://api.stripe.com"),
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),
         lambda it: in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="books.activity"),
-        in_memory,
-        *(no_span, no_deltalake, no_namespace, no_folder_for_sqlite),
+        *(in_memory, relative),
+        *(no_span, no_deltalake, no_namespace, no_folder_for_sqlite, a_file_for_a_table),
     ),
     "ConnectionLookUpError": (lambda it: StripeReportingHook("nowhere").list_report_types(),),
     "InvalidParametersError": (
@@ -316,6 +327,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
     "DownloadError": (
         lambda it: it.spoiled(faults.ShortContents(40), lambda: it.land(it.asked()), on="contents"),
         lambda it: it.spoiled(faults.ProxyPage(200), lambda: it.land(it.asked()), on="contents"),
+        lambda it: ReportCheck().feed(b"Bad gateway"),
     ),
     "ReportColumnsError": (other_columns,),
     "ContentsError": (

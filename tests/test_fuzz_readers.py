@@ -124,7 +124,10 @@ def test_any_report_is_typed_rows_or_an_error_of_ours(
         assert made.rows == rows
 
 
-@law(few=100, **REPORT, holds_nul=st.booleans(), places=st.dictionaries(NAMES, st.integers(0, 3), max_size=2))
+DIGITS = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
+@law(few=100, **REPORT, holds_nul=st.booleans(), digits=st.dictionaries(NAMES, DIGITS, max_size=2))
 def test_any_report_is_cells_of_a_table_or_an_error_of_ours(
     contents: bytes,
     size: int,
@@ -132,7 +135,7 @@ def test_any_report_is_cells_of_a_table_or_an_error_of_ours(
     column_types: dict[str, str],
     contract: Contract,
     holds_nul: bool,
-    places: dict[str, int],
+    digits: dict[str, tuple[int, int]],
 ) -> None:
     """Also without the check of the structure before."""
     run, file = run_of(contents, echoed), io.BytesIO(contents)
@@ -145,7 +148,7 @@ def test_any_report_is_cells_of_a_table_or_an_error_of_ours(
     def read() -> int:
         columns, told = columns_in(file, mine, column_types, contract, timezone)
         assert told.columns == tuple(it.name for it in columns)
-        money = {it.name: places[it.name] for it in columns if it.kind == "money" and it.name in places}
+        money = {it.name: digits[it.name] for it in columns if it.kind == "money" and it.name in digits}
         cells = Cells(columns, money, timezone, separator, column_types, holds_nul=holds_nul)
         return sum(converted(file, cells, lambda table: table.num_rows))
 

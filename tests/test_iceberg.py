@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,7 +30,6 @@ from airflow_reportrun.reporting.errors import (
     ContentsError,
     LandingConflictError,
     ManifestError,
-    ReportingError,
     StoreError,
 )
 from tests.icebergs import Books, needs_its_catalog
@@ -518,22 +520,43 @@ def test_a_name_without_a_namespace_is_refused(books: Books, table: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("warehouse", "error"),
-    [("lake", ConfigurationError), ("s3://bucket/lake", ConfigurationError), ("/dev/null/lake", StoreError)],
+    ("warehouse", "said"),
+    [
+        *(("lake", "warehouse 'lake'"), ("s3://bucket/lake", "warehouse 's3://bucket/lake'")),
+        *(("/dev/null", "/dev/null is no folder. Move it"), ("/dev/null/lake", "/dev/null is no folder. Move it")),
+        (f"/tmp/{'x' * 300}", "File name too long"),  # noqa: S108 - it can't be made
+    ],
 )
-def test_a_warehouse_that_can_not_be_is_an_error(warehouse: str, error: type[ReportingError]) -> None:
-    """A relative path, a store, and what is no folder."""
-    with pytest.raises(
-        error, match=re.escape(f"warehouse {warehouse!r}" if error is ConfigurationError else warehouse)
-    ):
+def test_a_warehouse_that_can_not_be_is_an_error(warehouse: str, said: str) -> None:
+    """A relative path, a store, what is no folder, and what can't be one."""
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
         lakehouse_of(None, warehouse)
 
 
-def test_a_catalog_that_is_only_read_is_no_reason_to_try_again(books: Books) -> None:
-    """Nor is one that is no database."""
-    books.land(["net"], [["1.00"]])
-    (books.folder / "catalog.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(ReportingError, match="DatabaseError"):
+def test_a_warehouse_on_a_full_disk_is_worth_a_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder can be made later."""
+
+    def mkdir(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(StoreError, match="No space left"):
+        lakehouse_of(None, str(tmp_path / "lake"))
+
+
+def test_a_catalog_that_is_none_is_no_reason_to_try_again(books: Books) -> None:
+    """Neither what is no database, nor another one with tables of these names."""
+    books.folder.mkdir()
+    path = books.folder / "catalog.db"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(
+        ConfigurationError, match=r"its catalog, catalog\.db, is no database\. Restore it, or name"
+    ):
+        books.landed()
+    path.unlink()
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("CREATE TABLE iceberg_tables (mine)")
+    with pytest.raises(ConfigurationError, match="no such column"):
         books.landed()
 
 

@@ -189,3 +189,12 @@ def test_a_warehouse_of_a_template_is_not_left(stripe_conn: StripeSandbox, books
     assert tried.state == "failed"
     assert "no '..'" in str(tried.error)
     assert list(books.folder.parent.iterdir()) == []
+
+
+def test_a_warehouse_that_is_a_file_fails_before_stripe_is_asked(stripe_conn: StripeSandbox, books: Books) -> None:
+    """And is not tried again."""
+    books.folder.write_text("a file")
+    tried = TaskRunner().run(landing("frr_1", warehouse=books.folder))
+    assert tried.state == "failed"
+    assert f"{books.folder} is no folder. Move it away" in str(tried.error)
+    assert not stripe_conn.requests_to("retrieve")

@@ -600,8 +600,28 @@ def test_a_table_that_its_owner_made_is_filled(postgres: Warehouse) -> None:
         both = "Row 1 of column 'net' has more than the 3 decimal places.*; Row 2 of column 'gross' has more than"
         with pytest.raises(ContentsError, match=both):
             land(postgres.hook, names, rows, table="finance.activity")
+        rows = [["-1000000000", *row[1:]], [*row[:-1], "09999999999.6"], [*row[:-1], "10000000000"]]
+        both = "Row 1 of column 'net' has more than the 9 digits.*; Row 3 of column 'gross' has more than the 10"
+        with pytest.raises(ContentsError, match=both):
+            land(postgres.hook, names, rows, table="finance.activity")
     finally:
         postgres.query("DROP SCHEMA finance CASCADE")
+
+
+def test_an_amount_that_is_too_large_is_named_with_a_way_out(warehouse: Warehouse) -> None:
+    """Where the database's decimals have an end; as text it lands there, too."""
+    rows = [["1.00"], [f"-{10**20}.5"]]
+    if warehouse.name == "sqlite" or (warehouse.name == "postgresql" and not is_general(warehouse)):
+        land(warehouse.hook, ["net"], rows)
+        assert rows_in(warehouse) == money(warehouse, *(cell for (cell,) in rows))
+        return
+    with pytest.raises(ContentsError, match=r"^Row 2 of column 'net' has more than the 20 digits") as caught:
+        land(warehouse.hook, ["net"], rows)
+    assert str(10**20) not in str(caught.value)
+    (advised,) = re.findall(r"column_types=(\{.*?\})", str(caught.value))
+    warehouse.query("DROP TABLE IF EXISTS activity")
+    land(warehouse.hook, ["net"], rows, column_types=ast.literal_eval(advised))
+    assert rows_in(warehouse) == sorted(cell for (cell,) in rows)
 
 
 def test_texts_of_a_limited_length_are_texts(warehouse: Warehouse) -> None:

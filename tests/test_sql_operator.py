@@ -413,9 +413,26 @@ def test_a_file_that_can_not_be_opened_is_named(
     assert tried.state == "failed"
     assert type(tried.error).__name__ == "AirflowFailException"
     assert str(path) in str(tried.error)
-    if (folder, conn_type) == ("missing", "sqlite"):
+    if folder == "missing":
         assert f"there is no folder {path.parent}. " in str(tried.error)
     assert stripe_conn.requests_to("contents") == []
+
+
+@pytest.mark.parametrize("conn_type", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("host", [None, "", ":memory:", "rel.db", "folder/rel.db", "file:rel.db"])
+def test_a_file_that_is_another_one_for_each_task_is_refused(
+    stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conn_type: str, host: str | None
+) -> None:
+    """In memory, or below a working directory; nothing is made or transferred, and no retry would help."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": conn_type, "host": host}))
+    tried = TaskRunner().run(landing(finished()))
+    assert tried.state == "failed"
+    assert type(tried.error).__name__ == "AirflowFailException"
+    why = "is relative, and" if host and "rel" in host else "in memory, which is gone when the task ends: give it"
+    assert why in str(tried.error)
+    assert stripe_conn.requests_to("contents") == []
+    assert not list(tmp_path.glob("**/*.db"))
 
 
 def test_a_value_that_a_database_quotes_is_left_out() -> None:

@@ -73,13 +73,13 @@ def _in_own_words(words: str, args: Namespace) -> str:
 
     What is about a DAG is about its tasks, and keeps their words.
     """
-    from airflow_reportrun.reporting.errors import OTHER_SHAPE, DataBeginsLaterError
+    from airflow_reportrun.reporting.errors import OTHER_SHAPE, DataBeginsLaterError, DataNotReadyError
 
     if getattr(args, "dag_id", None) is not None:
         return words
-    said = words.replace(OTHER_SHAPE, "").replace(
-        DataBeginsLaterError.advice, "Ask for an interval that begins later."
-    )
+    said = words.replace(OTHER_SHAPE, "")
+    said = said.replace(DataBeginsLaterError.advice, "Ask for an interval that begins later.")
+    said = said.replace(DataNotReadyError.advice, "Ask again later, or for an interval that ends earlier.")
     for theirs, ours in _OWN_WORDS.items():
         said = re.sub(theirs, ours, said)
     return said.strip()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from os import W_OK, X_OK, PathLike, access, fspath
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ def text_of(path: object) -> object:
             )
         text: object = str(path)
     else:
-        text = fspath(path) if isinstance(path, PathLike) else path
+        text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if isinstance(text, str) and "." not in text.rpartition("/")[2]:
         raise ConfigurationError(
             f"destination {text!r} has no ending. A path object loses the / of a root: for the default layout "
@@ -139,6 +139,17 @@ def checked(text: str) -> str:
     :raises ConfigurationError: when it can't be one, such as a relative path.
     """
     return _checked_url(text) if "://" in text else str(_checked_path(text))
+
+
+def require_folder(said: str, folder: Path) -> None:
+    """Refuse a folder that is a file, or would lie below one: no retry makes it another.
+
+    :param said: begins the error.
+    :raises ConfigurationError: naming the file.
+    """
+    there = next(it for it in (folder, *folder.parents) if os.path.exists(it))
+    if not there.is_dir():
+        raise ConfigurationError(f"{said}: {there} is no folder. Move it away, or name another one.")
 
 
 def shows_credentials(url: str) -> bool:
@@ -264,7 +275,7 @@ def _checked_path(text: str) -> Path:
         for file in (path, Path(manifest_of(LocalFile(path)).url)):
             file.exists()  # a name that is too long is an error here
             folder = next(parent for parent in file.parents if parent.exists())
-            if not folder.is_dir() or not access(folder, W_OK | X_OK):
+            if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
                 raise ConfigurationError(f"destination {text!r}: can't write into {folder}.")
     except OSError as error:
         raise ConfigurationError(f"destination {text!r}: {error.strerror}.") from None

@@ -101,8 +101,9 @@ class ReportCheck:
         text = head.removeprefix(_BOM)
         start = text.lstrip()[:1]
         if start in _OTHERS or (start and not text.startswith((b'"', _BOM[: len(text)]))):
-            kind = _OTHERS.get(start, "no CSV as Stripe writes it, with quoted column names")
-            raise DownloadError(f"What came is not a report, but {kind}: {_shown(text)}")
+            other = _OTHERS.get(start)
+            what = f", but {other}" if other else " as Stripe writes it, with names of columns in quotes"
+            raise DownloadError(f"What came is not a report{what}: {_shown(text)}")
         while (end := head.find(b"\n", self._scanned)) >= 0:
             self._inside ^= head.count(b'"', self._scanned, end) % 2 == 1
             self._scanned = end + 1

@@ -210,10 +210,10 @@ class SubmittingOperator(AskingOperator):
             except DataNotReadyError as error:
                 if not self.wait_for_data or "interval_end" not in question.bounds:
                     raise
-                log.warning("Stripe does not have the data yet: %s", error)
+                refusal = str(error).removesuffix(error.advice).rstrip()  # which is done here
+                log.warning("Stripe does not have the data yet: %s", refusal)
                 # To ask again before the data has moved on would spend an attempt on the same answer.
                 refused_at = seen or self.hook.retrieve_report_type(question.report_type).data_available_end
-                refusal = str(error)
             except DataBeginsLaterError as error:
                 if self.on_missing_data == "skip":
                     raise AirflowSkipException(str(error)) from error

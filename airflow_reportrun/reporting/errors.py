@@ -222,6 +222,7 @@ class DataNotReadyError(InvalidRequestError):
     """Stripe's data does not reach to the end of the interval yet; it moves on about twice a day."""
 
     is_transient = True
+    advice = "The data moves on about twice a day: ask again then, or leave it to wait_for_data=True."
 
 
 class DataBeginsLaterError(InvalidRequestError):

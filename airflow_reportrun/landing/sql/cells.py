@@ -20,7 +20,7 @@ class Cells(typed.Converter):
     def __init__(
         self,
         columns: Sequence[Column],
-        places: Mapping[str, int],
+        digits: Mapping[str, tuple[int, int]],
         timezone: str,
         decimal_separator: str,
         column_types: Mapping[str, str],
@@ -28,7 +28,7 @@ class Cells(typed.Converter):
         holds_nul: bool,
     ) -> None:
         super().__init__(columns, timezone, decimal_separator, column_types)
-        self._places = places
+        self._room = digits
         self._holds_nul = holds_nul
         self._may_have_nul = False
 
@@ -40,11 +40,20 @@ class Cells(typed.Converter):
     def made(self, column: Column, cells: Any) -> Any:
         """Return what goes into the table."""
         made = super().made(column, cells)
-        if (places := self._places.get(column.name)) is not None:
-            pattern = rf"\.[0-9]{{{places}}}[0-9]*[1-9]"
-            has = f"more than the {places} decimal places that the table's column has"
-            kind = {column.name: "money(n)"}
-            self._refuse(column, made, pattern, f"{has} (alter it; a new table has n with column_types={kind})")
+        if (room := self._room.get(column.name)) is not None:
+            front, places = room
+            mends = "that the table's column has (alter it; a new table has {} with column_types={!r})"
+            more = mends.format("n", {column.name: "money(n)"})
+            self._refuse(
+                column, made, rf"\.[0-9]{{{places}}}[0-9]*[1-9]", f"more than the {places} decimal places {more}"
+            )
+            more = mends.format("room as text", {column.name: "text"})
+            self._refuse(
+                column,
+                made,
+                rf"^[+-]?0*[1-9][0-9]{{{front}}}",
+                f"more than the {front} digits before the point {more}",
+            )
         if self._may_have_nul and pa.types.is_string(made.type):
             self._refuse(column, made, r"\x00", "the character NUL, which the database has no room for")
         return made

@@ -71,14 +71,14 @@ class Layout:
 
     :param table: with the columns of the report in its order, and ours behind them.
     :param columns: those of the report that are kept; as text where the table has text.
-    :param places: how many the table has behind the point, by the name of the money, where it limits them.
+    :param digits: how many the table has before and behind the point where it limits them, by the money's name.
     :param exists: the table does.
     :param missing: the columns that it lacks.
     """
 
     table: sa.Table
     columns: Sequence[Column]
-    places: Mapping[str, int]
+    digits: Mapping[str, tuple[int, int]]
     exists: bool
     missing: Sequence[Any]
 
@@ -215,7 +215,7 @@ def layout_of(
                 f"The column {ours.name!r} of the table {place} is {kind}, and has to be {_name(ours.type)}, or "
                 "rows would not be found again: alter it, or name another table."
             )
-    laid, places = [], {}
+    laid, digits = [], {}
     written = []
     missing, new = [], []
     unfit, unlike = [], []
@@ -234,9 +234,10 @@ def layout_of(
             made = sa.Column(there["name"], there["type"])
         laid.append(made)
         written.append(column)
-        scale = getattr(made.type, "scale", None)
-        if column.kind == "money" and isinstance(made.type, sa.Numeric) and scale is not None:
-            places[column.name] = scale
+        if column.kind == "money" and isinstance(made.type, sa.Numeric):
+            precision, scale = made.type.precision, made.type.scale
+            if precision is not None and scale is not None:
+                digits[column.name] = max(precision - scale, 0), scale
     if exists:
         contract.require_kept(f"The table {place}", new, unlike)
     if unfit:
@@ -259,7 +260,7 @@ def layout_of(
             f"{place} is a view without columns that the report has: add them to the table below "
             f"({lacking}) and to the view (CREATE OR REPLACE VIEW), or ask for the report without them."
         )
-    return Layout(table, written, places, exists, missing)
+    return Layout(table, written, digits, exists, missing)
 
 
 def add_columns(connection: sa.engine.Connection, layout: Layout) -> None:

@@ -345,7 +345,7 @@ class _Loading:
         arranged = Arrangement(columns, self._contract)
         converter = Cells(
             columns,
-            layout.places,
+            layout.digits,
             self._timezone,
             self._separator,
             self._column_types,

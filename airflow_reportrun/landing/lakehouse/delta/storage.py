@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from deltalake.exceptions import DeltaProtocolError, SchemaMismatchError
 
+from airflow_reportrun.landing.destination import require_folder
 from airflow_reportrun.landing.lakehouse.table import came_through
 from airflow_reportrun.landing.names import DELTA_SCHEMES, folder_of_delta
 from airflow_reportrun.landing.stores import place_of
@@ -85,12 +86,13 @@ def location_of(table: object) -> Location:
 
     :param table: an absolute path, or ``s3://conn_id@bucket/key``; without the id of a connection the worker's
         environment says how to reach the store.
-    :raises ConfigurationError: when it is none, or a package is missing.
+    :raises ConfigurationError: when it is none, a file is in its place, or a package is missing.
     :raises ConnectionLookUpError: when Airflow gives no such connection.
     """
     text = folder_of_delta(str(table))
     place = place_of(text)
     if "://" not in text:
+        require_folder(f"table {text}", Path(text))
         return Location(text, Path(text).as_uri(), {}, place)
     parts = urlsplit(text)
     conn_id, _, bucket = parts.netloc.rpartition("@")

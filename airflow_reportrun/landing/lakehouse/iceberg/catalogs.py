@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EACCES, ENAMETOOLONG, EPERM, EROFS
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from pyiceberg import exceptions
 from pyiceberg.catalog import load_catalog
 
+from airflow_reportrun.landing.destination import require_folder
 from airflow_reportrun.landing.lakehouse.table import came_through
 from airflow_reportrun.landing.names import folder_of_catalog
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError, raise_alone
@@ -38,6 +40,8 @@ _STAYS = (
     *(NotImplementedError, ImportError),
 )
 """What a retry would only meet again."""
+
+_STAYS_IN_SQLITE = re.compile("readonly database|unable to open|no such (table|column)")
 
 
 @dataclass(frozen=True)
@@ -85,16 +89,24 @@ def _embedded(warehouse: str) -> Lakehouse:
             "on: name a catalog by catalog_conn_id instead."
         ) from None
     path = Path(folder)
+    require_folder(f"warehouse {folder}", path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"warehouse {folder}: {error.strerror or error}") from None
+        kind = ConfigurationError if error.errno in (EACCES, EPERM, EROFS, ENAMETOOLONG) else StoreError
+        raise kind(f"warehouse {folder}: {error.strerror or error}") from None
     properties = {"type": "sql", "uri": f"sqlite:///{path / DATABASE}", "warehouse": f"file://{path}"}
     with _errors(f"warehouse {folder}", frozenset()):
         try:
             catalog = load_catalog(EMBEDDED, **properties)
         except sqlalchemy.exc.OperationalError:  # somebody else was making the same catalog
             catalog = load_catalog(EMBEDDED, **properties)
+        except sqlalchemy.exc.DatabaseError as error:
+            if "not a database" not in str(error):
+                raise
+            raise ConfigurationError(
+                f"warehouse {folder}: its catalog, {DATABASE}, is no database. Restore it, or name another folder."
+            ) from None
     return Lakehouse(catalog, True, frozenset())
 
 
@@ -160,8 +172,7 @@ def _errors(what: str, secrets: frozenset[str]) -> Iterator[None]:
 
 def _stays(error: Exception) -> bool:
     if type(error).__module__.startswith("sqlalchemy"):
-        said = str(error)
-        return "readonly database" in said or "unable to open" in said or "no such table" in said
+        return bool(_STAYS_IN_SQLITE.search(str(error)))
     if isinstance(error, PermissionError):
         return error.errno is not None  # a disk's; a store says the same of credentials that have expired
     return isinstance(error, _STAYS)

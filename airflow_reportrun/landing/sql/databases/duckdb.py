@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 import time
@@ -19,6 +20,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql.compiler import GenericTypeCompiler, IdentifierPreparer
 
+from airflow_reportrun.landing.sql.databases.files import in_memory, require_absolute, unopened
 from airflow_reportrun.landing.sql.databases.general import OPTIONS, Database, LockedError
 from airflow_reportrun.reporting.errors import ConfigurationError, StoreError
 
@@ -38,6 +40,8 @@ _HELD = re.compile(
     r'Could not set lock on file "(?P<file>.*)": (?P<by>.*)'
     r'|Unique file handle conflict: .* the database file "(?P<ours>.*)" is already attached'
 )
+
+_NO_FILE = re.compile("^IO Error: Cannot open file")
 
 _OF_OTHERS = re.compile("[Cc]onflict|constraint violation")
 """What DuckDB says of a transaction that another one was faster than; the second only at the commit."""
@@ -68,10 +72,7 @@ class DuckDB(Database):
                 database = "SELECT path, type FROM duckdb_databases() WHERE database_name = current_database()"
                 path, kind = connection.exec_driver_sql(database).one()
             if kind == "duckdb" and not path:
-                raise ConfigurationError(
-                    "The connection leads to a DuckDB in memory, which is gone when the task ends: "
-                    "give it the path of a file, which is its host."
-                )
+                raise in_memory("DuckDB")
             yield connection
 
     @contextmanager
@@ -142,8 +143,11 @@ class DuckDB(Database):
 def _opened(hook: DbApiHook, patience: float) -> Any:
     """Open the file, when no other process has it open; its owner is said as often as it is another one.
 
+    :raises ConfigurationError: when it can't be, or is another one for each worker.
     :raises StoreError: when that takes too long.
     """
+    path = _path(hook)
+    require_absolute(path)
     end = time.monotonic() + patience
     pause, longest = _PAUSES
     said = ""
@@ -152,6 +156,8 @@ def _opened(hook: DbApiHook, patience: float) -> Any:
             return hook.get_conn()
         except duckdb.Error as error:
             if (held := _HELD.search(str(error))) is None:
+                if path and _NO_FILE.search(str(error)):
+                    raise unopened("DuckDB", path, error) from None
                 raise
             by = (held["by"] or "another thread of this process closes it").partition(". ")[
                 0
@@ -167,6 +173,13 @@ def _opened(hook: DbApiHook, patience: float) -> Any:
             said = waits
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
         pause = min(pause * 1.5, longest)
+
+
+def _path(hook: DbApiHook) -> str | None:
+    """Return the path of the file, None where it is elsewhere, as in MotherDuck."""
+    database = sa.engine.make_url(hook.get_uri()).database or ""
+    path = database.removeprefix("file:")
+    return None if not path or re.match(r"\w+:", path) else os.path.expanduser(path)
 
 
 class _Connection:

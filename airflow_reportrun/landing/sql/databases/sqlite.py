@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from airflow_reportrun.landing.manifest import iso
+from airflow_reportrun.landing.sql.databases.files import in_memory, require_absolute, unopened
 from airflow_reportrun.landing.sql.databases.general import (
     DDL_TIMEOUT,
     LOCK_TIMEOUT,
@@ -22,7 +22,6 @@ from airflow_reportrun.landing.sql.databases.general import (
     python_rows,
     seconds,
 )
-from airflow_reportrun.reporting.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -39,10 +38,17 @@ class SQLite(Database):
 
     def __init__(self, hook: DbApiHook) -> None:
         def connect() -> Any:
+            path = sa.engine.make_url(hook.get_uri()).database
+            require_absolute(path)
             try:
                 connection = hook.get_conn()
             except sqlite3.OperationalError as error:
-                raise _unopened(hook, error) from None
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or not path:
+                    raise
+                raise unopened("SQLite", path, error) from None
+            if not any(file for _, name, file in connection.execute("PRAGMA database_list") if name == "main"):
+                connection.close()
+                raise in_memory("SQLite")
             # The module would begin transactions by itself, late and without the lock that a writer needs.
             connection.isolation_level = None
             self.most_columns = connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN)
@@ -101,16 +107,6 @@ class SQLite(Database):
             if batch:
                 connection.exec_driver_sql(statement, batch)
         return None
-
-
-def _unopened(hook: DbApiHook, error: sqlite3.OperationalError) -> Exception:
-    """Return what tells which file can't be opened, which SQLite does not; any other error as it is."""
-    path = sa.engine.make_url(hook.get_uri()).database
-    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or not path:
-        return error
-    folder = Path(path.removeprefix("file:")).parent
-    why = error if folder.is_dir() else f"there is no folder {folder}. Make it, or mend the connection's host"
-    return ConfigurationError(f"SQLite can't open {path}: {why}.")
 
 
 def _as_text(cells: Any, column: Column) -> Any:
