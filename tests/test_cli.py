@@ -367,15 +367,23 @@ def test_coverage_is_a_calendar(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 def test_coverage_asks_stripe_where_a_connection_is_given(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox
 ) -> None:
-    """Without one, nothing is asked."""
-    rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(7))
+    """Without one, nothing is asked. Who asked the same elsewhere is told, and is no change by itself."""
+    for number in (6, 7):
+        rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(number))
     sandbox.advance(60)
-    rows(capsys, "run", TYPE, f"{tmp_path}/elsewhere/", *day(7))
+    newer = [rows(capsys, "run", TYPE, f"{tmp_path}/elsewhere/", *day(it))[0]["report_run_id"] for it in (6, 7)]
     asked = len(sandbox.requests)
     rows(capsys, "coverage", f"{tmp_path}/lake", code=3)
     assert len(sandbox.requests) == asked
-    found = rows(capsys, "coverage", f"{tmp_path}/lake", "--stripe-conn-id=stripe_default", code=3)
-    assert [it["state"] for it in found][:4] == ["changed", "missing", "not_yet", "not_yet"]
+    what = ["coverage", f"{tmp_path}/lake", "--stripe-conn-id=stripe_default"]
+    code, _, err = call(capsys, *what, "--to-date=2026-11-08")
+    assert (code, "newer report runs of 2 that are landed, with files of the same size" in err) == (0, True)
+    note = manifest_of(place_of(rows(capsys, *what, code=3)[0]["path"]))
+    told = json.loads(note.read() or b"")
+    note.write(json.dumps({**told, "file_size": told["file_size"] + 1}).encode())
+    found = rows(capsys, *what, code=3)
+    assert [it["state"] for it in found][:4] == ["changed", "landed", "missing", "not_yet"]
+    assert [it["newer_report_run"] for it in found][:3] == [*newer, None]
     assert {it.method for it in sandbox.requests[asked:]} == {"GET"}
 
 

@@ -61,6 +61,12 @@ def coverage(args: Namespace) -> Outcome:
     gaps = [_Gaps(it, *_backfills(dag, it, interval)) for it in seen.series]
     if seen.changes_since:
         say(f"Changes at Stripe are those of report runs that were created since {iso(seen.changes_since)}.")
+    landings = [it.landing for series in seen.series for it in series.intervals if it.landing]
+    if alike := sum(bool(it.newer_report_run) and not it.changed for it in landings):
+        say(
+            f"Stripe has newer report runs of {alike} that {'is' if alike == 1 else 'are'} landed, with files of "
+            "the same size: whether a figure differs is known when they are landed."
+        )
     for start, end in (span for it in gaps for span in it.left):
         say(f"No run of {args.dag_id} reports on {iso(start)} to {iso(end)}.")
     show = _rows if args.gaps or args.output != "table" else _calendars
@@ -151,7 +157,7 @@ def _rows(found: Sequence[_Gaps], args: Namespace) -> None:
             for interval in it.series.as_dict()["intervals"]:
                 kept = {
                     name: interval.get(name)
-                    for name in ("interval_start", "interval_end", "state", "path", "manifest")
+                    for name in ("interval_start", "interval_end", "state", "path", "manifest", "newer_report_run")
                 }
                 rows.append({**_about(it.series), **kept})
     print_rows(rows, args.output)
