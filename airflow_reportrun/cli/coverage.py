@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, print_rows, say
+from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, print_rows, say
 from airflow_reportrun.cli.types import hook_of
 from airflow_reportrun.coverage.looking import look_at, source_of
 from airflow_reportrun.coverage.series import State
@@ -57,7 +57,7 @@ def coverage(args: Namespace) -> Outcome:
     seen = look_at(source, hook=hook, timezones=[zone] if zone else [], since=since, until=until)
     if not seen.series:
         say(f"Nothing is landed in {source}.")
-        return INCOMPLETE, nothing
+        return INCOMPLETE, lambda: print_rows([], args.output)
     gaps = [_Gaps(it, *_backfills(dag, it, interval)) for it in seen.series]
     if seen.changes_since:
         say(f"Changes at Stripe are those of report runs that were created since {iso(seen.changes_since)}.")
@@ -74,6 +74,8 @@ def coverage(args: Namespace) -> Outcome:
     if not any(it.intervals or it.without_interval for it in seen.series):
         say(f"Nothing is landed in {source} from {args.from_date or 'its beginning'} to {args.to_date or 'now'}.")
         unfinished = True
+    elif args.gaps and not any(it.series.gaps(*TO_DO) for it in gaps):
+        say(f"There are no gaps in {source}.")
     code = INCOMPLETE if unfinished else 0
     return code, lambda: show(gaps, args)
 
@@ -94,7 +96,7 @@ def _schedule(args: Namespace) -> tuple[Any, Any]:
     """Return the DAG, and which interval its task asks for."""
     from airflow_reportrun.cli.dags import dag_of, report_tasks
 
-    dag = dag_of(args.dag_id, args.dag_file)
+    dag = dag_of(args.dag_id, args.dag_file, verbose=args.verbose)
     tasks = report_tasks(dag, args.task_id)
     intervals = {getattr(it, "interval", None) for it in tasks}
     if len(intervals) > 1:

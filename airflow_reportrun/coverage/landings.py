@@ -68,6 +68,10 @@ class Landing:
 class Source(Protocol):
     """Where reports are landed: a store or a table."""
 
+    @property
+    def is_to_be_made(self) -> bool:
+        """Whether a landing makes it, which a look does not."""
+
     def landings(self) -> Sequence[Landing]:
         """Return what is landed there, in any order.
 
