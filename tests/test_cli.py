@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from deltalake import write_deltalake
 
 from airflow_reportrun.__main__ import main
 from airflow_reportrun.cli import planned
@@ -35,6 +38,7 @@ from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.sandbox import AfterSeconds, AtOnce, RunFails, RunNeverEnds, StripeSandbox
 from airflow_reportrun.wire.connection import ConnectionSettings
 from tests.databases import Warehouse
+from tests.icebergs import needs_its_catalog
 from tests.task_runner import TaskRunner
 from tests.versions import AIRFLOW_2, needs_airflow, needs_airflow_3
 
@@ -136,6 +140,8 @@ def test_a_failure_is_one_sentence(capsys: pytest.CaptureFixture[str], monkeypat
     assert (code, out) == (1, "")  # before our own words, Airflow may warn of itself
     said = "The account has no report type balance.sumary.1. The account has balance.summary.1."
     assert err.splitlines()[-1] == said
+    _, _, err = call(capsys, "types", "nope.1")
+    assert err.splitlines()[-1].endswith("none of a like name; airflow reportrun types lists them.")
     code, out, err = call(capsys, "types", "--stripe-conn-id", "nobody")
     assert (code, out) == (1, "")
     assert "there is no Airflow connection 'nobody'" in err.splitlines()[-1]
@@ -359,6 +365,9 @@ def test_coverage_is_a_calendar(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         "",
     ]
     assert call(capsys, "coverage", f"{tmp_path}/lake/", "--to-date=2026-11-03")[0] == 0
+    gaps = ["coverage", f"{tmp_path}/lake/", "--to-date=2026-11-03", "--gaps"]
+    assert call(capsys, *gaps) == (0, "", f"There are no gaps in {tmp_path}/lake.\n")
+    assert rows(capsys, *gaps) == rows(capsys, "coverage", f"{tmp_path}/nowhere/", code=3) == []
     found = rows(capsys, *what, code=3)
     assert [it["state"] for it in found] == ["landed", "landed", "missing", "landed", "missing", "missing"]
     assert Path(found[0]["manifest"]).exists()
@@ -370,15 +379,23 @@ def test_coverage_is_a_calendar(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 def test_coverage_asks_stripe_where_a_connection_is_given(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: StripeSandbox
 ) -> None:
-    """Without one, nothing is asked."""
-    rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(7))
+    """Without one, nothing is asked. Who asked the same elsewhere is told, and is no change by itself."""
+    for number in (6, 7):
+        rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(number))
     sandbox.advance(60)
-    rows(capsys, "run", TYPE, f"{tmp_path}/elsewhere/", *day(7))
+    newer = [rows(capsys, "run", TYPE, f"{tmp_path}/elsewhere/", *day(it))[0]["report_run_id"] for it in (6, 7)]
     asked = len(sandbox.requests)
     rows(capsys, "coverage", f"{tmp_path}/lake", code=3)
     assert len(sandbox.requests) == asked
-    found = rows(capsys, "coverage", f"{tmp_path}/lake", "--stripe-conn-id=stripe_default", code=3)
-    assert [it["state"] for it in found][:4] == ["changed", "missing", "not_yet", "not_yet"]
+    what = ["coverage", f"{tmp_path}/lake", "--stripe-conn-id=stripe_default"]
+    code, _, err = call(capsys, *what, "--to-date=2026-11-08")
+    assert (code, "newer report runs of 2 that are landed, with files of the same size" in err) == (0, True)
+    note = manifest_of(place_of(rows(capsys, *what, code=3)[0]["path"]))
+    told = json.loads(note.read() or b"")
+    note.write(json.dumps({**told, "file_size": told["file_size"] + 1}).encode())
+    found = rows(capsys, *what, code=3)
+    assert [it["state"] for it in found][:4] == ["changed", "landed", "missing", "not_yet"]
+    assert [it["newer_report_run"] for it in found][:3] == [*newer, None]
     assert {it.method for it in sandbox.requests[asked:]} == {"GET"}
 
 
@@ -444,6 +461,8 @@ def test_coverage_says_what_it_cannot_mean(capsys: pytest.CaptureFixture[str], t
         ([tmp_path, "--from-date=2026-11-02", "--to-date=2026-11-02"], 2, "is not before --to-date 2026-11-02"),
         ([tmp_path, "--stripe-account=acct_1"], 2, "--stripe-account is for --stripe-conn-id"),
         (["lake/"], 1, "no absolute path"),
+        (["s3://nobody@b/x/"], 1, "destination 's3://nobody@b/x/': there is no Airflow connection 'nobody'"),
+        (["s3://nobody@b/{currency}.csv"], 1, "destination 's3://nobody@b/{currency}.csv': there is no"),
         ([tmp_path], 3, f"Nothing is landed in {tmp_path}."),
         ([tmp_path, "--dag-id=nobody", f"--dag-file={dag_file(tmp_path)}"], 1, "There is no DAG 'nobody'"),
         ([tmp_path, "--dag-id=books", f"--dag-file={tmp_path / 'books.py'}", "--task-id=x"], 2, "has no Stripe"),
@@ -487,17 +506,61 @@ def test_plan_says_what_the_tasks_then_do(
 def test_plan_says_what_is_known_at_run_time_alone(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
 ) -> None:
-    """Of an XCom, of a fresh run, and of what a template can't give."""
+    """Of an XCom, of a fresh run, and of what a template finds in a running task alone: no failure."""
     when = ["--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
     for options, words in (
         ("payout=None, parameters={'x': \"{{ ti.xcom_pull(task_ids='a') }}\"}", "parameters: an XCom"),
+        (
+            "connected_account=StripeReportRunOperator(task_id='a', report_type='balance.summary.1').output",
+            "an XCom",
+        ),
         ("fresh=True", "fresh=True makes it of when the DAG run begins"),
         ("timezone='{{ nobody.knows }}'", "timezone: UndefinedError"),
-        ("timezone='Mars/Olympus'", "fails: timezone is an IANA name"),
+        ("timezone='{{ prev_start_date_success }}'", "timezone: "),
     ):
-        report, *_ = rows(capsys, "plan", "books", f"--dag-file={dag_file(tmp_path, options)}", *when)
+        planned = rows(capsys, "plan", "books", f"--dag-file={dag_file(tmp_path, options)}", *when)
+        report = next(it for it in planned if it["task_id"] == "report")
         assert words in report["note"], report
+        assert report["landed"] is None
         assert not report["idempotency_key"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "task_id", "words"),
+    [
+        ('currency="usd"', "timezone='Mars/Olympus'", "report", "fails: timezone is an IANA name"),
+        ('currency="usd"', "interval_start='2026-11-01'", "report", "fails: interval_start"),
+        ('currency="usd"', "currency='{{{{ 1 / 0 }}}}'", "report", "fails: currency: ZeroDivisionError"),
+        ('.csv"', '{{{{ var.value.nope }}}}"', "report", "fails: destination: "),
+        ('.csv"', '{{nope}}.csv"', "report", "fails: destination"),
+        ('.csv"', '{{{{ conn.nope.host }}}}"', "report", "fails: destination: "),
+        ('/lake/"', '/{{nope}}/"', "to_lake", "fails: destination"),
+        ('/lake/"', '/{{{{ var.value.nope }}}}/"', "to_lake", "fails: destination: "),
+        ('format="csv.gz"', "format=\"{{{{ 'xls' }}}}\"", "to_lake", "fails: format is one of"),
+        ('format="csv.gz"', "format=\"{{{{ '' }}}}\"", "to_lake", "fails: format: the template or"),
+        ('conn_id="warehouse"', 'conn_id="nope"', "to_warehouse", "fails: conn_id: there is no"),
+        ('table="activity"', "table=\"{{{{ 'a.b.c' }}}}\"", "to_warehouse", "fails: table 'a.b.c'"),
+        ('table="activity"', "table='a', on_overlap=\"{{{{ 'no' }}}}\"", "to_warehouse", "fails: on_overlap is"),
+    ],
+)
+def test_plan_says_which_tasks_would_fail(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    sqlite: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    after: str,
+    task_id: str,
+    words: str,
+) -> None:
+    """Before they do, to scripts, too; those that land what others create, each by itself."""
+    sqlite.query("CREATE TABLE other (x int)")
+    monkeypatch.setattr(sys.modules[__name__], "DAG_FILE", DAG_FILE.replace(before, after))
+    when = ["--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
+    planned = rows(capsys, "plan", "books", f"--dag-file={dag_file(tmp_path)}", *when, code=3)
+    assert {it["task_id"] for it in planned if it["landed"] == "fails"} == {task_id}
+    (row,) = (it for it in planned if it["task_id"] == task_id)
+    assert words in row["note"]
 
 
 @pytest.mark.parametrize("output", ["table", "json", "yaml", "plain"])
@@ -525,9 +588,41 @@ def test_plan_says_which_runs_would_be_refused(
     assert report["landed"] == "refused"
     assert "another report is landed there" in report["note"]
     assert f"interval_start '2026-11-01T00:00:00Z' and not '{report['interval_start']}'" in report["note"]
-    none = call(capsys, "plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-04")
-    assert none[:2] == (0, "")
-    assert "has no run from 2026-11-04 to 2026-11-04" in none[2]
+    none = ["plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-04"]
+    assert rows(capsys, *none) == []
+    for output, shown in (("yaml", "[]\n"), ("plain", ""), ("table", "")):
+        code, out, err = call(capsys, *none, "--output", output)
+        assert (code, out) == (0, shown)
+        assert "has no run from 2026-11-04 to 2026-11-04" in err
+
+
+def test_plan_says_what_it_cannot_mean(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Dates in the wrong order, as coverage does, and files that are not there or can't be parsed."""
+    file = dag_file(tmp_path)
+    wrong, odd = tmp_path / "wrong.py", tmp_path / "odd.py"
+    wrong.write_text(file.read_text().replace('interval="day"', 'interval="daily"'))
+    odd.write_text("from airflow.providers.common.compat.sdk import DAG\nimport nobody.at_all\n")
+    dates = ["--from-date=2026-11-04", "--to-date=2026-11-05"]
+    for words, code, said in (
+        (
+            [file, *dates[:1], "--to-date=2026-11-03"],
+            2,
+            "--from-date 2026-11-04 is not before --to-date 2026-11-03.",
+        ),
+        ([tmp_path / "nope.py", *dates], 1, f"There is no file {tmp_path}/nope.py."),
+        ([wrong, *dates], 1, f"There is no DAG 'books' in {wrong}. interval is one of hour, day, week, "),
+        ([odd, *dates], 1, f"There is no DAG 'books' in {odd}. ModuleNotFoundError: No module named 'nobody'"),
+    ):
+        left, out, err = call(capsys, "plan", "books", f"--dag-file={words[0]}", *words[1:])
+        assert (left, out) == (code, ""), err
+        assert err.splitlines()[-1].startswith(said)
+        assert "Error loading DAG" not in err
+        assert "Failed to import" not in err + caplog.text
+    with pytest.raises(SystemExit):
+        main(["plan", "books", f"--dag-file={wrong}", *dates, "--verbose"])
+    assert "Failed to import" in capsys.readouterr().err + caplog.text
 
 
 def test_plan_says_where_a_file_is_nobodys(
@@ -586,7 +681,190 @@ def test_plan_says_what_would_count_twice_in_a_table(
         code = 3 if landed else 0
         (row,) = (it for it in rows(capsys, *what, code=code) if it["task_id"] == "to_warehouse")
         assert row["landed"] == landed
-        assert "count twice beside balance_change_from_activity.itemized from" in (row["note"] or "") or not landed
+        words = "would count the same twice beside what is landed in" if landed else "replaces"
+        assert words in row["note"]
+        assert "balance_change_from_activity.itemized from 2026-11-03T00:00:00Z" in row["note"]
+        assert "(report run frr_" in row["note"]
+
+
+TABLE_FILE = """
+from datetime import UTC, datetime
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_reportrun.operators import (
+    StripeReportDownloadOperator, StripeReportRunOperator, StripeReportToDeltaOperator,
+    StripeReportToIcebergOperator, StripeReportToSqlOperator
+)
+
+with DAG("books", schedule="0 13 * * *", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False) as dag:
+    report = StripeReportRunOperator(task_id="report", report_type="{type}", interval="day", {run})
+    {operator}(task_id="land", report_run_id=report.output, {options})
+"""
+TABLES = {
+    "sql": ("StripeReportToSqlOperator", 'conn_id="warehouse", table="activity"'),
+    "delta": ("StripeReportToDeltaOperator", 'table="{folder}"'),
+    "iceberg": ("StripeReportToIcebergOperator", 'warehouse="{folder}", table="books.activity"'),
+}
+DAYS = ["--from-date=2026-11-04", "--to-date=2026-11-05T23:59:59"]
+
+
+def planned_table(tmp_path: Path, operator: str, options: str, run: str = "") -> list[str]:
+    """Write a DAG that lands in a table, and return the words that plan two days of it."""
+    file = tmp_path / "books.py"
+    file.write_text(TABLE_FILE.format(type=TYPE, operator=operator, options=options, run=run))
+    return ["plan", "books", f"--dag-file={file}", *DAYS]
+
+
+KINDS = ["sql", "delta", pytest.param("iceberg", marks=needs_its_catalog)]
+
+
+def land(file: Path, *, start: datetime, **parameters: Any) -> str:
+    """Land one day in the table of a DAG, and return the id of its report run."""
+    hook, task = StripeReportingHook(), dag_of("books", str(file)).task_dict["land"]
+    vars(task)["hook"] = hook
+    at = int(start.timestamp())
+    run = hook.create_report_run(TYPE, ReportParameters(interval_start=at, interval_end=at + 86_400, **parameters))
+    land_in(hook, run, task.asked_table())
+    return run.id
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plan_says_which_tables_are_of_others(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse, kind: str
+) -> None:
+    """In the words of the task; of one that is yet to be made nothing is said, and nothing made."""
+    operator, options = TABLES[kind]
+    what = planned_table(tmp_path, operator, options.format(folder=tmp_path / "tables"))
+    assert [it["landed"] for it in rows(capsys, *what)] == [None] * 4
+    assert not any((tmp_path / name).exists() for name in ("tables", "warehouse.db"))
+    there = pa.table({"net": pa.array([], pa.string())})
+    if kind == "sql":
+        sqlite.query("CREATE TABLE activity (net text)")
+    elif kind == "delta":
+        write_deltalake(str(tmp_path / "tables"), there)
+    else:
+        from airflow_reportrun.landing.lakehouse.iceberg.catalogs import lakehouse_of
+
+        catalog = lakehouse_of(None, str(tmp_path / "tables")).catalog
+        catalog.create_namespace("books")
+        catalog.create_table("books.activity", there.schema)
+    planned = rows(capsys, *what, code=3)
+    assert [it["landed"] for it in planned] == [None, "refused"] * 2
+    assert "exists and lacks _report_type, " in planned[1]["note"]
+
+
+def test_plan_makes_no_database(capsys: pytest.CaptureFixture[str], tmp_path: Path, duckdb: Warehouse) -> None:
+    """To connect to a file that is not there would; and it is looked at from the second time on."""
+    operator, options = TABLES["sql"]
+    what = planned_table(tmp_path, operator, options)
+    for command, code in ((what, 0), (["coverage", "--conn-id=warehouse", "--table=activity"], 3)):
+        assert rows(capsys, *command, code=code) is not None
+        assert not (tmp_path / "warehouse.duckdb").exists()
+    duckdb.query("CREATE TABLE activity (net text)")
+    assert [it["landed"] for it in rows(capsys, *what, code=3)] == [None, "refused"] * 2
+
+
+def test_plan_says_which_folder_can_be_no_table(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
+) -> None:
+    """Since it has files of others."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.csv").write_text("mine")
+    what = planned_table(tmp_path, "StripeReportToDeltaOperator", f'table="{tmp_path}/full"')
+    planned = rows(capsys, *what, code=3)
+    assert [it["landed"] for it in planned] == [None, "refused"] * 2
+    assert "is no Delta table, and has other files, such as a.csv" in planned[1]["note"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plan_knows_which_columns_a_table_would_not_take(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse, kind: str
+) -> None:
+    """As far as they are asked for: what is frozen lacks one, or has it by another name."""
+    operator, options = TABLES[kind]
+    options = options.format(folder=tmp_path / "tables")
+    planned_table(tmp_path, operator, options)
+    land(tmp_path / "books.py", start=FIRST, columns=["net", "payment_metadata[a]"])
+    columns = 'columns=["net", "payment_metadata[a]"{}]'
+    for asked, more, words in (
+        (', "fee"', ', schema="freeze"', "lacks 'fee'"),
+        ("", ', naming="snake_case"', "has columns by other names"),
+        (', "fee"', "", None),
+    ):
+        what = planned_table(tmp_path, operator, options + more, columns.format(asked))
+        planned = rows(capsys, *what, code=3 if words else 0)
+        assert [it["landed"] for it in planned] == [None, "refused" if words else None] * 2
+        assert (words or "") in (planned[1]["note"] or "")
+
+
+def test_plan_knows_which_columns_a_lake_would_not_take(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The same of Parquet files; where that can't be known, the tasks would fail."""
+    asked = ["--format=parquet", "--schema=freeze", "--columns=net"]
+    rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(1), *asked)
+    options = f'destination="{tmp_path}/lake/", format="parquet", schema="freeze"'
+    for columns, to, landed in (
+        ('"net"', "lake/", None),
+        ('"net", "fee"', "lake/", "refused"),
+        ('"net"', "{interval_start:%d}.parquet", "fails"),
+    ):
+        there = options.replace("lake/", to)
+        what = planned_table(tmp_path, "StripeReportDownloadOperator", there, f"columns=[{columns}]")
+        planned = rows(capsys, *what, code=3 if landed else 0)
+        assert [it["landed"] for it in planned] == [None, landed] * 2
+
+
+@pytest.mark.parametrize("kind", ["sql", "delta"])
+def test_plan_says_which_rows_no_manifest_tells_of(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse, kind: str
+) -> None:
+    """They would count twice, as after a table was restored."""
+    operator, options = TABLES[kind]
+    options = options.format(folder=tmp_path / "tables")
+    planned_table(tmp_path, operator, options)
+    land(tmp_path / "books.py", start=FIRST + timedelta(hours=12))
+    if kind == "sql":
+        sqlite.query("DELETE FROM stripe_report_landings")
+    else:
+        shutil.rmtree(tmp_path / "tables" / "_stripe_report_landings")
+    what = planned_table(tmp_path, operator, options)[:3]
+    what += ["--from-date=2026-11-02", "--to-date=2026-11-03T23:59"]
+    planned = rows(capsys, *what, code=3)
+    assert "refused" in [it["landed"] for it in planned]
+    assert any("that no manifest tells of" in (it["note"] or "") for it in planned)
+
+
+def test_plan_says_which_of_its_runs_are_in_each_others_way(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
+) -> None:
+    """In one file, in the default layout and in a table: the first lands, and the next are refused."""
+    file = dag_file(tmp_path)
+    written = file.read_text()
+    what = ["plan", "books", f"--dag-file={file}", *DAYS]
+    one_file = written.replace("/{{ ds }}/{interval_start:%Y-%m-%d}.csv", "/one.csv")
+    assert one_file != written
+    file.write_text(one_file)
+    planned = rows(capsys, *what, code=3)
+    assert [it["landed"] for it in planned] == [*[None] * 3, "refused", None, None]
+    days = [it["interval_start"] for it in planned]
+    assert f"another report is landed there (interval_start '{days[0]}' and not '{days[3]}'" in planned[3]["note"]
+    file.write_text(one_file.replace('interval="day"', 'interval="month"'))
+    assert [it["landed"] for it in rows(capsys, *what)] == [None] * 6  # of which both ask for the same
+    span = "interval_start='{{ macros.ds_add(ds, -7) }}T00:00:00Z', interval_end='{{ ds }}T00:00:00Z'"
+    file.write_text(written.replace('interval="day"', span))
+    planned = rows(capsys, *what, code=3)
+    assert [it["landed"] for it in planned] == [*[None] * 4, "refused", "refused"]
+    assert "would count the same twice beside what is landed below the same root" in planned[4]["note"]
+    assert "would count the same twice beside what runs before it land there" in planned[5]["note"]
+    assert planned[0]["run_id"] in planned[5]["note"]
+    other = "StripeReportDownloadOperator(task_id='other', report_run_id=report.output, destination='{}/lake/')"
+    file.write_text(written + f"    {other.format(tmp_path / 'reports')}\n")
+    planned = rows(capsys, *what, code=3)
+    assert {it["task_id"] for it in planned if it["landed"] == "refused"} == {"other"}
+    assert any("has the same rows, and readers of CSV would count them" in (it["note"] or "") for it in planned)
+    assert not (tmp_path / "reports").exists()
 
 
 def test_plan_says_that_test_data_is_in_the_way_of_live_data(
@@ -606,7 +884,7 @@ def test_plan_says_that_test_data_is_in_the_way_of_live_data(
     planned = rows(capsys, *what, "--to-date=2026-11-05T23:59:59", code=3)
     assert [it["landed"] for it in planned] == [*["refused"] * 3, None, *["refused"] * 2]
     assert f"/lake/ has test data (report run {run.id})" in planned[4]["note"]
-    assert f"the table has test data (report run {run.id})" in planned[5]["note"]
+    assert f"activity has test data (report run {run.id})" in planned[5]["note"]
     monkeypatch.setattr(ConnectionSettings, "livemode", None)
     planned = rows(capsys, *what, "--to-date=2026-11-05T23:59:59")
     assert [it["landed"] for it in planned] == [*[run.id] * 3, *[None] * 3]

@@ -264,7 +264,12 @@ def test_data_that_stripe_lacks_is_not_missing() -> None:
 def test_states_are_those_of_the_landing() -> None:
     """What is there whole is there, empty or changed or not."""
     every = days("UTC", date(2026, 1, 1), 4)
-    about: list[dict[str, Any]] = [{}, {"is_empty": True}, {"newer_report_run": "frr_2"}, {"whole": False}]
+    about: list[dict[str, Any]] = [
+        {},
+        {"is_empty": True},
+        {"newer_report_run": "frr_2", "changed": True},
+        {"whole": False},
+    ]
     found = only([landing(*it, **how) for it, how in zip(every, about, strict=True)], now=every[-1][0])
     states = [it.state for it in found.intervals]
     assert states == [State.LANDED, State.EMPTY, State.CHANGED, State.LANDING]

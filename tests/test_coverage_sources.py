@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -192,19 +193,31 @@ def test_stripes_word_comes_before_the_clock(root: str, sandbox: StripeSandbox) 
 
 
 def test_changed_is_what_stripe_has_made_anew(root: str, sandbox: StripeSandbox) -> None:
-    """A newer run of the same question with another file; one of other columns, or older, says nothing."""
+    """A newer run of the same question with a file of another size; one of other columns, or older, says nothing.
+
+    Nor is it known of one of the same size, which is told nevertheless: two DAGs may ask the same question.
+    """
     finished(1)
     sandbox.advance(60)
-    for day in (1, 2, 3):
-        land(f"{root}/", finished(day))
+    for day in (1, 2, 3, 4):
+        note = manifest_of(land(f"{root}/", finished(day)))
+        told = json.loads(note.read() or b"")
+        note.write(json.dumps({**told, "file_size": told["file_size"] + (day != 4)}).encode())
     sandbox.advance(60)
     assert only(root, hook=StripeReportingHook()).counts()[State.CHANGED] == 0
     newer = finished(2)
     finished(3, columns=("gross", "currency"))
+    alike = finished(4)
     found = only(root, hook=StripeReportingHook())
     assert days(found, State.CHANGED) == [2]
     assert found.intervals[1].landing is not None
     assert found.intervals[1].landing.newer_report_run == newer.id
+    assert [it.landing.newer_report_run for it in found.intervals if it.landing] == [
+        None,
+        newer.id,
+        None,
+        alike.id,
+    ]
     assert days(only(root), State.CHANGED) == []
     land(f"{root}/", newer)
     assert days(only(root, hook=StripeReportingHook()), State.CHANGED) == []

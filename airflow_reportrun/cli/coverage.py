@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, nothing, print_rows, say
+from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, print_rows, say
 from airflow_reportrun.cli.types import hook_of
 from airflow_reportrun.coverage.looking import look_at, source_of
 from airflow_reportrun.coverage.series import State
@@ -57,10 +57,16 @@ def coverage(args: Namespace) -> Outcome:
     seen = look_at(source, hook=hook, timezones=[zone] if zone else [], since=since, until=until)
     if not seen.series:
         say(f"Nothing is landed in {source}.")
-        return INCOMPLETE, nothing
+        return INCOMPLETE, lambda: print_rows([], args.output)
     gaps = [_Gaps(it, *_backfills(dag, it, interval)) for it in seen.series]
     if seen.changes_since:
         say(f"Changes at Stripe are those of report runs that were created since {iso(seen.changes_since)}.")
+    landings = [it.landing for series in seen.series for it in series.intervals if it.landing]
+    if alike := sum(bool(it.newer_report_run) and not it.changed for it in landings):
+        say(
+            f"Stripe has newer report runs of {alike} that {'is' if alike == 1 else 'are'} landed, with files of "
+            "the same size: whether a figure differs is known when they are landed."
+        )
     for start, end in (span for it in gaps for span in it.left):
         say(f"No run of {args.dag_id} reports on {iso(start)} to {iso(end)}.")
     show = _rows if args.gaps or args.output != "table" else _calendars
@@ -68,6 +74,8 @@ def coverage(args: Namespace) -> Outcome:
     if not any(it.intervals or it.without_interval for it in seen.series):
         say(f"Nothing is landed in {source} from {args.from_date or 'its beginning'} to {args.to_date or 'now'}.")
         unfinished = True
+    elif args.gaps and not any(it.series.gaps(*TO_DO) for it in gaps):
+        say(f"There are no gaps in {source}.")
     code = INCOMPLETE if unfinished else 0
     return code, lambda: show(gaps, args)
 
@@ -88,7 +96,7 @@ def _schedule(args: Namespace) -> tuple[Any, Any]:
     """Return the DAG, and which interval its task asks for."""
     from airflow_reportrun.cli.dags import dag_of, report_tasks
 
-    dag = dag_of(args.dag_id, args.dag_file)
+    dag = dag_of(args.dag_id, args.dag_file, verbose=args.verbose)
     tasks = report_tasks(dag, args.task_id)
     intervals = {getattr(it, "interval", None) for it in tasks}
     if len(intervals) > 1:
@@ -151,7 +159,7 @@ def _rows(found: Sequence[_Gaps], args: Namespace) -> None:
             for interval in it.series.as_dict()["intervals"]:
                 kept = {
                     name: interval.get(name)
-                    for name in ("interval_start", "interval_end", "state", "path", "manifest")
+                    for name in ("interval_start", "interval_end", "state", "path", "manifest", "newer_report_run")
                 }
                 rows.append({**_about(it.series), **kept})
     print_rows(rows, args.output)

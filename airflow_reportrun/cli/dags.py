@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow import settings as _settings
@@ -14,22 +17,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def dag_of(dag_id: str, dag_file: str | None) -> Any:
+def dag_of(dag_id: str, dag_file: str | None, *, verbose: bool = False) -> Any:
     """Return a DAG.
 
     :param dag_file: file or folder to look in; None for where Airflow looks.
+    :param verbose: let Airflow log what is wrong with DAG files, which the error says in a sentence.
     :raises AirflowException: when there is none of this id.
     """
     from airflow.providers.common.compat.sdk import AirflowException
 
+    if dag_file and not Path(dag_file).exists():
+        raise AirflowException(f"There is no file {dag_file}.")
     wrong: list[str] = []
     for folder in [dag_file] if dag_file else _folders():
-        bag = _dag_bag()(folder)
+        bag = _dag_bag()(folder) if verbose else _without_logs(folder)
         if dag_id in bag.dags:
             return bag.dags[dag_id]
-        wrong += (text.strip().splitlines()[-1] for text in bag.import_errors.values())
+        wrong += map(_in_a_sentence, bag.import_errors.values())
     where = f"in {dag_file}" if dag_file else "where Airflow looks for DAGs"
     raise AirflowException(f"There is no DAG {dag_id!r} {where}. {'; '.join(wrong)}".rstrip())
+
+
+def _in_a_sentence(text: str) -> str:
+    """Return the end of a traceback without the path of a class, and for an error of ours without the class."""
+    last = text.strip().splitlines()[-1]
+    return re.sub(
+        r"^([\w.]+\.)?(\w+: )", lambda it: "" if (it[1] or "").startswith("airflow_reportrun.") else it[2], last
+    )
+
+
+def _without_logs(folder: str) -> Any:
+    """Look for DAGs, and log nothing of those that can't be parsed."""
+
+    class Quiet(_dag_bag()):  # type: ignore[misc]
+        log = logging.getLogger(__name__)  # Airflow 3's own is not one that can be disabled
+
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        return Quiet(folder)
+    finally:
+        logging.disable(before)
 
 
 def _folders() -> Iterator[str]:

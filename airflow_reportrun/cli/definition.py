@@ -11,7 +11,7 @@ exit codes:
   0   done; of coverage: all that Stripe has is there
   1   failed: one sentence on stderr says why
   2   the command was not understood
-  3   of coverage: something is missing, changed at Stripe or interrupted; of plan: a run would be refused
+  3   of coverage: something is missing, changed at Stripe or interrupted; of plan: a task would be refused or fail
   130 interrupted
 """
 

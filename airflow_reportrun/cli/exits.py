@@ -89,6 +89,7 @@ _OWN_WORDS = {
     r", with format='([\w.]+)' of StripeReportDownloadOperator": r", with --format \1",
     r"\b(format|naming|metadata|schema)='([\w.]+)'": r"--\1 \2",
     r"\boverwrite=True": "--overwrite",
+    r"StripeReportingHook\(\)\.list_report_types\(\) lists": "airflow reportrun types lists",
     r"\bSet column_types=": "A task can say so: column_types=",
     **{
         rf"^{name}: there is no": f"--{name.replace('_', '-')}: there is no"
@@ -114,7 +115,11 @@ def say(words: str) -> None:
 
 
 def print_rows(rows: Sequence[dict[str, Any]], output: str) -> None:
-    """Print a result in a format of ``--output``, as Airflow's own commands do."""
+    """Print a result in a format of ``--output``, as Airflow's own commands do; that there is none, `say` says."""
+    if not rows:
+        if output in ("json", "yaml"):
+            print("[]")
+        return
     from airflow.cli.simple_table import AirflowConsole
 
     from airflow_reportrun.reporting.secrets import redacted_in

@@ -7,7 +7,9 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jinja2 import UndefinedError
 
 from airflow_reportrun.airflow_context import is_airflow_2
 
@@ -54,6 +56,21 @@ class Existing:
         return found
 
 
+class Rendered(NamedTuple):
+    """A task as it would run.
+
+    :param task: a copy of it with its options rendered; those that could not be are as they were written.
+    :param context: the one that they were rendered with.
+    :param unknown: why some are only known when it runs, by their names.
+    :param failing: why others would fail then, likewise.
+    """
+
+    task: Any
+    context: dict[str, Any]
+    unknown: dict[str, str]
+    failing: dict[str, str]
+
+
 @dataclass(frozen=True)
 class PlannedTask:
     """A task of a run of a backfill.
@@ -90,22 +107,24 @@ class PlannedTask:
         found = self.existing.max_tries.get((self.run_id, self.task.task_id))
         return int(self.task.retries or 0) if found is None else found
 
-    def rendered(self) -> tuple[Any, dict[str, Any], dict[str, str]]:
-        """Return a copy of the task with its options rendered, its context, and why some could not be.
-
-        The latter by names of options; these are left as they were written.
-        """
+    def rendered(self) -> Rendered:
+        """Render the options of the task, without running anything."""
         context = _context_2(self) if is_airflow_2() else _context_3(self)
-        task, unknown = copy.copy(self.task), dict[str, str]()
+        task, unknown, failing = copy.copy(self.task), dict[str, str](), dict[str, str]()
         env = task.get_template_env(self.run.dag)
         for name in task.template_fields:
             try:
                 setattr(task, name, task.render_template(getattr(task, name), context, env))
             except AtRunTimeError as error:
                 unknown[name] = str(error)
-            except Exception as error:
+            except UndefinedError as error:  # a running task's context has more than this one
                 unknown[name] = f"{type(error).__name__}: {error}"
-        return task, context, unknown
+            except Exception as error:
+                if "SUPERVISOR_COMMS" in str(error):  # by which Airflow 3 asks for what it knows of other runs
+                    unknown[name] = "what Airflow tells a task that runs"
+                else:
+                    failing[name] = f"{type(error).__name__}: {error}"
+        return Rendered(task, context, unknown, failing)
 
 
 def _xcom_pull(*args: Any, **kwargs: Any) -> Any:
@@ -157,7 +176,8 @@ def _context_2(planned: PlannedTask) -> dict[str, Any]:
     date, interval = info.logical_date, info.data_interval
     instance = SimpleNamespace(
         **{"dag_id": dag.dag_id, "run_id": planned.run_id, "task_id": planned.task.task_id, "map_index": -1},
-        **{"try_number": 1, "max_tries": planned.max_tries, "start_date": None, "xcom_pull": _xcom_pull},
+        **{"try_number": 1, "max_tries": planned.max_tries, "start_date": None},
+        **dict.fromkeys(("xcom_pull", "get_relevant_upstream_map_indexes"), _xcom_pull),  # the second for .output
     )
     run = SimpleNamespace(
         **{"dag_id": dag.dag_id, "run_id": planned.run_id, "run_type": "backfill", "conf": {}},
@@ -168,7 +188,12 @@ def _context_2(planned: PlannedTask) -> dict[str, Any]:
         **planned.run.context(),
         **{"dag_run": run, "ti": instance, "task_instance": instance, "task": planned.task, "macros": macros},
         **{"run_id": planned.run_id, "ds": day, "ds_nodash": day.replace("-", ""), "ts": date.isoformat()},
-        **{"ts_nodash": f"{date:%Y%m%dT%H%M%S}", "execution_date": date, "data_interval_end": interval.end},
+        **{
+            "expanded_ti_count": None,
+            "ts_nodash": f"{date:%Y%m%dT%H%M%S}",
+            "execution_date": date,
+            "data_interval_end": interval.end,
+        },
         "ts_nodash_with_tz": date.isoformat().replace("-", "").replace(":", ""),
         "params": params(dag, planned.task, None, suppress_exception=False),
         "var": {

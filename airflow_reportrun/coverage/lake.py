@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os.path import isabs
 from typing import Any
@@ -16,7 +18,7 @@ from airflow_reportrun.landing.manifest import Manifest, Subject
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.landing.stores.place import Listed
-from airflow_reportrun.reporting.errors import ConfigurationError, ManifestError
+from airflow_reportrun.reporting.errors import ConfigurationError, ManifestError, ReportingError, raise_alone
 
 log = logging.getLogger(__name__)
 
@@ -70,15 +72,31 @@ class Lake:
         self.root = root.rstrip("/") or "/"
         if "://" not in root and not isabs(root):
             raise ConfigurationError(f"destination {destination!r} is no absolute path and no URL.")
-        self._top = place_of(f"{self.root}/_")
+        self._destination = destination
+        with self._quoted():
+            self._top = place_of(f"{self.root}/_")
 
     def __str__(self) -> str:
         return self.root
 
+    @contextmanager
+    def _quoted(self) -> Iterator[None]:
+        """Let an error quote what was given, instead of a file below it that stands for all of them."""
+        try:
+            yield
+        except ReportingError as error:
+            said = re.sub(rf"{re.escape(self.root)}/_(?![\w.-])", lambda _: self._destination, str(error))
+            raise_alone(type(error)(said))
+
+    @property
+    def is_to_be_made(self) -> bool:
+        """Never: folders that are not there can be looked at, too."""
+        return False
+
     def landings(self) -> list[Landing]:
         """Return what is landed there; see the class."""
         top, own = self._top, self._top.folders
-        with top.errors(), ThreadPoolExecutor(_AT_ONCE) as pool:
+        with self._quoted(), top.errors(), ThreadPoolExecutor(_AT_ONCE) as pool:
             lists = self._lists()
             below = list(pool.map(top.files_below, (folders for folders, _ in lists)))
             files, notes = below[0], self._notes(zip(lists, below, strict=True))

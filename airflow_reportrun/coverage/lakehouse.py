@@ -6,7 +6,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_reportrun.coverage.landings import Landing
@@ -34,6 +33,11 @@ class LakehouseTable:
 
     def __str__(self) -> str:
         return f"{self._name} of {self._where}" if self._where else self._name
+
+    @property
+    def is_to_be_made(self) -> bool:
+        """Whether there is no catalog yet that could have the table."""
+        return self._table is None
 
     def landings(self) -> list[Landing]:
         """Return what is landed there, nothing where the table is not there."""
@@ -99,11 +103,13 @@ def iceberg_table(table: str, *, catalog_conn_id: str | None, warehouse: str | N
     :param warehouse: a folder with a catalog of its own.
     :raises ReportingError: when it can't be one.
     """
-    from airflow_reportrun.landing.lakehouse.iceberg.catalogs import DATABASE, lakehouse_of
+    from airflow_reportrun.landing.lakehouse.iceberg.catalogs import has_catalog, lakehouse_of
     from airflow_reportrun.landing.lakehouse.iceberg.table import IcebergTable
+    from airflow_reportrun.landing.names import identifier_of
 
     where = catalog_conn_id or str(warehouse)
-    if warehouse is not None and not Path(warehouse.removeprefix("file://"), DATABASE).exists():
+    identifier_of(table)  # which says what can't be one
+    if warehouse is not None and not has_catalog(warehouse):
         return LakehouseTable(table, where, None)  # to look is not to make one
     return LakehouseTable(table, where, IcebergTable(lakehouse_of(catalog_conn_id, warehouse), table))
 

@@ -29,6 +29,7 @@ class Landing:
     :param manifest: where it was read, None where the names told enough.
     :param is_empty: the report has no rows.
     :param newer_report_run: the id of a newer report run of the same question, whose file is another one.
+    :param changed: that file has another size, so that the report says something else by now.
     """
 
     report_type: str
@@ -43,6 +44,7 @@ class Landing:
     manifest: Manifest | None = None
     is_empty: bool = False
     newer_report_run: str | None = None
+    changed: bool = False
 
     @classmethod
     def of(cls, manifest: Manifest, *, path: str, told_at: str) -> Landing:
@@ -65,6 +67,10 @@ class Landing:
 
 class Source(Protocol):
     """Where reports are landed: a store or a table."""
+
+    @property
+    def is_to_be_made(self) -> bool:
+        """Whether a landing makes it, which a look does not."""
 
     def landings(self) -> Sequence[Landing]:
         """Return what is landed there, in any order.

@@ -33,7 +33,7 @@ class State(StrEnum):
     EMPTY = "empty"
     """It is there, and the report has no rows."""
     CHANGED = "changed"
-    """It is there, and Stripe has a newer report run of the same question, with another file."""
+    """It is there, and Stripe has a newer report run of the same question, with a file of another size."""
     LANDING = "landing"
     """It is being landed, or was when that was interrupted."""
     MISSING = "missing"
@@ -358,6 +358,6 @@ def _by_the_clocks(at: datetime, step: Step | None) -> int:
 def _state(landing: Landing) -> State:
     if not landing.whole:
         return State.LANDING
-    if landing.newer_report_run:
+    if landing.changed:
         return State.CHANGED
     return State.EMPTY if landing.is_empty else State.LANDED

@@ -44,8 +44,8 @@ def ask_stripe(
     """Ask which data the account has, and whether it has newer report runs than the landed ones.
 
     A landing has changed when the newest report run with the same report type and the same parameters that has
-    succeeded is a newer one, with another file. Whether its figures differ is known when it is landed: of files
-    Stripe tells the size alone.
+    succeeded is a newer one, with a file of another size. Of files Stripe tells nothing else: whether figures
+    differ in one of the same size is known when it is landed.
 
     :param client: of the account.
     :param landings: of any account; those of others are left as they are.
@@ -60,10 +60,7 @@ def ask_stripe(
     for run in runs:
         if run.status == run.status.SUCCEEDED and run.result:
             newest.setdefault(_question(run, stripe_account), []).append(run)
-    found = [
-        replace(it, newer_report_run=_newer(it, newest.get(_key(it), []), manifest)) if it.whole else it
-        for it in landings
-    ]
+    found = [_compared(it, newest.get(_key(it), []), manifest) if it.whole else it for it in landings]
     return StripeSays(ends, found, runs[-1].created if len(runs) == looked_at else None)
 
 
@@ -80,14 +77,16 @@ def _bounds(it: Subject | Landing) -> tuple[int | None, int | None]:
     return it.interval_start, it.interval_end
 
 
-def _newer(it: Landing, runs: Iterable[ReportRun], manifest: Callable[[str], Manifest | None]) -> str | None:
-    """Return the first of some report runs that asked the same, if it is newer and has another file."""
+def _compared(it: Landing, runs: Iterable[ReportRun], manifest: Callable[[str], Manifest | None]) -> Landing:
+    """Return a landing with the first of some report runs that asked the same, if that has a newer file."""
     told = None
     for run in runs:
         told = told or it.manifest or manifest(it.told_at)
         if told is None:
-            return None
+            return it
         if (run.livemode, run.parameters) == (told.livemode, told.parameters):
             newer = (iso(run.created) or "") > (told.report_run_created or "~")
-            return run.id if newer and run.result and run.result.id != told.file_id else None
-    return None
+            if newer and run.result and run.result.id != told.file_id:
+                return replace(it, newer_report_run=run.id, changed=run.result.size != told.file_size)
+            return it
+    return it

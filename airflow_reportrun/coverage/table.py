@@ -9,11 +9,12 @@ import sqlalchemy as sa
 
 from airflow_reportrun.coverage.landings import Landing
 from airflow_reportrun.landing.manifest import Manifest
+from airflow_reportrun.landing.names import split_table
 from airflow_reportrun.landing.sql.databases import open_database
 from airflow_reportrun.landing.sql.layout import TableName, landings_table
 from airflow_reportrun.landing.sql.loading import place_of_table
 from airflow_reportrun.landing.sql.report import database_errors
-from airflow_reportrun.landing.sql.warehouse import warehouse_of
+from airflow_reportrun.landing.sql.warehouse import is_to_be_made, warehouse_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,11 @@ class Table:
     def __str__(self) -> str:
         return f"{self.table} of {self.conn_id}"
 
+    @property
+    def is_to_be_made(self) -> bool:
+        """Whether the database is a file that is not there."""
+        return is_to_be_made(self._hook)
+
     def landings(self) -> list[Landing]:
         """Return what is landed there, nothing where the table is not there."""
 
@@ -75,6 +81,9 @@ class Table:
 
     def _asked(self, read: Callable[[sa.engine.Connection, TableName, sa.Table], Any]) -> Any:
         """Return what is read of the table of manifests, None where there is none."""
+        if self.is_to_be_made:
+            split_table(self.table)  # which says what can't be one
+            return None
         with database_errors(self.table):
             database: Database = open_database(self._hook, patience=PATIENCE)
             with database.connected() as connection, connection.begin():

@@ -36,7 +36,13 @@ _READ_ALIKE = {"csv", "csv.gz", "zip"}  # by the same calls of some reader
 _SHOWN = 5  # neighbours in an error
 
 
-def require_apart(place: Place, subject: Subject, *, any_mode: bool = False) -> None:
+def require_apart(
+    place: Place,
+    subject: Subject,
+    *,
+    any_mode: bool = False,
+    before: Iterable[tuple[Place, Subject]] = (),
+) -> None:
     """Refuse to land in the default layout what would count rows twice beside what is landed there.
 
     So would test data beside live data, to who reads the whole folder. What is landed is told by the names of its
@@ -44,6 +50,7 @@ def require_apart(place: Place, subject: Subject, *, any_mode: bool = False) -> 
     before the interval, the last alone is looked at. Other layouts say nothing.
 
     :param any_mode: whether the subject is test data or live data is not known yet.
+    :param before: what is not there yet, and will be before this one.
     :raises LandingConflictError: see above.
     """
     root = _root_of(place, subject)
@@ -56,12 +63,8 @@ def require_apart(place: Place, subject: Subject, *, any_mode: bool = False) -> 
         for folders, names, other in _neighbours(listed, root, subject):
             beside = folders != place.folders
             seen += [place.elsewhere(folders, it) for it in names if is_report(it)]
-            if not beside and (alike := _read_alike(place, names)):
-                raise LandingConflictError(
-                    f"{alike} has the same rows, and readers of CSV would count them twice beside {place.name}. "
-                    "Ways out: land it below another root, or remove that file, and its manifest "
-                    f"{manifest_of(alike)}, if it is to take its place."
-                )
+            if not beside:
+                _require_unlike(place, names)
             if beside and overlap(subject, other) is not Overlap.APART:
                 found[folders[len(root) :]] = other
             if len(found) > _SHOWN:
@@ -72,6 +75,13 @@ def require_apart(place: Place, subject: Subject, *, any_mode: bool = False) -> 
     except PermissionError as error:
         log.warning("%s: what overlaps it is not looked for, since folders can't be listed (%s).", place, error)
         return
+    for there, other in before:
+        if overlap(subject, other) is Overlap.APART or _root_of(there, other) != root:
+            continue
+        if there.folders == place.folders:
+            _require_unlike(place, [there.name])
+        elif there.elsewhere(place.folders, place.name).url == place.url:
+            found[there.folders[len(root) :]] = other
     if found:
         shown = "; ".join(
             f"{described(other)} ({'/'.join(folders)})" for folders, other in list(found.items())[:_SHOWN]
@@ -158,11 +168,17 @@ def _values(report_type: str, subject: Subject) -> dict[str, Any]:
     }
 
 
-def _read_alike(place: Place, names: Collection[str]) -> Place | None:
-    """Return a second file of the same rows which the readers of the first would take, too."""
+def _require_unlike(place: Place, names: Collection[str]) -> None:
+    """Refuse a second file of the same rows which the readers of the first would take, too."""
     alike = {f"{FILE}.{it}" for it in _READ_ALIKE}
     others = sorted(alike.intersection(names) - {place.name}) if place.name in alike else []
-    return place.beside(others[0]) if others else None
+    if others:
+        other = place.beside(others[0])
+        raise LandingConflictError(
+            f"{other} has the same rows, and readers of CSV would count them twice beside {place.name}. "
+            "Ways out: land it below another root, or remove that file, and its manifest "
+            f"{manifest_of(other)}, if it is to take its place."
+        )
 
 
 class _Listed:

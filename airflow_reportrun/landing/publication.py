@@ -176,11 +176,18 @@ def require_free(place: Place, subject: Subject, *, overwrite: bool = False, any
 
 
 def landed_in(
-    place: Place, subject: Subject, *, overwrite: bool, any_mode: bool, gathered: bool = False
+    place: Place,
+    subject: Subject,
+    *,
+    overwrite: bool,
+    any_mode: bool,
+    gathered: bool = False,
+    before: Mapping[str, tuple[Place, Manifest]] | None = None,
 ) -> Manifest | None:
     """Return the manifest of what a report finds in its place, None where it finds nothing; writes nothing.
 
     :param gathered: the manifest is looked for where it belongs, and nowhere else.
+    :param before: what will be landed before the report, by the URLs of places.
     :raises ReportingError: as :func:`require_free`.
     """
     with place.errors():
@@ -194,7 +201,12 @@ def landed_in(
             subject = replace(subject, livemode=there.livemode)
         _refuse(refusal(subject, there, unknown=unknown), place, note, there, subject)
         if there is None or there.landing or data is None:
-            require_apart(place, subject, any_mode=any_mode and there is None)
+            others = ((at, it.subject) for at, it in (before or {}).values())
+            require_apart(place, subject, any_mode=any_mode and there is None, before=others)
+        if before and place.url in before:
+            _, it = before[place.url]
+            subject = replace(subject, livemode=it.livemode) if any_mode else subject
+            _refuse(refusal(subject, it), place, note, it, subject)
     return there
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from airflow_reportrun import metrics
 from airflow_reportrun.landing.contract import PLAIN, Contract
+from airflow_reportrun.landing.destination import is_compressed
 from airflow_reportrun.landing.formats.columns import check_column_types, require_columns
 from airflow_reportrun.landing.manifest import Manifest
 from airflow_reportrun.landing.publication import say_newer
@@ -20,7 +21,6 @@ from airflow_reportrun.landing.report import (
     Landed,
     default_columns,
     finished_file,
-    is_csv,
     require_unexpired,
 )
 from airflow_reportrun.landing.stores.local import LocalFile
@@ -96,6 +96,24 @@ class Table(Protocol):
         """Return what is landed, and what others call the place."""
 
 
+def settled_in(table: Table, manifest: Manifest) -> Manifest | None:
+    """Return the manifest of what is landed and stays there, None where there is something to land.
+
+    Nothing is written.
+
+    :param manifest: of what is to be landed, as far as that is known before the download.
+    :raises ReportingError: when it would be refused; see :func:`land_in`.
+    """
+    check_column_types(table.column_types or {})
+    table.contract.check_types(table.column_types or {})
+    if is_compressed(manifest.parameters):
+        raise ConfigurationError(
+            f"Report run {manifest.report_run_id} has a compressed file, which no table can take."
+        )
+    with table.errors():
+        return table.landed(manifest, manifest.parameters.get("columns") or ())
+
+
 def land_in(hook: StripeReportingHook, run: ReportRun, table: Table) -> Landed:
     """Bring the file of a report run into a table, unless it is there, or that of a newer run is.
 
@@ -114,18 +132,13 @@ def land_in(hook: StripeReportingHook, run: ReportRun, table: Table) -> Landed:
     :raises ContentsError: when a cell is not of its column's type, or of the table's.
     :raises ReportingError: what else the table raises.
     """
-    check_column_types(table.column_types or {})
-    table.contract.check_types(table.column_types or {})
     file = finished_file(run)
-    if not is_csv(run):
-        raise ConfigurationError(f"Report run {run.id} has a compressed file, which no table can take.")
     account = hook.settings.stripe_account
     known: dict[str, Any] = {
         **{"file_sha256": "", "rows": None, "columns": None},
         **{"format": table.format, "path": table.name},
     }
-    with table.errors():
-        before = table.landed(Manifest.of(run, file, account, **known), run.parameters.get("columns") or ())
+    before = settled_in(table, Manifest.of(run, file, account, **known))
     if before and before.file_id == file.id:
         require_columns(before.columns or (), table.column_types)
         log.info("Report run %s is landed already, in %s", run.id, before.path)

@@ -171,14 +171,21 @@ class TableOperator(LandingOperator):
     def table_with(self, **options: Any) -> Table:
         """Return the table, to be landed in with these options."""
 
-    def land(self, context: Context) -> tuple[ReportRun, Landed]:
-        """Land the file in the table."""
-        from airflow_reportrun.landing.tables import land_in
+    def asked_table(self) -> Table:
+        """Return the table, to be landed in as the options say.
 
+        :raises ReportingError: when it can't be, or a template came to what no option can be.
+        """
         if self.on_overlap not in ("fail", "replace"):  # a template came to it
             raise ConfigurationError(f"on_overlap is 'fail' or 'replace', not {self.on_overlap!r}.")
         if not isinstance(self.table, str):  # likewise
             raise ConfigurationError(f"table is a text, not {self.table!r:.100}.")
-        table = self.table_with(column_types=self.column_types, contract=self.contract, on_overlap=self.on_overlap)
+        return self.table_with(column_types=self.column_types, contract=self.contract, on_overlap=self.on_overlap)
+
+    def land(self, context: Context) -> tuple[ReportRun, Landed]:
+        """Land the file in the table."""
+        from airflow_reportrun.landing.tables import land_in
+
+        table = self.asked_table()
         run = self.report_run(context)
         return run, land_in(self.hook, run, table)

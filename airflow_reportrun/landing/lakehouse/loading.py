@@ -49,7 +49,8 @@ def landed(
     :raises LandingConflictError: when it can't stand beside what is landed, or the table is none of ours.
     :raises ManifestError: when a later version of this package has landed it.
     """
-    table.look()
+    if not table.looked_at:
+        table.look()
     typed_as = partial(columns_of, column_types=column_types, report_type=manifest.report_type)
     layout_of((), table.schema, table.name)
     if table.schema is not None:

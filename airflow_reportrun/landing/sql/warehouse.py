@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -65,6 +66,14 @@ def warehouse_of(conn_id: str, hook_params: Mapping[str, Any] | None) -> DbApiHo
             f"conn_id {conn_id!r} is of type {connection.conn_type}, whose hook is no DbApiHook."
         )
     return hook
+
+
+def is_to_be_made(warehouse: DbApiHook) -> bool:
+    """Tell whether a database is a file that is not there, which to connect would make."""
+    if warehouse.conn_type not in ("sqlite", "duckdb"):
+        return False
+    path = Path(sa.engine.make_url(warehouse.get_uri()).database or "")
+    return path.is_absolute() and path.parent.is_dir() and not path.exists()
 
 
 def dataset_of(warehouse: DbApiHook, table: str) -> tuple[str, str]:

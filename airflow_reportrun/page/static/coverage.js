@@ -8,7 +8,7 @@ const AIRFLOW = new URL("..", SERVER);
 const STATES = {
   l: ["", "landed", "The report is there."],
   e: ["0", "empty", "The report is there, and has no rows."],
-  c: ["≠", "changed", "The report is there, and Stripe has made it again since, with another file."],
+  c: ["≠", "changed", "The report is there, and Stripe has made it again since, with a file of another size."],
   i: ["…", "landing", "The report is being landed, or was when that was interrupted."],
   p: ["…", "pending", "Its task is under way, or waits to be."],
   f: ["×", "failed", "Its task has failed, and nothing is landed."],

@@ -76,6 +76,14 @@ def lakehouse_of(catalog_conn_id: str | None, warehouse: str | None) -> Lakehous
     return _connected(catalog_conn_id) if catalog_conn_id is not None else _embedded(str(warehouse))
 
 
+def has_catalog(warehouse: str) -> bool:
+    """Tell whether a folder has its own catalog already.
+
+    :raises ConfigurationError: when it can't have one.
+    """
+    return Path(folder_of_catalog(warehouse), DATABASE).exists()
+
+
 def _embedded(warehouse: str) -> Lakehouse:
     folder = folder_of_catalog(warehouse)
     try:
