@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_airflow_is_not_asked_for_a_request_that_there_is_none_of(
         (run_operator(interval_start="soon", interval_end="later"), "failed"),
         (in_dag(StripeReportDownloadOperator, report_run_id="frr_1", destination="/nowhere/x.csv"), "failed"),
     ):
-        assert TaskRunner().run(task).state == state
+        assert TaskRunner(dag_run={"start_date": datetime.now(UTC)}).run(task).state == state
     for make in (partial(in_dag, StripeReportRunSensor), run_operator):
         for is_bare in (True, False):
             stripe_conn.configure(transition=AfterSeconds(3600))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,8 @@ def test_tasks_of_one_account_wait_together_whether_they_name_it_or_not(
         created = in_dag(StripeReportRunOperator, report_type=TYPE, wait_for_completion=False)
         given = TaskRunner().run(created).returned
         watching = in_dag(StripeReportRunSensor, report_run_id=given, deferrable=True)
-        tried = [TaskRunner(run_id=str(n)).run(it) for n, it in enumerate((left, named, whole, watching))]
+        runs = [TaskRunner(run_id=str(n), dag_run={"start_date": datetime.now(UTC)}) for n in range(4)]
+        tried = [it.run(task) for it, task in zip(runs, (left, named, whole, watching), strict=True)]
         triggers = [TaskRunner().trigger(it) for it in tried]
     assert {it.state for it in tried} == {"deferred"}
     assert type(triggers[2]).__name__ == "StripePendingReportRunsTrigger"
