@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from airflow_reportrun.coverage.series import complete_by
-from airflow_reportrun.sandbox import AfterReads, RunFails, StripeSandbox
+from airflow_reportrun.sandbox import AfterReads, RunFails, StripeSandbox, WrongSize
 from demo.airflow import Airflow
 from ui_tests.books import days, land_in_lake, land_in_table, midnight, today
 from ui_tests.plan import ACTIVITY, MONTHS, PAYOUTS
@@ -82,13 +82,14 @@ def write_history(reports: Path) -> None:
 
 
 def land_anew(sandbox: StripeSandbox) -> None:
-    """Let Stripe have a newer report run of a day that is landed."""
+    """Let Stripe have a newer report run of a day that is landed, with a file of another size."""
     from airflow_reportrun.hooks import StripeReportingHook
     from airflow_reportrun.reporting.parameters import ReportParameters
 
     time.sleep(1.1)  # later, by Stripe's seconds
     run = next(it for it in sandbox.report_runs if it.report_type == ACTIVITY)
     hook = StripeReportingHook()
+    sandbox.inject(WrongSize(1))  # nobody lands it
     created = hook.create_report_run(ACTIVITY, ReportParameters.from_dict(run.parameters), idempotency_key="anew")
     while not hook.retrieve_report_run(created.id).status.is_terminal:
         pass
