@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -108,17 +109,21 @@ class Schedule:
 def last_cron_period(crons: list[str], zone: Zone, moment: pendulum.DateTime) -> Span:
     """Return the last two ticks at or before an instant.
 
-    Airflow's timetables can't be asked for them: where the clocks skip the time of a tick, as midnight in Cairo
-    every spring, their step back from that tick stays on it, and in a repeated hour it may go forward. Their
-    step forward is what the scheduler does, so this walks forward from a tick that is safely earlier.
+    Airflow's timetables can't always be asked for them: where the clocks skip the time of a tick, as midnight in
+    Cairo every spring, their step back from that tick stays on it, and in a repeated hour it may go forward. Their
+    step forward is what the scheduler does, so this walks forward, near such a change from a tick that is safely
+    earlier.
     """
     from airflow.timetables.interval import CronDataIntervalTimetable
 
-    timetables = [CronDataIntervalTimetable(cron, timezone=zone) for cron in crons]
-    start = end = moment
-    for _ in range(2):  # the first step back may stay on a tick, too
-        back = end - _SETTLED
-        end = max(timetable.infer_manual_data_interval(run_after=back).start for timetable in timetables)
+    timetables: list[CronDataIntervalTimetable] = [_made(CronDataIntervalTimetable, cron, zone) for cron in crons]
+
+    def last_but_one(moment: pendulum.DateTime) -> pendulum.DateTime:
+        return max(timetable.infer_manual_data_interval(run_after=moment).start for timetable in timetables)
+
+    start, end = moment, last_but_one(moment)
+    if _clocks_change(zone, end - _SETTLED, moment + _SETTLED):
+        end = last_but_one(last_but_one(moment - _SETTLED) - _SETTLED)  # the first may stay on a tick, too
     for tick in cron_ticks(crons, zone, end):
         if tick > moment:
             break
@@ -126,12 +131,24 @@ def last_cron_period(crons: list[str], zone: Zone, moment: pendulum.DateTime) ->
     return start, end
 
 
+@lru_cache(maxsize=16)  # they describe themselves in words when they are made, which takes as long as some steps
+def _made(kind: Any, cron: str, zone: Zone) -> Any:
+    return kind(cron, timezone=zone)
+
+
+def _clocks_change(zone: Zone, start: pendulum.DateTime, end: pendulum.DateTime) -> bool:
+    """Whether a zone's clocks are changed in a time, as far as they stay so for a day."""
+    day = 24 * 60 * 60
+    moments = range(int(start.timestamp()), int(end.timestamp()) + day, day)
+    return len({datetime.fromtimestamp(moment, zone).utcoffset() for moment in moments}) > 1
+
+
 def cron_ticks(crons: list[str], zone: Zone, tick: pendulum.DateTime) -> Iterator[pendulum.DateTime]:
     """Yield the ticks after an instant, without end, as the scheduler steps from each to the next."""
     from airflow.timetables.base import DataInterval, TimeRestriction
     from airflow.timetables.trigger import CronTriggerTimetable
 
-    timetables = [CronTriggerTimetable(cron, timezone=zone) for cron in crons]
+    timetables = [_made(CronTriggerTimetable, cron, zone) for cron in crons]
     always = TimeRestriction(earliest=None, latest=None, catchup=True)
     while True:
         last = DataInterval.exact(tick)
