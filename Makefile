@@ -10,7 +10,7 @@ INSTALL := .venv/bin/python install.py --constraint $(CONSTRAINTS)
 # With it set, each start of Airflow compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo cluster cluster-down chaos test coverage matrix release kills fuzz mutants stores readers recipes warehouses docs pages mariadb system check audit bench live clean
+.PHONY: help demo cluster cluster-down chaos test slow coverage matrix release kills fuzz mutants stores readers recipes warehouses docs pages mariadb system check audit bench live clean
 
 help:  ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -19,9 +19,12 @@ demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEE
 	.venv/bin/python -m demo
 
 test: .venv/ready  ## run the tests (all of them with apt-get install postgresql pgbouncer)
-	$(TEST)
+	$(TEST) -m "not slow"
 
-coverage: .venv/ready  ## run the same tests, and list the lines that none of them runs
+slow: .venv/ready  ## run those that take long: kills, servers, secrets, machines, what the docs type, benchmarks
+	$(TEST) -m slow
+
+coverage: .venv/ready  ## run both, and list the lines that none of them runs
 	$(TEST) --cov --cov-report=term:skip-covered
 
 matrix: .venv/ready  ## the tests on each Airflow and Python (AIRFLOW_VERSIONS="2.11 3.3-py3.12", ARGS="tests/test_hooks.py")
@@ -48,7 +51,7 @@ docs: .venv/ready  ## make a site of the docs in build/site, a warning is an err
 pages: .venv/ready  ## look at the page in Airflow's UI with Chromium (apt-get install chromium); WRITE_DOCS=1 for the docs
 	.venv/bin/nox --sessions pages -- $(ARGS)
 
-kills: .venv/ready  ## kill landings at each of their steps (make test: at some of them)
+kills: .venv/ready  ## kill landings at each of their steps (make slow: at some of them)
 	EVERY_POINT=1 .venv/bin/python -m pytest tests/test_landing_kills.py tests/test_sql_kills.py \
 		tests/test_iceberg_kills.py tests/test_delta_kills.py --numprocesses=auto --dist=load
 

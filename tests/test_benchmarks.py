@@ -26,6 +26,8 @@ from benchmarks.servers import Stripe, job_api
 from benchmarks.skipping import LATENCY, SkippedTime, SkippingLoop, skip_here
 from benchmarks.triggerer import Looked
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def comparison() -> Comparison:

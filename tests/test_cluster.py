@@ -32,6 +32,8 @@ from cluster.proof import Proof, entries, prove_files, prove_runs
 from tests.databases import Server, Warehouse
 from tests.icebergs import needs_its_catalog
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = {path.stem: path.read_text() for path in (ROOT / "example_dags").glob("*.py")}
 PINS = dict(

@@ -32,6 +32,8 @@ from tests.deltas import Ledger
 from tests.landings import day
 from tests.s3 import S3
 
+pytestmark = pytest.mark.slow
+
 POINTS = 3
 """Steps of a scenario at which a landing is killed; ``EVERY_POINT=1`` in the environment takes them all."""
 

@@ -25,6 +25,8 @@ from tests import docs_pip
 from tests.docs_blocks import CLAIMED, ROOT, Block, blocks
 from tests.versions import AIRFLOW_2, BEFORE_3_3, needs_airflow_3
 
+pytestmark = pytest.mark.slow
+
 NOT_RUN = 10
 """How many blocks may say that they are not run."""
 

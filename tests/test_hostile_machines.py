@@ -22,6 +22,8 @@ from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.icebergs import HAS_ITS_CATALOG, needs_its_catalog
 from tests.test_landing_full_disk import disk_of
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 TYPE = "balance_change_from_activity.itemized.3"
 FILES = ("csv", "csv.gz", "parquet")

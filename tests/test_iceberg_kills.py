@@ -22,7 +22,7 @@ from airflow_reportrun.landing.formats import typed
 from tests.icebergs import Books, needs_its_catalog
 from tests.landings import day
 
-pytestmark = needs_its_catalog
+pytestmark = [pytest.mark.slow, needs_its_catalog]
 
 POINTS = 4
 """Steps of a scenario at which a landing is killed; ``EVERY_POINT=1`` in the environment takes them all."""

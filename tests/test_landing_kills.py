@@ -26,6 +26,8 @@ from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.killable import Killable, killable
 from tests.shelves import STORES, Buckets, Shelf, is_told, manifest_name, require_landed, shelf
 
+pytestmark = pytest.mark.slow
+
 TYPE = "balance_change_from_activity.itemized.3"
 SEED = 5
 POINTS = 5

@@ -75,6 +75,8 @@ from tests.test_reasons import proxy_to
 from tests.versions import AIRFLOW, BEFORE_3_3, DagSerialization
 from tests.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 REPORT = "balance_change_from_activity.itemized.3"
 MANY = 1000
 

@@ -27,6 +27,8 @@ from airflow_reportrun.landing.sql.databases import open_database
 from tests.databases import AND_DUCKDB, Warehouse
 from tests.landings import day, land
 
+pytestmark = pytest.mark.slow
+
 POINTS = 4
 """Steps of a scenario at which a landing is killed; ``EVERY_POINT=1`` in the environment takes them all."""
 

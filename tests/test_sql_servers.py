@@ -28,6 +28,8 @@ from airflow_reportrun.reporting.errors import (
 from tests.databases import WAREHOUSES, Server, Warehouse, pgbouncer, running_pgbouncer
 from tests.landings import day, land, manifest_of
 
+pytestmark = pytest.mark.slow
+
 SERVERS = [name for name in WAREHOUSES if name != "sqlite"]
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -21,6 +22,8 @@ from airflow_reportrun.reporting.endpoints import Request
 from airflow_reportrun.sandbox import AtOnce, RunFails, ServerError, StripeSandbox
 from tests.task_runner import TaskRunner, in_dag
 from tests.versions import BEFORE_3_3
+
+pytestmark = pytest.mark.slow
 
 DAY = 86_400
 
