@@ -21,7 +21,7 @@ demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEE
 test: .venv/ready  ## run the tests (all of them with apt-get install postgresql pgbouncer)
 	$(TEST) -m "not slow"
 
-slow: .venv/ready  ## run those that take long: kills, servers, secrets, machines, what the docs type, benchmarks
+slow: .venv/ready  ## run those that take long: kills, races, faults, servers, secrets, the sandbox's own, what the docs type
 	$(TEST) -m slow
 
 coverage: .venv/ready  ## run both, and list the lines that none of them runs

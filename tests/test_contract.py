@@ -53,6 +53,8 @@ from tests.contract import OPERATIONS, SCHEMAS, Exchange, Recorder, request_mist
 from tests.docs_tables import hold, table
 from tests.until import until
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parent.parent / "docs" / "sandbox.md"
 
 MARCH_1 = 1_772_323_200

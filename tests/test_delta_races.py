@@ -19,6 +19,8 @@ from airflow_reportrun.reporting.errors import ContentsError, LandingConflictErr
 from tests.deltas import Ledger
 from tests.landings import day
 
+pytestmark = pytest.mark.slow
+
 Landing = Mapping[str, Any]
 
 

@@ -51,6 +51,8 @@ from tests.docs_pictures import Line, timeline
 from tests.docs_tables import hold, hold_file, table
 from tests.task_runner import TaskRunner, in_dag
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parent.parent / "docs" / "intervals.md"
 ZONE = "America/New_York"
 START = pendulum.datetime(2026, 1, 1, tz=ZONE)

@@ -60,6 +60,8 @@ from airflow_reportrun.sandbox import (
 from airflow_reportrun.sandbox import ServerError as Broken
 from tests.docs_tables import hold, table
 
+pytestmark = pytest.mark.slow
+
 TYPE = "balance.summary.1"
 PARAMETERS = ReportParameters(interval_start=1714521600, interval_end=1714608000)
 TIMEOUT, LONGER_TIMEOUT = 0.4, 1.0

@@ -17,7 +17,7 @@ from airflow_reportrun.reporting.errors import ConfigurationError, LandingConfli
 from tests.icebergs import Books, needs_its_catalog
 from tests.landings import as_stripe_writes, day, manifest_of
 
-pytestmark = needs_its_catalog
+pytestmark = [pytest.mark.slow, needs_its_catalog]
 
 AT = ["look", "_begun", "_written_for", "_commit"]
 """Where somebody else comes in between: before these steps of a landing."""

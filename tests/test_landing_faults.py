@@ -48,6 +48,8 @@ from tests.shelves import STORES, Buckets, Shelf, require_landed, shelf
 from tests.test_downloads import ALL
 from tests.test_faults_by_call import DOWNLOADS, TIMEOUT, Case, hasty
 
+pytestmark = pytest.mark.slow
+
 TYPE = "balance_change_from_activity.itemized.3"
 COLUMNS = ("balance_transaction_id", "description", "net")
 TRIES = 2

@@ -34,6 +34,8 @@ from airflow_reportrun.sandbox import AtOnce, StripeSandbox
 from tests.shelves import STORES, Buckets, Shelf, is_told, manifest_name, shelf
 from tests.task_runner import TaskRunner, in_dag
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 TYPE = "balance_change_from_activity.itemized.3"
 COLUMNS = ("balance_transaction_id", "created", "net")

@@ -27,6 +27,8 @@ from airflow_reportrun.sandbox import AtOnce, ManualClock, StripeSandbox
 from airflow_reportrun.sandbox.catalogue import CATALOGUE, ReportType
 from tests.databases import Warehouse
 
+pytestmark = pytest.mark.slow
+
 MARCH_1 = 1_772_323_200
 DAY = 86_400
 LIVE_KEY = "sk_live_sandbox"

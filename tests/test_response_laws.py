@@ -33,6 +33,8 @@ from airflow_reportrun.reporting.parameters import ReportParameters
 from airflow_reportrun.reporting.resending import ResendPolicy, is_worth_another_try
 from tests.contract import SCHEMAS
 
+pytestmark = pytest.mark.slow
+
 LONGEST_MESSAGE = 6_000
 """Bytes in UTF-8; what is longer fills logs, task states and mails."""
 

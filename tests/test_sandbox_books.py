@@ -18,6 +18,8 @@ from airflow_reportrun.sandbox.catalogue import CATALOGUE
 from airflow_reportrun.sandbox.parameters import RunParameters
 from airflow_reportrun.sandbox.reports import write_report
 
+pytestmark = pytest.mark.slow
+
 OPENED = 1_640_995_200
 JANUARY_2026 = 1_767_225_600
 CONNECTED = ("acct_baker", "acct_florist", "acct_tailor")

@@ -25,6 +25,8 @@ from airflow_reportrun.sandbox.catalogue import CATALOGUE, ReportType
 from airflow_reportrun.sandbox.parameters import RunParameters
 from airflow_reportrun.sandbox.reports import write_report
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 OPENED = 1_640_995_200
 MARCH_1 = 1_772_323_200

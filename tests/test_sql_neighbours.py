@@ -31,6 +31,8 @@ from airflow_reportrun.reporting.errors import LandingConflictError
 from tests.databases import AND_DUCKDB, WAREHOUSES, Warehouse
 from tests.landings import OURS, day, land, manifest_of, recorded
 
+pytestmark = pytest.mark.slow
+
 BOUNDS: Mapping[str, Sequence[Any]] = {
     "of.neither": [(None, None)],
     "of.ends": [(None, day(2)), (None, day(3))],
