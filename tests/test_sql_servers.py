@@ -218,6 +218,19 @@ def test_who_reads_a_part_of_a_table_is_named(
         land(postgres.hook, ["net", "fee"], [["2.00", "0.10"]], "frr_2")
 
 
+def test_rows_that_a_partition_keeps_out_are_noticed(postgres: Warehouse) -> None:
+    """The server counts what it was given, and a trigger of the part is none of the whole."""
+    postgres.query(PARTITIONED)
+    postgres.query(
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "NEW._filters := 'x'; RETURN NEW; END $$; "
+        "CREATE TRIGGER spoil BEFORE INSERT ON activity_2024 FOR EACH ROW "
+        "WHEN (NEW.net = 2) EXECUTE FUNCTION spoil()"
+    )
+    with pytest.raises(ContentsError, match="has 2 rows, and 1 of them came into"):
+        land(postgres.hook, ["net"], [["1.00"], ["2.00"]])
+
+
 def test_a_user_that_sees_no_transactions_is_told_what_to_look_at(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

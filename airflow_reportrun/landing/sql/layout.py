@@ -121,11 +121,7 @@ def near_index(database: Database, schema: str | None) -> sa.Index:
 def has_near_index(connection: sa.engine.Connection, database: Database, landings: sa.Table) -> bool:
     """Tell whether the table of manifests has that index, by whatever name."""
     wanted = [column.name for column in near_index(database, landings.schema).columns]
-    return any(
-        it["column_names"][: len(wanted)] == wanted
-        and not any(option.endswith("_where") for option in it.get("dialect_options", ()))  # it is of some rows
-        for it in sa.inspect(connection).get_indexes(landings.name, schema=landings.schema)
-    )
+    return any([*it][: len(wanted)] == wanted for it in database.indexes(connection, landings))
 
 
 def our_values(manifest: Manifest, database: Database) -> Sequence[Any]:

@@ -80,6 +80,8 @@ class Database:
     """The type of text without a limit."""
     most_columns: int | None = None
     """How many columns a table can have, where that is known."""
+    keeps_what_it_takes = False
+    """The table has the rows that `write` says it took: no trigger has a say in it. `check_table` finds out."""
     keeper = "a trigger or a rule of the table"
     """What may keep rows that are deleted, or keep out those that come; `check_table` may tell more of it."""
 
@@ -177,6 +179,12 @@ class Database:
     def distinguishes_tables(self, connection: sa.engine.Connection) -> bool:
         """Tell whether tables whose names differ in upper and lower case alone are two."""
         return self.distinguishes_case
+
+    def indexes(self, connection: sa.engine.Connection, table: sa.Table) -> Iterator[Sequence[str | None]]:
+        """Yield the columns of each index over all rows of a table, None for an expression."""
+        for it in sa.inspect(connection).get_indexes(table.name, schema=table.schema):
+            if not any(option.endswith("_where") for option in it.get("dialect_options", ())):
+                yield it["column_names"]
 
     def check_table(self, connection: sa.engine.Connection, schema: str | None, name: str) -> None:
         """Refuse a table whose rows can't be replaced, or not at once."""
