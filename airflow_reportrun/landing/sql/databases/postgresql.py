@@ -254,10 +254,7 @@ class PostgreSQL(Database):
 
 def _as_text(cells: Any) -> Any:
     """Return cells of any type as COPY reads them, but for those that are null."""
-    if pa.types.is_timestamp(cells.type):
-        return seconds(cells).cast(pa.string())
-    if not pa.types.is_string(cells.type):
-        return cells.cast(pa.string())
+    cells = (seconds(cells) if pa.types.is_timestamp(cells.type) else cells).cast(pa.string())
     written = b"".join(bytes(chunk.buffers()[2] or b"") for chunk in cells.chunks)  # or more than the cells
     for mark, escaped in _ESCAPES.items():
         if mark in written:
