@@ -18,7 +18,7 @@ help:  ## show this menu
 demo: .venv/ready  ## backfill a week of reports on a real Airflow (DAYS=30, KEEP=1, STRIPE_API_KEY=…)
 	.venv/bin/python -m demo
 
-test: .venv/ready  ## run the tests (all of them with apt-get install postgresql pgbouncer)
+test: .venv/ready  ## run the tests but for those of make slow (more of both with apt-get install postgresql pgbouncer)
 	$(TEST) -m "not slow"
 
 slow: .venv/ready  ## run those that take long: kills, races, faults, servers, secrets, the sandbox's own, what the docs type

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# pyiceberg rounds the number in a filter to the column's type before it compares: what is at most 1.195 is also 1.20 in
-# a column with two places, for a delete, too, and 2 is not more than 1.5 in a column of integers. One would guess that
-# numbers are compared, or that one which the column can't hold is refused: so are floats for integers, and Decimals for
-# decimals, even those with fewer places than the column.
+# pyiceberg rounds the number in a filter to the column's type before it compares, a float for a column of decimals, and
+# text or a Decimal for one of integers: what is at most 1.195 is also 1.20 in a column with two places, for a delete,
+# too, and 2 is not more than 1.5. One would guess that numbers are compared, or that one which the column can't hold is
+# refused: so are floats for integers, and Decimals for decimals, even those with fewer places than the column.
 set -euo pipefail
 
 home=$(mktemp -d)

@@ -426,6 +426,9 @@ def several(*crons: str, zone: str) -> Any:
 @example(crons=["*/30 2 * * *"], moment=("Europe/Berlin", "2024-03-31T01:00Z"), days=9)
 @example(crons=["0 */2 * * *"], moment=("Pacific/Apia", "2011-12-30T10:00Z"), days=4)
 @example(crons=["0 * 1 * *"], moment=("Europe/Berlin", "2024-03-31T22:00Z"), days=35)
+@example(crons=["0 * 1 * *"], moment=("Europe/Berlin", "2026-03-31T22:00Z"), days=35)  # two days after the change
+@example(crons=["0 * * * 3"], moment=("America/New_York", "2026-03-11T04:00Z"), days=10)
+@example(crons=["0 * * * 3-5"], moment=("America/New_York", "2026-03-11T04:00Z"), days=10)
 @settings(max_examples=40)
 def test_consecutive_runs_of_a_cron_tile_time(crons: list[str], moment: tuple[str, str], days: int) -> None:
     """Whatever the clocks do, each run's interval begins where the last one ended, and ends at its own tick."""

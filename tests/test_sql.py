@@ -72,6 +72,13 @@ def is_general(warehouse: Warehouse) -> bool:
     return bool(warehouse.hook.dialect_name == "other")
 
 
+def test_what_has_a_meaning_where_rows_are_sent_is_text_in_a_cell(warehouse: Warehouse) -> None:
+    """As the backslashes and tabs of PostgreSQL's COPY."""
+    cells = [r"\N", r"\.", "\\", r"\n\x41\101", "a\tb", "a\nb\rc\r\nd", '"', "", None]
+    land(warehouse.hook, ["description"], [[cell] for cell in cells])
+    assert rows_in(warehouse, "description") == sorted(cells, key=repr)
+
+
 @many_cases
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

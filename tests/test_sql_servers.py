@@ -193,6 +193,12 @@ def test_a_prepared_transaction_is_named(postgres: Warehouse, monkeypatch: pytes
                 connection.cursor().execute("ROLLBACK PREPARED 'left'")
 
 
+ONES_OWN = """
+CREATE TABLE activity (
+    net numeric, _report_type varchar(255) NOT NULL, _stripe_account varchar(255), _filters {},
+    _interval_start timestamptz, _interval_end timestamptz, _report_run_id varchar(255) NOT NULL
+)
+"""
 PARTITIONED = """
 CREATE TABLE activity (
     net numeric, _report_type varchar(255) NOT NULL, _stripe_account varchar(255), _filters varchar(255),
@@ -229,6 +235,38 @@ def test_rows_that_a_partition_keeps_out_are_noticed(postgres: Warehouse) -> Non
     )
     with pytest.raises(ContentsError, match="has 2 rows, and 1 of them came into"):
         land(postgres.hook, ["net"], [["1.00"], ["2.00"]])
+
+
+def test_rows_that_a_new_table_alters_are_noticed(postgres: Warehouse) -> None:
+    """An event trigger may have given it one, as extensions that audit do."""
+    postgres.query(
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "NEW._filters := 'x'; RETURN NEW; END $$; "
+        "CREATE FUNCTION audit() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF to_regclass('activity') IS NOT NULL THEN "
+        "CREATE TRIGGER spoil BEFORE INSERT ON activity FOR EACH ROW EXECUTE FUNCTION spoil(); END IF; END $$; "
+        "CREATE EVENT TRIGGER audit ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION audit()"
+    )
+    try:
+        land(postgres.hook, ["net"], [["1.00"]], table="before")  # the table of manifests is made with this one
+        with pytest.raises(ContentsError, match="has 1 rows, and 0 of them came into"):
+            land(postgres.hook, ["net"], [["1.00"]])
+    finally:
+        postgres.query("DROP EVENT TRIGGER audit")
+
+
+def test_text_that_a_column_cuts_is_noticed(postgres: Warehouse) -> None:
+    """The server's own type for names holds 63 bytes, and says nothing of more."""
+    postgres.query(ONES_OWN.format("name"))
+    with pytest.raises(ContentsError, match="has 1 rows, and 0 of them came into"):
+        land(postgres.hook, ["net"], [["1.00"]], currency="usd", reporting_category="x" * 60)
+
+
+def test_a_column_of_ours_that_is_generated_is_refused(postgres: Warehouse) -> None:
+    """Nobody is sent to a publication that there is not."""
+    postgres.query(ONES_OWN.format("text GENERATED ALWAYS AS (NULL::text) STORED"))
+    with pytest.raises(ConfigurationError, match="is a generated column: a landing writes it"):
+        land(postgres.hook, ["net"], [["1.00"]])
 
 
 def test_a_user_that_sees_no_transactions_is_told_what_to_look_at(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Further than this from a change of the clocks, ticks before and after it no longer disturb each other.
+# Further than this from a change of the clocks, a step back of Airflow's from one tick to the next is right.
 _SETTLED = timedelta(days=2)
 # How far before an instant walks begin that must find two ticks before it, in days.
 _LOOK_BACKS = 4, 32, 256, 2048
@@ -109,10 +109,11 @@ class Schedule:
 def last_cron_period(crons: list[str], zone: Zone, moment: pendulum.DateTime) -> Span:
     """Return the last two ticks at or before an instant.
 
-    Airflow's timetables can't always be asked for them: where the clocks skip the time of a tick, as midnight in
-    Cairo every spring, their step back from that tick stays on it, and in a repeated hour it may go forward. Their
-    step forward is what the scheduler does, so this walks forward, near such a change from a tick that is safely
-    earlier.
+    Airflow's timetables can't always be asked for them: where the clocks skip the time of a tick, as midnight
+    in Cairo every spring, their step back from that tick stays on it, and in a repeated hour it may go
+    forward. Their step forward is what the scheduler does, and one that crosses a change may pass over ticks
+    that they know: after a Sunday in spring, the first hour of a schedule of Wednesdays' hours. So where there
+    was a change since ticks that are safely earlier, this walks forward from there.
     """
     from airflow.timetables.interval import CronDataIntervalTimetable
 
@@ -121,9 +122,9 @@ def last_cron_period(crons: list[str], zone: Zone, moment: pendulum.DateTime) ->
     def last_but_one(moment: pendulum.DateTime) -> pendulum.DateTime:
         return max(timetable.infer_manual_data_interval(run_after=moment).start for timetable in timetables)
 
-    start, end = moment, last_but_one(moment)
-    if _clocks_change(zone, end - _SETTLED, moment + _SETTLED):
-        end = last_but_one(last_but_one(moment - _SETTLED) - _SETTLED)  # the first may stay on a tick, too
+    far = last_but_one(last_but_one(moment - _SETTLED) - _SETTLED)  # the first may stay on a tick, too
+    changed = _clocks_change(zone, far - _SETTLED, moment + _SETTLED)
+    start, end = moment, far if changed else last_but_one(moment)
     for tick in cron_ticks(crons, zone, end):
         if tick > moment:
             break

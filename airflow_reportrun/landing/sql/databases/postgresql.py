@@ -41,7 +41,11 @@ SELECT
         WHERE p.schemaname = n.nspname AND p.tablename = c.relname
     ),
     EXISTS (SELECT FROM pg_publication p WHERE p.pubdelete),
-    c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal),
+    c.relkind = 'r' AND NOT c.relispartition  -- of which triggers are internal before 15
+    AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+    AND NOT EXISTS (  -- which cuts text without a word
+        SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.atttypid = 'name'::regtype
+    ),
     array_to_string(ARRAY[
         CASE WHEN NOT has_any_column_privilege(c.oid, 'SELECT') THEN 'SELECT' END,
         CASE WHEN NOT has_any_column_privilege(c.oid, 'INSERT') THEN 'INSERT' END,
@@ -54,7 +58,8 @@ WHERE n.nspname = :schema AND c.relname = :name
 _INDEXES = """
 SELECT ARRAY(
     SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY k (number, place)
-    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number AND k.number > 0 ORDER BY k.place
+    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number AND k.number > 0
+    WHERE k.place <= i.indnkeyatts ORDER BY k.place
 ) FROM pg_index i WHERE i.indrelid = to_regclass(:target) AND i.indpred IS NULL AND i.indisvalid
 """
 
@@ -105,7 +110,7 @@ class PostgreSQL(Database):
         )
         super().__init__(engine)
         self._has_copy = driver == "psycopg"
-        self._copies = self.keeps_what_it_takes = True  # where it makes the table
+        self._copies = True
 
     @contextmanager
     def alone(self, connection: sa.engine.Connection, landings: sa.Table, name: str) -> Iterator[None]:
@@ -204,6 +209,8 @@ class PostgreSQL(Database):
             return ConfigurationError(
                 f"{said}: its policies have to let the connection's role see and write these."
             )
+        if code == "42P10" and "generated" in said:
+            return ConfigurationError(f"{said}: a landing writes it, so it has to be a plain one.")
         if refused := _unpublishable(error):
             return refused
         if code in ("54000", "54011"):
