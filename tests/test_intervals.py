@@ -917,7 +917,7 @@ def test_a_data_interval_that_the_schedule_gives_nobody_may_lie_before_the_date_
 # --- All runs ----------------------------------------------------------------------------------------------
 
 
-# The server can't read EventsTimetable of airflow.sdk 3.3: it looks for a field that nobody writes.
+# The server can't read EventsTimetable of airflow.sdk 3.3 (findings/events_timetable_of_the_sdk_stores_no_dag.sh).
 EVENTS = CoreEventsTimetable(event_dates=[utc(f"2024-05-0{day}T00:00Z") for day in (1, 2)])
 
 
