@@ -199,11 +199,8 @@ CREATE TABLE activity (
     _interval_start timestamptz, _interval_end timestamptz, _report_run_id varchar(255) NOT NULL
 )
 """
-PARTITIONED = """
-CREATE TABLE activity (
-    net numeric, _report_type varchar(255) NOT NULL, _stripe_account varchar(255), _filters varchar(255),
-    _interval_start timestamptz, _interval_end timestamptz, _report_run_id varchar(255) NOT NULL
-) PARTITION BY RANGE (_interval_end);
+PARTITIONED = f"""
+{ONES_OWN.format("varchar(255)")} PARTITION BY RANGE (_interval_end);
 CREATE TABLE activity_2024 PARTITION OF activity FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')
 """
 

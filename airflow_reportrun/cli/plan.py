@@ -213,6 +213,7 @@ def _asked(planned: PlannedTask) -> _Asked:
     context: Any = rendered
     notes = _notes(unknown, failing)
     lost = unknown.keys() | failing.keys()
+    task._given = {name: it for name, it in task._given.items() if name not in lost}  # or it would miss them
     if "destination" in lost:
         task.destination = None
     if lost - {"destination", "report_run_id", "overwrite"}:
