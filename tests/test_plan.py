@@ -396,6 +396,16 @@ def test_looks_that_serve_many_come_as_often_as_all_pay_for(runs: int, pause: fl
     assert len(world.asked) <= 1 + runs * 180 / 100
 
 
+@pytest.mark.parametrize("other", [26.0, 400.0])
+def test_two_look_no_more_often_than_both_would_alone(other: float) -> None:
+    """A tick would be due well before what the two pay for."""
+    world = World()
+    for poll in (10.0, other):
+        world.join(world.stripe.create().id, poll_interval=poll, growth=0.0)
+    asked = world.pass_by(4000)
+    assert 0.9 * 4000 / 10 < len(asked) <= 4000 * (1 / 10 + 1 / other) / 0.9 + 2
+
+
 def test_the_keenest_who_waits_for_a_run_sets_its_pace() -> None:
     """Two wait for one run, and both are told."""
     world = World()

@@ -477,7 +477,7 @@ class Plan:
     def _rest(self, looked_at: Sequence[_Awaited], now: float) -> None:
         """Say when what was looked at together, and is still waited for, is looked at again."""
         still = [it for it in looked_at if it.waiters]
-        pause = self._shared_pause(still, now)
+        pause, paid = self._shared_pause(still, now), 1 / _looks_a_second(still, now) if still else math.inf
         for it in still:
             it.looked, it.failures = now, 0
             self._turn.discard(it.id)
@@ -485,20 +485,20 @@ class Plan:
             if checks and isinstance(it, _Run):
                 check = max(SHORTEST_CHECK, now - it.created)
                 due = self._tick(now + check + SHORTEST_SHARED_PAUSE / 2, SHORTEST_SHARED_PAUSE)
-            elif len(still) == 1 or pause < SHORTEST_SHARED_PAUSE:
-                due = now + pause
             else:
                 own = it.keenest(now).own_pause(now)
                 due = self._tick(now + min(pause + SHORTEST_SHARED_PAUSE / 2, own), SHORTEST_SHARED_PAUSE)
+                if due < now + 0.9 * paid:  # so early would be more looks than each alone
+                    due += SHORTEST_SHARED_PAUSE
+                if len(still) == 1 or pause < SHORTEST_SHARED_PAUSE or due > now + own:
+                    due = now + pause
             it.due = min(due, it.last_call())
 
     def _shared_pause(self, group: Iterable[_Awaited], now: float) -> float:
         """Return the pause of looks that serve a group: what its keenest wants, where all help to pay."""
-        watches = [it.keenest(now) for it in group]
-        if not watches:
-            return math.inf
-        rate = sum(1 / watch.own_pause(now) for watch in watches)
-        return min(watch.shared_pause(now, rate) for watch in watches)
+        group = [*group]
+        rate = _looks_a_second(group, now)
+        return min((it.keenest(now).shared_pause(now, rate) for it in group), default=math.inf)
 
     # What an error means
 
@@ -571,6 +571,11 @@ class Plan:
             self.words.append(
                 "Stripe's list of report runs fails: they are retrieved one by one for some minutes."
             )
+
+
+def _looks_a_second(group: Iterable[_Awaited], now: float) -> float:
+    """Return how many looks there would be at a group, if each of it were looked at alone."""
+    return sum(1 / it.keenest(now).own_pause(now) for it in group)
 
 
 def _window(waiter: Waiter) -> float:
