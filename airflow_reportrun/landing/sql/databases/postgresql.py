@@ -153,6 +153,10 @@ class PostgreSQL(Database):
         target = f"{_quoted(str(table.schema))}.{_quoted(table.name)}"
         yield from connection.execute(sa.text(_INDEXES), {"target": target}).scalars()
 
+    def is_text(self, column: Any, text: str) -> Any:
+        """Say that it is text, which psycopg2 leaves to the column: one of type ``name`` would cut both alike."""
+        return column == sa.cast(text, sa.Text)
+
     def check_table(self, connection: sa.engine.Connection, schema: str | None, name: str) -> None:
         """Refuse a table whose rows the role may not replace, and see how it takes rows."""
         about = connection.execute(sa.text(_ABOUT), {"schema": schema, "name": name}).one()
