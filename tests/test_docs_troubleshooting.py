@@ -299,6 +299,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: in_dag(
             StripeReportRunOperator, report_type=TYPE, destination="/data/x.csv", wait_for_completion=False
         ),
+        lambda it: place_of("abfss://box@books.dfs.core.windows.net/x.csv"),
         lambda it: it.land(it.asked(), contract=SNAKE),
         lambda it: it.land(it.asked(), "r.parquet", format="parquet", contract=JSON, column_types={ORDER: "date"}),
         lambda it: it.land(it.asked(), "r.parquet", format="parquet", contract=FROZEN),

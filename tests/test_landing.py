@@ -228,6 +228,8 @@ def test_formats_are_those_of_datetime(tmp_path: Path) -> None:
         ("s3://@bucket/x.csv", "the id of the connection before the @ is empty"),
         ("sftp://host/x.csv", "a report is published at once, which can be done on local paths and on s3://"),
         ("gs://bucket/x.csv", "The scheme needs its provider"),
+        ("abfss://box@books.dfs.core.windows.net/a/x.csv", "behind it: abfss://CONNECTION@box/a/x.csv"),
+        ("abfs://books.dfs.core.windows.net/a/", "behind it: abfs://CONNECTION@CONTAINER/a/"),
         ("memory://bucket", "names no object"),
         ("file://data/x.csv", "three slashes"),
         ("/data/{interval_start:{x}}.csv", "placeholders are"),

@@ -43,11 +43,16 @@ def place_of(url: str) -> Place:
             f"destination {url!r}: a report is published at once, which can be done on local paths and on "
             f"{', '.join(f'{scheme}://' for scheme in OBJECT_STORES)}."
         )
+    conn_id, _, bucket = parts.netloc.rpartition("@")
+    if parts.scheme in ("abfs", "abfss") and "." in bucket:  # no container's name has one
+        raise ConfigurationError(
+            f"destination {url!r} names a storage account, as Azure's own URLs do. In Airflow's, the id of a "
+            f"connection, which knows the account, stands before the @, and the container behind it: "
+            f"{parts.scheme}://CONNECTION@{conn_id or 'CONTAINER'}{parts.path}"
+        )
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from airflow_reportrun.wire.lookup import look_up
-
-    conn_id = parts.netloc.rpartition("@")[0]
 
     def require_connection() -> None:
         """Raise where there is none: its provider would pass it over, for the worker's credentials."""
