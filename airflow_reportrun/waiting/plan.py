@@ -477,22 +477,23 @@ class Plan:
     def _rest(self, looked_at: Sequence[_Awaited], now: float) -> None:
         """Say when what was looked at together, and is still waited for, is looked at again."""
         still = [it for it in looked_at if it.waiters]
-        pause, paid = self._shared_pause(still, now), 1 / _looks_a_second(still, now) if still else math.inf
+        if not still:
+            return
+        pause, paid = self._shared_pause(still, now), 1 / _looks_a_second(still, now)
+        own = min(it.keenest(now).own_pause(now) for it in still)
+        due = self._tick(now + min(pause + SHORTEST_SHARED_PAUSE / 2, own), SHORTEST_SHARED_PAUSE)
+        if due < now + 0.9 * paid:  # so early would be more looks than each alone, by over a tenth
+            due += SHORTEST_SHARED_PAUSE
+        if len(still) == 1 or pause < SHORTEST_SHARED_PAUSE or due > now + own:
+            due = now + pause
         for it in still:
             it.looked, it.failures = now, 0
             self._turn.discard(it.id)
-            checks = self._feed and self._feed.works and isinstance(it, _Run)
-            if checks and isinstance(it, _Run):
+            it.due = due
+            if self._feed and self._feed.works and isinstance(it, _Run):
                 check = max(SHORTEST_CHECK, now - it.created)
-                due = self._tick(now + check + SHORTEST_SHARED_PAUSE / 2, SHORTEST_SHARED_PAUSE)
-            else:
-                own = it.keenest(now).own_pause(now)
-                due = self._tick(now + min(pause + SHORTEST_SHARED_PAUSE / 2, own), SHORTEST_SHARED_PAUSE)
-                if due < now + 0.9 * paid:  # so early would be more looks than each alone
-                    due += SHORTEST_SHARED_PAUSE
-                if len(still) == 1 or pause < SHORTEST_SHARED_PAUSE or due > now + own:
-                    due = now + pause
-            it.due = min(due, it.last_call())
+                it.due = self._tick(now + check + SHORTEST_SHARED_PAUSE / 2, SHORTEST_SHARED_PAUSE)
+            it.due = min(it.due, it.last_call())
 
     def _shared_pause(self, group: Iterable[_Awaited], now: float) -> float:
         """Return the pause of looks that serve a group: what its keenest wants, where all help to pay."""
