@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A DAG of Airflow that is scheduled by relativedelta(months=1) from the first of a month in Berlin has runs on the 31st,
-# and so no run for some months and two for others. One would guess the first of each month by the zone's clocks, as
+# A DAG of Airflow that is scheduled by relativedelta(months=1) from the first of April in Berlin has runs on the 31st
+# of May and of July, so that no run begins in June or August. One would guess the first of each month by the zone's clocks, as
 # the first step, from the start date, has it. Each further step adds a month to the instant in UTC, where midnight in
 # Berlin is on the last day of the month before.
 set -euo pipefail

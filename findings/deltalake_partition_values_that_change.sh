@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A Delta table can't be partitioned by negative decimals with a fraction: deltalake writes -0.05 as 0.-5, and refuses to
-# read that back. And an empty text as the value of a partition is NULL to DeltaTable.to_pyarrow_table, and an empty text to deltalake's
-# queries and to polars. One would guess that -0.05 comes back as 1.50 does, and one answer of all readers.
+# A Delta table can't be partitioned by negative decimals with a fraction: deltalake writes -0.05 as 0.-5, and refuses
+# to read that back. An empty text as the value of a partition is NULL to DeltaTable.to_pyarrow_table, and itself to
+# deltalake's queries and to polars. One would guess that -0.05 comes back as 1.50 does, and one answer of all readers.
 set -euo pipefail
 
 home=$(mktemp -d)

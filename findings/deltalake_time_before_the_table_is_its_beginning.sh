@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# DeltaTable.load_as_version with a time from before a Delta table was created gives its first version, which was written
-# later, without a word; and a datetime without a zone is taken for UTC, wherever the machine is. One would guess an
+# DeltaTable.load_as_version with a time from before a Delta table was created gives its first version, which was
+# written later, without a word; and a datetime without a zone is taken for UTC, wherever the machine is. One would guess an
 # error for the first, and the machine's zone for the second, as datetime.timestamp() has it.
 set -euo pipefail
 
@@ -44,7 +44,7 @@ between the versions 0
 the same by the machine's clock 1
 the same by UTC, without a zone 0
 TEXT
-echo "guessed: an error, 0, 0, an error"
+echo "guessed: an error, 0, 0, an error (by this machine's clock UTC's is before the table)"
 echo "seen:"
 cat seen
 diff expected seen

@@ -57,7 +57,7 @@ pyarrow, a column -70282366920938463463.374607431768211453
 pyarrow, a group -70282366920938463463.374607431768211453
 deltalake -70282366920938463463.374607431768211453
 TEXT
-echo "guessed: an error each time"
+echo "guessed: an error seven times"
 echo "seen:"
 cat seen
 diff expected seen

@@ -47,8 +47,8 @@ def place_of(url: str) -> Place:
     if parts.scheme in ("abfs", "abfss") and "." in bucket:  # no container's name has one
         raise ConfigurationError(
             f"destination {url!r} names a storage account, as Azure's own URLs do. In Airflow's, the id of a "
-            f"connection, which knows the account, stands before the @, and the container behind it: "
-            f"{parts.scheme}://CONNECTION@{conn_id or 'CONTAINER'}{parts.path}"
+            "connection, which knows the account, stands before the @, and the container behind it: "
+            f"{parts.scheme}://CONNECTION@CONTAINER/…"
         )
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
