@@ -17,8 +17,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_reportrun.waiting.modules import load
 
 if TYPE_CHECKING:
+    from airflow_reportrun.waiting.awaited import SharedGoal
     from airflow_reportrun.waiting.goals import RoomForReportRun
-    from airflow_reportrun.waiting.plan import SharedGoal
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from airflow_reportrun.reporting.errors import InvalidRequestError, ReportingError
 from airflow_reportrun.reporting.models import ListPage, ReportRun, ReportType
+from airflow_reportrun.waiting.awaited import Waiter
 from airflow_reportrun.waiting.events import Event
 from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, StillWaiting
 from airflow_reportrun.waiting.pace import Watch
-from airflow_reportrun.waiting.plan import Plan, Told, Waiter
+from airflow_reportrun.waiting.plan import Plan, Told
 from airflow_reportrun.waiting.questions import OneRun, OneType, Question, RunsFrom
 from airflow_reportrun.waiting.room import Count
 from tests.test_models import FILE, RUN

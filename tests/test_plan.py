@@ -24,16 +24,16 @@ from airflow_reportrun.reporting.errors import (
     UnexpectedResponseError,
 )
 from airflow_reportrun.reporting.models import ListPage, ReportRun
+from airflow_reportrun.waiting.awaited import Waiter
+from airflow_reportrun.waiting.feed import MOST_EVENT_PAGES
 from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, RoomForReportRun
 from airflow_reportrun.waiting.pace import Watch
 from airflow_reportrun.waiting.plan import (
     LAST_LOOK_GRACE,
-    MOST_EVENT_PAGES,
     MOST_FAILED_PAGES,
     SHORTEST_CHECK,
     WITHOUT_LISTS,
     Plan,
-    Waiter,
 )
 from airflow_reportrun.waiting.questions import EndsSince, OneRun, OneType, Question, RunsFrom
 from tests.stripe_model import START, Run, World, event_of

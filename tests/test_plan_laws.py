@@ -20,10 +20,11 @@ from airflow_reportrun.reporting.errors import (
     ServerError,
     UnexpectedResponseError,
 )
+from airflow_reportrun.waiting.awaited import Waiter
 from airflow_reportrun.waiting.events import Event
 from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds
 from airflow_reportrun.waiting.pace import Watch
-from airflow_reportrun.waiting.plan import PAUSES, SHORTEST_CHECK, Plan, Waiter
+from airflow_reportrun.waiting.plan import PAUSES, SHORTEST_CHECK, Plan
 from airflow_reportrun.waiting.questions import EndsSince, OneRun, OneType, Question, RunsFrom
 from tests.stripe_model import Run, World
 

@@ -39,11 +39,12 @@ from airflow_reportrun.sandbox import (
 )
 from airflow_reportrun.waiting import plan as plan_module
 from airflow_reportrun.waiting import room as room_module
+from airflow_reportrun.waiting.awaited import Waiter
 from airflow_reportrun.waiting.events import ReportRunEvent
 from airflow_reportrun.waiting.goals import ReportRunEnds, RoomForReportRun
 from airflow_reportrun.waiting.loop import look
 from airflow_reportrun.waiting.pace import Watch
-from airflow_reportrun.waiting.plan import Plan, Waiter
+from airflow_reportrun.waiting.plan import Plan
 from airflow_reportrun.waiting.questions import OneRun, RunsFrom
 from airflow_reportrun.waiting.room import BELIEF, PROMISE, Count, Room
 from tests.task_runner import END, START, TaskRunner, Try, in_dag

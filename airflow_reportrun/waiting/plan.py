@@ -23,7 +23,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_reportrun.reporting.errors import (
@@ -32,10 +31,12 @@ from airflow_reportrun.reporting.errors import (
     PermissionDeniedError,
     UnexpectedResponseError,
 )
-from airflow_reportrun.reporting.models import EndEvent, ReportRun
+from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.resending import ResendPolicy
-from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, RoomForReportRun, StillWaiting
-from airflow_reportrun.waiting.pace import LONGEST_PAUSE, SHORTEST_SHARED_PAUSE, Watch
+from airflow_reportrun.waiting.awaited import Awaited, AwaitedRun, Waiter, looks_a_second, shared_pause
+from airflow_reportrun.waiting.feed import Feed
+from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, StillWaiting
+from airflow_reportrun.waiting.pace import LONGEST_PAUSE, SHORTEST_SHARED_PAUSE
 from airflow_reportrun.waiting.questions import EndsSince, OneRun, OneType, Question, RunsFrom
 from airflow_reportrun.waiting.room import Count, Room
 
@@ -53,15 +54,6 @@ USUAL_DELAY = 3600.0
 SHORTEST_CHECK = 600.0
 """Seconds of age, at least, until a run is looked at that events should tell of."""
 
-EVENT_LAG = 60
-"""Seconds after which an event that is not there counts as missing."""
-
-EVENT_OVERLAP = 2
-"""Seconds of events that are asked for again, since not all appear in their order."""
-
-MOST_EVENT_PAGES = 200
-"""Pages of events of a look, 20,000 ends; a list that goes on would keep all others waiting."""
-
 MOST_FAILED_PAGES = 3
 """Pages in a row that fail while single runs are shown, after which runs are retrieved one by one for a while."""
 
@@ -70,98 +62,11 @@ WITHOUT_LISTS = 600.0
 
 PAUSES = ResendPolicy(longest_pause=60.0)
 
-SharedGoal = ReportRunEnds | DataReaches | RoomForReportRun
-"""What can be waited for together."""
-
 ROOM = "room"
 """What those wait for who wait for room: one thing for all of them."""
 
-
-@dataclass(eq=False)
-class Waiter:
-    """One who waits, for one event.
-
-    :param goal: what for.
-    :param watch: since when, until when, and how often alone.
-    :param gives_up: epoch seconds after which no last look is waited for; it may join long after its deadline.
-    """
-
-    goal: SharedGoal
-    watch: Watch
-    gives_up: float = math.inf
-
-
 Told = list[tuple[Waiter, "Event | StillWaiting"]]
 """Who is told what; ``StillWaiting`` has words for a log."""
-
-
-@dataclass(eq=False)
-class _Awaited:
-    """What is waited for, with all who do.
-
-    :param due: epoch seconds of the next look.
-    :param looked: epoch seconds of the last one.
-    :param failures: looks at it by itself that failed in a row.
-    """
-
-    id: str
-    due: float = math.inf
-    looked: float = -math.inf
-    failures: int = 0
-    waiters: list[Waiter] = field(default_factory=list)
-
-    def last_call(self) -> float:
-        """Return the first deadline."""
-        return min(waiter.watch.deadline for waiter in self.waiters)
-
-    def keenest(self, now: float) -> Watch:
-        """Return the watch of the one who would look most often."""
-        return min((waiter.watch for waiter in self.waiters), key=lambda watch: watch.own_pause(now))
-
-
-@dataclass(eq=False)
-class _Run(_Awaited):
-    """A report run.
-
-    :param created: epoch seconds; until Stripe has shown the run, since when it is waited for.
-    :param seen: whether Stripe has shown it.
-    :param alone: whether the page behind it showed no other, which those that come later can't change.
-    :param after: where the list goes on that has not come to it yet.
-    :param singly: whether the list does not show it.
-    """
-
-    created: float = 0.0
-    seen: bool = False
-    alone: bool = False
-    after: str | None = None
-    singly: bool = False
-
-
-@dataclass
-class _Feed:
-    """How far the events were read.
-
-    :param since: epoch seconds of the newest event that was read; None before the first look at them.
-    :param due: epoch seconds of the next look.
-    :param after: the event to go on from, within a look of several pages.
-    :param cursors: all of these of this look, each of which has to be a new one.
-    :param newest: of this look.
-    :param asked: epoch seconds of the last look.
-    :param began: epoch seconds of the first look, by Stripe's clock: what ended before is not told of.
-    :param read_at: the same of the last whole look.
-    :param untold: since when runs are known to have failed that no event has told of.
-    """
-
-    due: float = 0.0
-    asked: float = -math.inf
-    since: int | None = None
-    after: str | None = None
-    cursors: set[str] = field(default_factory=set)
-    newest: int = 0
-    began: float = 0.0
-    read_at: float = 0.0
-    untold: dict[str, float] = field(default_factory=dict)
-    works: bool = True
 
 
 class Plan:
@@ -176,15 +81,15 @@ class Plan:
     """
 
     def __init__(self, *, use_events: bool = False, phase: float | None = None, room: Room | None = None) -> None:
-        self.runs: dict[str, _Run] = {}
-        self.types: dict[str, _Awaited] = {}
-        self.rooms: dict[str, _Awaited] = {}
+        self.runs: dict[str, AwaitedRun] = {}
+        self.types: dict[str, Awaited] = {}
+        self.rooms: dict[str, Awaited] = {}
         self.words: list[str] = []
         self.ended: list[tuple[ReportRun, float]] = []
         self.events_fail = ""
         self.failures = 0
         self._phase = random.uniform(0, LONGEST_PAUSE) if phase is None else phase  # noqa: S311 - spreads load
-        self._feed = _Feed() if use_events else None
+        self._feed = Feed() if use_events else None
         self._room = room or Room()
         self._without_lists_until = -math.inf
         self._page_failed = False
@@ -200,7 +105,7 @@ class Plan:
         """Let somebody wait."""
         group, name = self._place_of(waiter)
         if name not in group:
-            group[name] = _Run(name, created=waiter.watch.since) if group is self.runs else _Awaited(name)
+            group[name] = AwaitedRun(name, created=waiter.watch.since) if group is self.runs else Awaited(name)
         awaited = group[name]
         waiter.gives_up = max(now, waiter.watch.deadline) + LAST_LOOK_GRACE
         awaited.waiters.append(waiter)
@@ -210,7 +115,7 @@ class Plan:
         together = self._tick(now, gap) + gap if now - looked < gap <= own else now
         awaited.due = min(awaited.due, max(together, looked + min(gap, own)), max(now, waiter.watch.deadline))
         if self._feed:
-            self._feed.due = min(self._feed.due, max(now, self._feed.asked + SHORTEST_SHARED_PAUSE))
+            self._feed.hasten(now)
 
     def leave(self, waiter: Waiter) -> None:
         """Let somebody go who waits no more, or was told already."""
@@ -224,7 +129,7 @@ class Plan:
     def use_events(self, use: bool) -> None:
         """Say whether events may be asked for."""
         if use and not self.events_fail:
-            self._feed = self._feed or _Feed()
+            self._feed = self._feed or Feed()
         elif self._feed:
             self._feed = None
             self._hurry()
@@ -238,7 +143,7 @@ class Plan:
 
     def waiting_since(self) -> dict[Literal["report_run", "report_type", "room"], list[float]]:
         """Return for each thing that is waited for since when it is, in epoch seconds; of room for each waiter."""
-        groups: tuple[Iterable[_Awaited], ...] = (self.runs.values(), self.types.values())
+        groups: tuple[Iterable[Awaited], ...] = (self.runs.values(), self.types.values())
         runs, types = ([min(it.watch.since for it in awaited.waiters) for awaited in group] for group in groups)
         room = [it.watch.since for awaited in self.rooms.values() for it in awaited.waiters]
         return {"report_run": runs, "report_type": types, "room": room}
@@ -258,7 +163,7 @@ class Plan:
     def _waiters(self) -> list[Waiter]:
         return [waiter for it in self._everything() for waiter in it.waiters]
 
-    def _everything(self) -> list[_Awaited]:
+    def _everything(self) -> list[Awaited]:
         return [*self.runs.values(), *self.types.values(), *self.rooms.values()]
 
     # What to ask
@@ -282,8 +187,7 @@ class Plan:
             if report_type.due <= now:
                 yield OneType(report_type.id)
         if self._feed and self.runs and self._feed.due <= now:
-            since = self._feed.since
-            yield EndsSince(since and max(0, since - EVENT_OVERLAP), self._feed.after)
+            yield self._feed.question()
         due = [run for run in self.runs.values() if run.due <= now]
         # Who falls due meanwhile comes after all of these, or slow answers would keep the oldest waiting for ever.
         if not any(run.id in self._turn for run in due):
@@ -293,9 +197,9 @@ class Plan:
             yield self._look_at(run, now)
         for room in self.rooms.values():
             if room.due <= now:
-                yield self._room.question(max(map(_window, room.waiters)), now)
+                yield self._room.question(max(it.window for it in room.waiters), now)
 
-    def _look_at(self, newest: _Run, now: float) -> OneRun | RunsFrom:
+    def _look_at(self, newest: AwaitedRun, now: float) -> OneRun | RunsFrom:
         """Return how to look at the newest of the runs that are due."""
         if newest.singly or newest.alone or self._page_failed or now < self._without_lists_until:
             return OneRun(newest.id)
@@ -330,7 +234,7 @@ class Plan:
         return self._read_page(question, answer, now)
 
     def _read_page(self, question: RunsFrom, page: ListPage, now: float) -> Told:
-        told, shown = Told(), list[_Run]()
+        told, shown = Told(), list[AwaitedRun]()
         self._failed_pages = 0
         last_id, last_created = _of_last(page)
         for run, item in self._known(page.items):
@@ -359,7 +263,7 @@ class Plan:
                 run.after = last_id
         return told
 
-    def _known(self, items: Iterable[object]) -> Iterator[tuple[_Run, object]]:
+    def _known(self, items: Iterable[object]) -> Iterator[tuple[AwaitedRun, object]]:
         for item in items:
             run = self.runs.get(str(item.get("id"))) if isinstance(item, dict) else None
             if run:
@@ -369,29 +273,12 @@ class Plan:
         feed = self._feed
         if not feed:
             return []
-        feed.asked = now
-        events = [EndEvent.from_api(item) for item in page.items]
+        events = feed.read(question, page, now)
         told = self._judge_shown([event.report_run for event in events], now)
-        for event in events:
-            feed.untold.pop(event.report_run_id, None)
-        feed.newest = max([feed.newest, *(event.created for event in events)])
-        feed.after = events[-1].id if page.has_more and events and question.since is not None else None
-        if feed.after is not None and feed.after in feed.cursors:
-            self._stop_events(f"their list does not move on after {feed.after}")
-            return told
-        if feed.after is not None and len(feed.cursors) >= MOST_EVENT_PAGES:
-            self._stop_events(f"their list has no end in {MOST_EVENT_PAGES} pages")
-            return told
-        if feed.after is not None:
-            feed.cursors.add(feed.after)
-        else:
-            feed.cursors.clear()
-            feed.since, feed.works = feed.newest, True
-            feed.read_at = now if page.seen_at is None else page.seen_at
-            feed.began = feed.began or feed.read_at
-            feed.due = now + self._shared_pause(self.runs.values(), now)
-            if late := [it for it, since in feed.untold.items() if since < now - EVENT_LAG]:
-                self._stop_events(f"they did not tell of the end of report run {late[0]}")
+        if feed.fails:
+            self._stop_events(feed.fails)
+        elif feed.is_whole:
+            feed.due = now + shared_pause(self.runs.values(), now)
         return told
 
     def _judge_shown(self, items: Iterable[object], now: float) -> Told:
@@ -415,7 +302,7 @@ class Plan:
         if count is None or not (room := self.rooms.get(ROOM)):
             return told
         for waiter in sorted(room.waiters, key=lambda it: it.watch.since):
-            if not count.covers(_window(waiter)):  # it came while others were counted for
+            if not count.covers(waiter.window):  # it came while others were counted for
                 continue
             judged = waiter.goal.judge(count)
             if not isinstance(judged, StillWaiting):
@@ -429,15 +316,15 @@ class Plan:
         self._rest([room], now)
         return told
 
-    def _look(self, awaited: _Awaited, answer: Any, now: float) -> Told:
+    def _look(self, awaited: Awaited, answer: Any, now: float) -> Told:
         """Return who is told what of a look at one thing by itself."""
-        if isinstance(awaited, _Run):
+        if isinstance(awaited, AwaitedRun):
             self._compare_with_events(awaited, answer, now)
         told = self._judge(awaited, answer, now)
         self._rest([awaited], now)
         return told
 
-    def _judge(self, awaited: _Awaited, answer: Any, now: float) -> Told:
+    def _judge(self, awaited: Awaited, answer: Any, now: float) -> Told:
         """Return who is told what of an answer about what they wait for."""
         told, waiters = Told(), list(awaited.waiters)
         for waiter in waiters:
@@ -447,19 +334,18 @@ class Plan:
             if not isinstance(judged, StillWaiting):
                 self.leave(waiter)
             told.append((waiter, judged))
-        if isinstance(awaited, _Run):
+        if isinstance(awaited, AwaitedRun):
             awaited.created, awaited.seen = answer.created, True
             if answer.status.is_terminal:
                 self.ended.append((answer, min(waiter.watch.since for waiter in waiters)))
         return told
 
-    def _compare_with_events(self, run: _Run, answer: ReportRun, now: float) -> None:
+    def _compare_with_events(self, run: AwaitedRun, answer: ReportRun, now: float) -> None:
         """Stop asking for events where they have not told of an end that they should have told of."""
-        feed, ended = self._feed, answer.succeeded_at or math.inf
-        if feed and run.seen and feed.began < ended < feed.read_at - EVENT_LAG:
-            self._stop_events(f"they did not tell of the end of report run {run.id}")
-        elif feed and run.seen and answer.status == answer.status.FAILED:
-            feed.untold[run.id] = now  # Stripe doesn't say when it failed
+        if self._feed and run.seen:
+            self._feed.compare(answer, now)
+            if self._feed.fails:
+                self._stop_events(self._feed.fails)
 
     def _stop_events(self, why: str) -> None:
         self._feed, self.events_fail = None, why
@@ -474,12 +360,12 @@ class Plan:
         for run in self.runs.values():
             run.due = min(run.due, self._looked + SHORTEST_SHARED_PAUSE)
 
-    def _rest(self, looked_at: Sequence[_Awaited], now: float) -> None:
+    def _rest(self, looked_at: Sequence[Awaited], now: float) -> None:
         """Say when what was looked at together, and is still waited for, is looked at again."""
         still = [it for it in looked_at if it.waiters]
         if not still:
             return
-        pause, paid = self._shared_pause(still, now), 1 / _looks_a_second(still, now)
+        pause, paid = shared_pause(still, now), 1 / looks_a_second(still, now)
         own = min(it.keenest(now).own_pause(now) for it in still)
         due = self._tick(now + min(pause + SHORTEST_SHARED_PAUSE / 2, own), SHORTEST_SHARED_PAUSE)
         if due < now + 0.9 * paid:  # so early would be more looks than each alone, by over a tenth
@@ -490,16 +376,10 @@ class Plan:
             it.looked, it.failures = now, 0
             self._turn.discard(it.id)
             it.due = due
-            if self._feed and self._feed.works and isinstance(it, _Run):
+            if self._feed and self._feed.works and isinstance(it, AwaitedRun):
                 check = max(SHORTEST_CHECK, now - it.created)
                 it.due = self._tick(now + check + SHORTEST_SHARED_PAUSE / 2, SHORTEST_SHARED_PAUSE)
             it.due = min(it.due, it.last_call())
-
-    def _shared_pause(self, group: Iterable[_Awaited], now: float) -> float:
-        """Return the pause of looks that serve a group: what its keenest wants, where all help to pay."""
-        group = [*group]
-        rate = _looks_a_second(group, now)
-        return min((it.keenest(now).shared_pause(now, rate) for it in group), default=math.inf)
 
     # What an error means
 
@@ -527,7 +407,7 @@ class Plan:
         it = self._asked_about(question)
         return self._tell([*it.waiters] if it else [], error)
 
-    def _asked_about(self, question: Question) -> _Awaited | None:
+    def _asked_about(self, question: Question) -> Awaited | None:
         """Return the one thing that a question is about, if anybody still waits for it."""
         if isinstance(question, OneRun):
             return self.runs.get(question.report_run_id)
@@ -549,14 +429,13 @@ class Plan:
     def _pass_by(self, question: Question, now: float) -> None:
         """Let others come first after an error that passes."""
         if it := self._asked_about(question):
-            pause = min(SHORTEST_SHARED_PAUSE * 2.0 ** min(it.failures, 32), self._shared_pause([it], now))
+            pause = min(SHORTEST_SHARED_PAUSE * 2.0 ** min(it.failures, 32), shared_pause([it], now))
             it.due = max(now + SHORTEST_SHARED_PAUSE, min(now + pause, it.last_call()))
             it.failures += 1
             self._turn.discard(it.id)
         elif isinstance(question, EndsSince) and self._feed:
-            self._feed.due = now + max(SHORTEST_SHARED_PAUSE, self._shared_pause(self.runs.values(), now))
-            self._feed.after = None
-            self._feed.cursors.clear()
+            self._feed.due = now + max(SHORTEST_SHARED_PAUSE, shared_pause(self.runs.values(), now))
+            self._feed.begin_anew()
             if self._feed.works:
                 self._feed.works = False
                 self._hurry()
@@ -572,16 +451,6 @@ class Plan:
             self.words.append(
                 "Stripe's list of report runs fails: they are retrieved one by one for some minutes."
             )
-
-
-def _looks_a_second(group: Iterable[_Awaited], now: float) -> float:
-    """Return how many looks there would be at a group, if each of it were looked at alone."""
-    return sum(1 / it.keenest(now).own_pause(now) for it in group)
-
-
-def _window(waiter: Waiter) -> float:
-    """Return how far back, in seconds, one counts who waits for room."""
-    return waiter.goal.window if isinstance(waiter.goal, RoomForReportRun) else 0.0
 
 
 def _of_last(page: ListPage) -> tuple[str | None, int | None]:

@@ -21,17 +21,19 @@ from airflow_reportrun import metrics
 from airflow_reportrun.hooks import StripeReportingAsyncHook
 from airflow_reportrun.reporting.errors import ConnectionLookUpError, ReportingError
 from airflow_reportrun.reporting.resending import ResendPolicy
+from airflow_reportrun.waiting.awaited import Waiter
 from airflow_reportrun.waiting.goals import StillWaiting
 from airflow_reportrun.waiting.loop import MOST_RENEWALS
-from airflow_reportrun.waiting.plan import Plan, Waiter
+from airflow_reportrun.waiting.plan import Plan
 from airflow_reportrun.waiting.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
+    from airflow_reportrun.waiting.awaited import SharedGoal
     from airflow_reportrun.waiting.events import Event
     from airflow_reportrun.waiting.pace import Watch
-    from airflow_reportrun.waiting.plan import SharedGoal, Told
+    from airflow_reportrun.waiting.plan import Told
     from airflow_reportrun.waiting.questions import Question
     from airflow_reportrun.wire.connection import ConnectionSettings
 
