@@ -429,9 +429,9 @@ def test_what_is_not_yet_there_is_missing_up_to_a_date(capsys: pytest.CaptureFix
 
 @needs_airflow_3("airflow backfill create")
 def test_coverage_gives_the_backfills(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Lines to paste, of the DAG's own ticks."""
+    """Lines to paste, of the DAG's own ticks, for what the DAG lands."""
     for number in (1, 3):
-        rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(number))
+        rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(number), "--currency=usd")
     what = ["coverage", f"{tmp_path}/lake/", "--dag-id=books", f"--dag-file={dag_file(tmp_path)}"]
     what += ["--to-date=2026-11-06"]
     line = (
@@ -442,6 +442,11 @@ def test_coverage_gives_the_backfills(capsys: pytest.CaptureFixture[str], tmp_pa
     gaps = rows(capsys, *what, "--gaps", code=3)
     assert [it["interval_start"] for it in gaps] == ["2026-11-02T00:00:00Z", "2026-11-04T00:00:00Z"]
     assert gaps[0]["backfill"] == line
+    for number in (1, 3):
+        rows(capsys, "run", TYPE, f"{tmp_path}/all/", *day(number))
+    code, out, err = call(capsys, *what[:1], f"{tmp_path}/all/", *what[2:])
+    assert (code, "backfill" in out) == (3, False)
+    assert f"books does not land {TYPE}, so that no backfill of it fills what is missing." in err.splitlines()
 
 
 def test_coverage_says_what_it_cannot_mean(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

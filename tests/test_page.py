@@ -47,6 +47,7 @@ from airflow_reportrun.page.report_tasks import (
     covering,
     filters_of,
     landers_of,
+    read_rendered,
     stored_dag,
 )
 from airflow_reportrun.page.shelves import FAILED, LATE, LETTERS, PENDING, Contents, Shelf, read_contents
@@ -181,6 +182,31 @@ def test_mapped_tasks_are_told_apart_by_what_they_rendered() -> None:
     assert lander.feeders[0].fields["interval"] == "day"
 
 
+def test_what_another_task_rendered_hides_nothing() -> None:
+    """A task that is mapped over hundreds runs in the same DAG runs."""
+    from airflow.models import import_all_models
+    from airflow.models.base import Base
+    from airflow.models.dagrun import DagRun
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields as Fields
+
+    it = stored(
+        lambda: StripeReportRunOperator(task_id="report", report_type=REPORT, destination="{{ params.to }}/")
+    )
+    import_all_models()
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    with Session(engine) as session:
+        run = {"dag_id": "books", "run_id": "run", "run_type": "manual", "run_after": at, "state": "success"}
+        session.execute(insert(DagRun.__table__).values(**run, log_template_id=1))
+        for task_id, map_index in (("report", -1), *(("others", number) for number in range(310))):
+            instance = {"dag_id": "books", "run_id": "run", "task_id": task_id, "map_index": map_index}
+            fields = {"destination": "/lake/"} if task_id == "report" else {}
+            session.execute(insert(Fields.__table__).values(**instance, rendered_fields=fields))
+        (lander,) = landers_of(it.tasks, read_rendered(session, {"books": it})["books"])
+    assert lander.where == {Where("/lake")}
+
+
 def test_a_folder_in_another_one_is_read_with_it() -> None:
     """It would be shown twice."""
     outer, inner, other = Where("/lake"), Where("/lake/days"), Where("/lakes")
@@ -306,7 +332,7 @@ def test_what_reports_on_one_payout_is_under_way_in_no_interval() -> None:
 
 
 def test_what_a_run_lands_has_the_format_of_the_task_that_lands_it() -> None:
-    """And none where the task that asks lands it as Stripe wrote it."""
+    """The task that asks lands it as Stripe wrote it."""
 
     def build() -> None:
         report = StripeReportRunOperator(task_id="report", report_type=REPORT, destination="/lake/")
@@ -314,7 +340,7 @@ def test_what_a_run_lands_has_the_format_of_the_task_that_lands_it() -> None:
             task_id="it", report_run_id=report.output, destination="/lake/", format="parquet"
         )
 
-    assert [it.format for name in ("it", "report") for it in failed(build, name)] == ["parquet", None]
+    assert [it.format for name in ("it", "report") for it in failed(build, name)] == ["parquet", "csv"]
 
 
 def test_data_that_should_be_there_and_is_not_is_late() -> None:
@@ -351,6 +377,50 @@ def test_in_a_shared_place_only_what_a_readable_dag_lands_is_shown() -> None:
     assert not may_see(shelf(0), accounts, [lander("mine", "balance.summary")], [theirs])
     assert may_see(shelf(0, stripe_account="acct_other"), accounts, [mine, theirs], [])
     assert not may_see(shelf(0), {}, [mine], [theirs])
+
+
+@pytest.mark.parametrize(
+    ("options", "series", "lands"),
+    [
+        ({}, {}, True),
+        ({}, {"report_type": "balance.summary.1"}, False),
+        ({"report_type": "{{ params.type }}"}, {"report_type": "balance.summary.1"}, True),
+        ({"currency": "usd"}, {"filters": {"currency": "usd"}}, True),
+        ({"currency": "usd"}, {"filters": {"currency": "eur"}}, False),
+        ({"currency": "usd"}, {}, False),
+        ({"currency": "{{ params.currency }}"}, {"filters": {"currency": "eur"}}, True),
+        ({"stripe_account": "acct_1"}, {"stripe_account": "acct_1"}, True),
+        ({"stripe_account": "acct_1"}, {"stripe_account": "acct_2"}, False),
+        ({}, {"stripe_account": "acct_2"}, True),
+    ],
+    ids=str,
+)
+def test_who_may_land_a_series(options: dict[str, Any], series: dict[str, Any], lands: bool) -> None:
+    """As far as the DAG file tells: a template, and the account of a connection, may be any."""
+    options = {"report_type": REPORT, **options}
+    it = stored(lambda: StripeReportRunOperator(task_id="report", destination="/lake/", **options))
+    (lander,) = landers_of(it.tasks, {})
+    assert lander.may_land(shelf(0, **series).about) is lands
+
+
+def test_of_an_interval_in_two_formats_each_dag_lands_its_own() -> None:
+    """A backfill of the one fills no gap of the other."""
+
+    def build() -> None:
+        report = StripeReportRunOperator(task_id="report", report_type=REPORT, destination="/lake/")
+        StripeReportDownloadOperator(
+            task_id="it", report_run_id=report.output, destination="/lake/", format="parquet"
+        )
+
+    csv, parquet = landers_of(stored(build).tasks, {})
+    in_both = series_of([landing(0, format=it) for it in ("csv", "parquet")], now=NOW)
+    for series in in_both:
+        assert [it.may_land(series) for it in (csv, parquet)] == [
+            series.format == "csv",
+            series.format == "parquet",
+        ]
+    _, zipped = series_of([landing(0, format=it) for it in ("parquet", "zip")], now=NOW)
+    assert csv.may_land(zipped)
 
 
 # --- Reading -------------------------------------------------------------------------------------------------
@@ -412,8 +482,9 @@ def test_without_a_connection_to_stripe_the_clock_says_what_should_be_there(tmp_
     """And the page says that, as it does of a folder that is on another machine."""
     *_, it = read_contents(Where(str(tmp_path / "lake")), {Asker("nowhere")})
     assert (it.shelves, it.accounts) == ((), {})
-    assert any("nowhere" in said for said in it.problems)
-    assert any("There is no folder" in said for said in it.problems)
+    told = dict(it.problems)
+    assert "Connection nowhere: " in told[Asker("nowhere")]
+    assert "There is no folder" in told[None]
 
 
 # --- The server ----------------------------------------------------------------------------------------------
@@ -482,6 +553,27 @@ def test_who_waits_for_a_place_holds_no_connection(monkeypatch: pytest.MonkeyPat
     with Session(create_engine("sqlite://")) as session:
         server.View(session, cast(Any, None))
     assert held == [False]
+
+
+def test_connections_of_dags_that_may_not_be_read_are_not_told_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nor what is wrong with them, where their DAGs land in the same place."""
+    dags = {}
+    for dag_id in ("mine", "theirs"):
+        with DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+            StripeReportRunOperator(
+                task_id="report", report_type=REPORT, stripe_conn_id=f"of_{dag_id}", destination=f"{tmp_path}/"
+            )
+        dags[dag_id] = stored_dag(dag)
+    monkeypatch.setattr(server, "_stored", SimpleNamespace(read=lambda session: dags))
+    monkeypatch.setattr(server, "read_rendered", lambda session, dags: {})
+    monkeypatch.setattr(server, "_readable", lambda user, dag_ids: {"mine"})
+    monkeypatch.setattr(server, "_contents", Readings(server._read))
+    monkeypatch.setattr(server, "PATIENCE", 30)
+    with Session(create_engine("sqlite://")) as session:
+        (said,) = server.View(session, cast(Any, None)).problems()
+    assert said.startswith("Connection of_mine: ")
 
 
 def test_only_reading_is_possible() -> None:

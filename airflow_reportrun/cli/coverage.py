@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_reportrun.coverage.backfills import Backfill
     from airflow_reportrun.coverage.series import Series
     from airflow_reportrun.coverage.steps import Span
+    from airflow_reportrun.page.report_tasks import Lander
 
 TO_DO = (State.MISSING, State.CHANGED, State.LANDING)
 """The states of intervals that a backfill is for."""
@@ -48,7 +49,7 @@ def coverage(args: Namespace) -> Outcome:
         warehouse=args.warehouse,
         table=args.table,
     )
-    dag, interval = _schedule(args) if args.dag_id else (None, None)
+    dag = _dag(args) if args.dag_id else None
     zone = args.timezone or (_zone_of(dag) if dag else None)
     since, until = (_date(it, zone) for it in (args.from_date, args.to_date))
     if since and until and (since.tzinfo is None) == (until.tzinfo is None) and since >= until:
@@ -58,7 +59,7 @@ def coverage(args: Namespace) -> Outcome:
     if not seen.series:
         say(f"Nothing is landed in {source}.")
         return INCOMPLETE, lambda: print_rows([], args.output)
-    gaps = [_Gaps(it, *_backfills(dag, it, interval)) for it in seen.series]
+    gaps = [_Gaps(it, *_backfills(dag, it, args)) for it in seen.series]
     if seen.changes_since:
         say(f"Changes at Stripe are those of report runs that were created since {iso(seen.changes_since)}.")
     landings = [it.landing for series in seen.series for it in series.intervals if it.landing]
@@ -92,17 +93,13 @@ class _Gaps:
         return "; ".join(lines) or None
 
 
-def _schedule(args: Namespace) -> tuple[Any, Any]:
-    """Return the DAG, and which interval its task asks for."""
+def _dag(args: Namespace) -> Any:
+    """Return the DAG that has a task that asks for reports, and the one that is named."""
     from airflow_reportrun.cli.dags import dag_of, report_tasks
 
     dag = dag_of(args.dag_id, args.dag_file, verbose=args.verbose)
-    tasks = report_tasks(dag, args.task_id)
-    intervals = {getattr(it, "interval", None) for it in tasks}
-    if len(intervals) > 1:
-        ids = ", ".join(it.task_id for it in tasks)
-        raise UsageError(f"The tasks {ids} of {args.dag_id} ask for different intervals: name one with --task-id.")
-    return dag, intervals.pop()
+    report_tasks(dag, args.task_id)
+    return dag
 
 
 def _zone_of(dag: Any) -> str | None:
@@ -124,13 +121,37 @@ def _date(text: str | None, zone: str | None) -> datetime | None:
     return at if at.tzinfo or zone is None else at.replace(tzinfo=ZoneInfo(zone))
 
 
-def _backfills(dag: Any, series: Series, interval: Any) -> tuple[Sequence[Backfill], Sequence[Span]]:
-    if dag is None:
+def _backfills(dag: Any, series: Series, args: Namespace) -> tuple[Sequence[Backfill], Sequence[Span]]:
+    """Return the backfills that fill the gaps of a series, and those that no run of the DAG fills."""
+    spans = [(it.start, it.end) for it in series.intervals if it.state in TO_DO]
+    if dag is None or not spans:
         return [], []
+    from airflow_reportrun.cli.dags import report_tasks
     from airflow_reportrun.coverage.backfills import backfills_for
 
-    spans = [(it.start, it.end) for it in series.intervals if it.state in TO_DO]
-    return backfills_for(dag, spans, interval=interval)
+    named = {it.task_id for it in report_tasks(dag, args.task_id)}
+    landers = [it for it in _landers(dag) if it.may_land(series)]
+    asking = {it.task_id: it.fields.get("interval") for lander in landers for it in lander.feeders}
+    intervals = {interval for task_id, interval in asking.items() if task_id in named}
+    if not intervals:
+        say(f"{args.dag_id} does not land {series}, so that no backfill of it fills what is missing.")
+        return [], []
+    if len(intervals) > 1:
+        ids = ", ".join(sorted(named & {*asking}))
+        raise UsageError(f"The tasks {ids} of {args.dag_id} ask for different intervals: name one with --task-id.")
+    return backfills_for(dag, spans, interval=intervals.pop())
+
+
+def _landers(dag: Any) -> Sequence[Lander]:
+    """Return who lands reports of a DAG, and who asks for some that others land than tasks of ours."""
+    from airflow_reportrun.page.report_tasks import Lander, landers_of, reports_of, stored_dag
+
+    stored = stored_dag(dag)
+    tasks = stored.tasks if stored else ()
+    landers = landers_of(tasks, {})
+    fed = {it.task_id for lander in landers for it in lander.feeders}
+    others = (it for it in tasks if it.asks and it.task_id not in fed)
+    return [*landers, *(Lander(it, [it], reports=reports_of(it, {})) for it in others)]
 
 
 def _about(series: Series) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def progress_of(session: Session, lander: Lander, dag: Any) -> list[Progress]:
             span, filters = _span(dag, run, bounds, feeder.fields.get("interval")), filters_of(feeder, fields)
             if span and "payout" not in {**feeder.fields, **(filters or {})}:  # of one payout, whenever it was
                 about = frozenset(reports_of(feeder, fields)), filters, asker_of(feeder, fields)
-                made.append(Progress(span, state, *about, dag_id, run_id, map_index, lander.task.told("format")))
+                made.append(Progress(span, state, *about, dag_id, run_id, map_index, lander.task.format()))
     return made
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ from airflow_reportrun.tasks.options import is_template
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from airflow_reportrun.coverage.series import Series
 
 _LINK = "Stripe request log"
 """What our operators have and a subclass keeps."""
@@ -84,6 +85,11 @@ class ReportTask:
         value = (rendered or {}).get(name, self.fields.get(name))
         return None if any(is_template(it) for it in _texts(value)) else value
 
+    def format(self, rendered: Mapping[str, Any] | None = None) -> str | None:
+        """Return of which format its files are, None where nothing tells; who asks lands them as they are."""
+        told: str | None = "csv" if self.asks else self.told("format", rendered)
+        return told
+
 
 @dataclass
 class Lander:
@@ -92,6 +98,8 @@ class Lander:
     :param where: all the places that it has landed in of late.
     :param reports: report types without their versions.
     :param askers: who asked Stripe.
+    :param filters: the parameters that chose rows, none of them where nothing tells.
+    :param formats: of what it lands, none where nothing tells.
     """
 
     task: ReportTask
@@ -99,6 +107,19 @@ class Lander:
     where: set[Where] = field(default_factory=set)
     reports: set[str] = field(default_factory=set)
     askers: set[Asker] = field(default_factory=set)
+    filters: list[Mapping[str, str]] = field(default_factory=list)
+    formats: set[str] = field(default_factory=set)
+
+    def may_land(self, series: Series) -> bool:
+        """Whether a series may be of what it lands, as far as its report, account, rows and format are known."""
+        accounts = {it.stripe_account for it in self.askers}
+        known = (
+            (self.reports, series.report in self.reports),
+            (accounts, not accounts.isdisjoint({None, series.stripe_account})),  # None is the connection's own
+            (self.filters, any(are_those_of(it, series.filters) for it in self.filters)),
+            (self.formats, any(is_in_format(it, series.format) for it in self.formats)),
+        )
+        return all(fits for told, fits in known if told)
 
 
 @dataclass(frozen=True)
@@ -165,21 +186,28 @@ def landers_of(tasks: Sequence[ReportTask], rendered: Mapping[str, Sequence[Mapp
 
     :param rendered: the rendered fields of the last task instances by the task's id.
     """
-    found = []
-    for task in tasks:
-        if not task.lands:
-            continue
-        feeders = [it for it in tasks if it.asks and (it is task or it.task_id in task.upstream)]
-        lander = Lander(task, feeders)
-        for fields in (*rendered.get(task.task_id, ()), {}):
-            lander.where |= _where(task, fields)
-        for it in feeders or [task]:
-            for fields in (*rendered.get(it.task_id, ()), {}):
-                lander.reports |= reports_of(it, fields)
-                if asker := asker_of(it, fields):
-                    lander.askers.add(asker)
-        found.append(lander)
-    return found
+    return [
+        _lander(task, [it for it in tasks if it.asks and (it is task or it.task_id in task.upstream)], rendered)
+        for task in tasks
+        if task.lands
+    ]
+
+
+def _lander(
+    task: ReportTask, feeders: Sequence[ReportTask], rendered: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Lander:
+    lander = Lander(task, feeders)
+    for fields in (*rendered.get(task.task_id, ()), {}):
+        lander.where |= _where(task, fields)
+        lander.formats |= {*_texts(task.format(fields))}
+    for it in feeders or [task]:
+        for fields in (*rendered.get(it.task_id, ()), {}):
+            lander.reports |= reports_of(it, fields)
+            if asker := asker_of(it, fields):
+                lander.askers.add(asker)
+            if (filters := filters_of(it, fields)) is not None:
+                lander.filters.append(filters)
+    return lander
 
 
 def _where(task: ReportTask, rendered: Mapping[str, Any]) -> set[Where]:
@@ -230,6 +258,16 @@ def filters_of(task: ReportTask, rendered: Mapping[str, Any]) -> Mapping[str, st
     return Subject.of("", asked, livemode=False, stripe_account=None).filters
 
 
+def are_those_of(asked: Mapping[str, str], landed: Mapping[str, str]) -> bool:
+    """Tell whether parameters that choose rows are those of what is landed: its folders may tell no others."""
+    return landed in (asked, {name: value for name, value in asked.items() if name in FILTERS})
+
+
+def is_in_format(format: str | None, landed: str | None) -> bool:
+    """Tell whether files may be of a format, as far as both are known; a zip is what csv is at Stripe."""
+    return landed is None or format in (None, landed, "csv" if landed == "zip" else landed)
+
+
 def covering(places: Iterable[Where]) -> dict[Where, Where]:
     """Return for each place the outermost one that it lies in, or is."""
     found: dict[Where, Where] = {}
@@ -242,24 +280,23 @@ def _is_in(folder: str, other: str) -> bool:
     return bool(other) and folder.startswith(f"{other.rstrip('/')}/")
 
 
-def read_rendered(session: Session, dag_ids: Iterable[str]) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
-    """Return the rendered fields of the last task instances, by DAG and task, the newest first."""
+def read_rendered(
+    session: Session, dags: Mapping[str, StoredDag]
+) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
+    """Return the rendered fields of the last instances of our tasks, by DAG and task, the newest first."""
     from airflow.models.dagrun import DagRun
     from airflow.models.renderedtifields import RenderedTaskInstanceFields as Fields
 
     found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
-    for dag_id in dag_ids:
-        by_task: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for dag_id, task_id in ((dag_id, task.task_id) for dag_id, it in dags.items() for task in it.tasks):
         query = (
-            select(Fields.task_id, Fields.rendered_fields)
+            select(Fields.rendered_fields)
             .join(DagRun, (DagRun.dag_id == Fields.dag_id) & (DagRun.run_id == Fields.run_id))
-            .where(Fields.dag_id == dag_id)
+            .where(Fields.dag_id == dag_id, Fields.task_id == task_id)
             .order_by(DagRun.run_after.desc())
             .limit(_RENDERED * 10)
         )
-        for task_id, fields in session.execute(query):
-            by_task[task_id].append(fields or {})
-        found[dag_id] = by_task
+        found.setdefault(dag_id, {})[task_id] = [fields or {} for (fields,) in session.execute(query)]
     return found
 
 

@@ -202,9 +202,11 @@ class View:
         )
 
     def problems(self) -> list[str]:
-        """Return what could not be read, in words."""
+        """Return what could not be read, in words; of connections, those of tasks that may be seen."""
         found = [f"{where}: {it.error}" for where, it in self.readings.items() if it.error]
-        found += [said for it in self.readings.values() if it.value for said in it.value.problems]
+        for where, it in self.readings.items():
+            mine = {None, *(asker for lander in self._permitted[where] for asker in lander.askers)}
+            found += [said for asker, said in (it.value.problems if it.value else ()) if asker in mine]
         if self._unseen:
             found.append(f"Not run yet, so that nothing tells where they land: {', '.join(self._unseen)}")
         return sorted(set(found))

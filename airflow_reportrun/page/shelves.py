@@ -99,12 +99,12 @@ class Contents:
     """What is in a place.
 
     :param accounts: which account each asker acts as, None for that of the key; left out where it isn't known.
-    :param problems: what could not be found out, in words.
+    :param problems: what could not be found out, in words, and of whom that is, None where it is the place's.
     """
 
     shelves: tuple[Shelf, ...]
     accounts: Mapping[Asker, str | None]
-    problems: tuple[str, ...] = ()
+    problems: tuple[tuple[Asker | None, str], ...] = ()
 
 
 def source_of(where: Where) -> Source:
@@ -141,9 +141,9 @@ def read_contents(where: Where, askers: Collection[Asker]) -> Iterator[Contents]
 
     source = source_of(where)
     landings: list[Landing] = list(source.landings())
-    problems, hooks = [], dict[Any, StripeReportingHook]()
+    problems, hooks = list[tuple[Any, str]](), dict[Any, StripeReportingHook]()
     if "://" not in where.destination and where.destination and not Path(where.destination).is_dir():
-        problems.append(f"There is no folder {where} on the machine of Airflow's API server.")
+        problems.append((None, f"There is no folder {where} on the machine of Airflow's API server."))
     for asker in sorted(askers, key=repr):
         hook = StripeReportingHook(
             asker.stripe_conn_id, stripe_account=asker.stripe_account, stripe_context=asker.stripe_context
@@ -152,7 +152,7 @@ def read_contents(where: Where, askers: Collection[Asker]) -> Iterator[Contents]
             hook.settings  # noqa: B018  # looks the connection up
             hooks[asker] = hook
         except ReportingError as error:
-            problems.append(f"Connection {asker.stripe_conn_id}: {error}")
+            problems.append((asker, f"Connection {asker.stripe_conn_id}: {error}"))
     accounts = {asker: hook.settings.stripe_account for asker, hook in hooks.items()}
     yield Contents(_shelves(landings, {}, where), accounts, tuple(problems))
     ends: dict[tuple[str | None, str], int] = {}
@@ -162,7 +162,8 @@ def read_contents(where: Where, askers: Collection[Asker]) -> Iterator[Contents]
             says = ask_stripe(hook, landings, source.manifest, stripe_account=account, looked_at=LOOKED_AT)
             landings, ends = says.landings, ends | says.data_available_end
         except ReportingError as error:
-            problems.append(f"Stripe, by {asker.stripe_conn_id}: {error} The clock says what should be there.")
+            said = f"Stripe, by {asker.stripe_conn_id}: {error} The clock says what should be there."
+            problems.append((asker, said))
     yield Contents(_shelves(landings, ends, where), accounts, tuple(problems))
 
 

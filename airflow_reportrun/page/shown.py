@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_reportrun.coverage.landings import Landing
 from airflow_reportrun.coverage.series import series_of
 from airflow_reportrun.coverage.steps import pieces
-from airflow_reportrun.landing.manifest import FILTERS
+from airflow_reportrun.page.report_tasks import are_those_of, is_in_format
 from airflow_reportrun.page.shelves import FAILED, Contents, Shelf
 
 if TYPE_CHECKING:
@@ -25,10 +25,8 @@ _OPEN = "mnti"
 
 def belongs(lander: Lander, shelf: Shelf, accounts: Mapping[Asker, str | None]) -> bool:
     """Tell whether a task lands on a shelf, as far as it is known."""
-    if shelf.about.report not in lander.reports:
-        return False
     known = {accounts[it] for it in lander.askers if it in accounts}
-    return shelf.about.stripe_account in known
+    return bool(lander.reports) and shelf.about.stripe_account in known and lander.may_land(shelf.about)
 
 
 def may_see(
@@ -109,13 +107,10 @@ def shown_in(
 
 
 def _is_on(it: Progress, shelf: Shelf, accounts: Mapping[Asker, str | None]) -> bool:
-    about, filters = shelf.about, it.filters
+    about = shelf.about
     of_account = it.asker is None or accounts.get(it.asker) == about.stripe_account
-    # Folders of the default layout tell no others.
-    told = {name: value for name, value in (filters or {}).items() if name in FILTERS}
-    chosen = filters is None or about.filters in (filters, told)
-    in_format = about.format is None or it.format in (None, about.format)
-    return of_account and about.report in it.reports and chosen and in_format
+    chosen = it.filters is None or are_those_of(it.filters, about.filters)
+    return of_account and about.report in it.reports and chosen and is_in_format(it.format, about.format)
 
 
 def with_progress(shelf: Shelf, landers: Sequence[Lander], progress: Iterable[Progress]) -> Shown:
