@@ -319,7 +319,7 @@ def test_the_first_report_is_to_be_pasted(installed: Path, stripe_conn: StripeSa
 
     rows = read(tmp_path / "stripe" / "activity" / "2026-03-01.csv")
     assert {row["created"][:10] for row in rows} == {"2026-03-01"}
-    table = pyarrow.parquet.read_table(tmp_path / "stripe" / "activity" / "2026-03-01.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "stripe" / "parquet" / "2026-03-01.parquet")
     landed = sqlite3.connect(tmp_path / "stripe" / "warehouse.db").execute("SELECT count(*) FROM stripe_activity")
     assert table.num_rows == landed.fetchone()[0] == len(rows)
     assert re.search(r"^charge usd \d+$", done.stdout, re.MULTILINE)
