@@ -25,9 +25,9 @@ from airflow_reportrun.reporting.errors import (
 )
 from airflow_reportrun.reporting.models import ListPage, ReportRun
 from airflow_reportrun.waiting.awaited import Waiter
-from airflow_reportrun.waiting.feed import MOST_EVENT_PAGES
+from airflow_reportrun.waiting.feed import MOST_EVENT_PAGES, Feed
 from airflow_reportrun.waiting.goals import DataReaches, ReportRunEnds, RoomForReportRun
-from airflow_reportrun.waiting.pace import Watch
+from airflow_reportrun.waiting.pace import SHORTEST_SHARED_PAUSE, Watch
 from airflow_reportrun.waiting.plan import (
     LAST_LOOK_GRACE,
     MOST_FAILED_PAGES,
@@ -922,6 +922,21 @@ def test_the_first_look_at_events_reads_one() -> None:
     world.create()
     assert kinds(world.pass_by(1)) == {"EndsSince": 1, "OneRun": 1}
     assert EndsSince(None) in [question for _, question in world.asked]
+
+
+def test_who_comes_hastens_the_events_and_not_within_their_pause() -> None:
+    """The first look is at once; a look that was a moment ago is followed by one when the pause is over."""
+    feed = Feed()
+    assert (feed.works, feed.fails, feed.is_whole) == (True, "", True)
+    feed.due = math.inf
+    feed.hasten(START)
+    assert feed.due == START
+    feed.read(feed.question(), ListPage((), has_more=False), START)
+    feed.due = math.inf
+    feed.hasten(START + 1)
+    assert feed.due == START + SHORTEST_SHARED_PAUSE
+    feed.hasten(START)
+    assert feed.due == START + SHORTEST_SHARED_PAUSE
 
 
 def test_events_are_read_over_several_pages() -> None:
