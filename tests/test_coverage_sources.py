@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -303,6 +304,29 @@ def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(StoreError, match="Permission denied"):
         Lake(str(tmp_path)).landings()
+
+
+def test_a_folder_that_may_not_be_read_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Below the root it may be nobody's, such as lost+found: it is named. Without manifests nothing is known."""
+    land(f"{tmp_path}/lake/", finished(1))
+    locked, real = tmp_path / "lake" / "lost+found", os.scandir
+    locked.mkdir()
+
+    def scandir(path: str) -> Any:
+        if path == str(locked):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    assert days(only(f"{tmp_path}/lake"), State.LANDED) == [1]
+    assert f"{locked}: Permission denied: what may be landed there is not shown." in caplog.messages
+    with pytest.raises(PermissionError):  # who lands, or moves manifests, has to know
+        place_of(f"{tmp_path}/lake/x").files_below([*tmp_path.parts[1:], "lake"])
+    locked = tmp_path / "lake_manifests"
+    with pytest.raises(StoreError, match=f"^{locked}: Permission denied$"):
+        Lake(f"{tmp_path}/lake").landings()
 
 
 def test_the_mode_of_what_was_not_read_is_that_of_the_last(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:

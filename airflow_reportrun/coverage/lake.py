@@ -18,7 +18,13 @@ from airflow_reportrun.landing.manifest import Manifest, Subject
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.stores.local import LocalFile
 from airflow_reportrun.landing.stores.place import Listed
-from airflow_reportrun.reporting.errors import ConfigurationError, ManifestError, ReportingError, raise_alone
+from airflow_reportrun.reporting.errors import (
+    ConfigurationError,
+    ManifestError,
+    ReportingError,
+    StoreError,
+    raise_alone,
+)
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +104,7 @@ class Lake:
         top, own = self._top, self._top.folders
         with self._quoted(), top.errors(), ThreadPoolExecutor(_AT_ONCE) as pool:
             lists = self._lists()
-            below = list(pool.map(top.files_below, (folders for folders, _ in lists)))
+            below = list(pool.map(self._files_in, (folders for folders, _ in lists)))
             files, notes = below[0], self._notes(zip(lists, below, strict=True))
             found: list[Landing] = []
             by_names: list[_Named] = []
@@ -143,6 +149,17 @@ class Lake:
     def _lists(self) -> list[tuple[Names, Names]]:
         """Return the folders in which manifests may be, and what their names are to be read behind."""
         return [(self._top.folders, ()), *((it, ("_manifests",)) for it in folders_of_manifests(self._top))]
+
+    def _files_in(self, folders: Names) -> Mapping[Names, Listed]:
+        """Return the files below a folder, without those in what may not be read, which may be nobody's."""
+
+        def pass_over(names: Names, error: PermissionError) -> None:
+            said = f"{self._prefix((*folders, *names)).rstrip('/')}: {error.strerror}"
+            if not names:
+                raise StoreError(said) from error
+            log.warning("%s: what may be landed there is not shown.", said)
+
+        return self._top.files_below(folders, pass_over)
 
     def _prefix(self, folders: Names) -> str:
         return self._top.elsewhere(folders, "_").url.removesuffix("_")

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from airflow_reportrun.landing.stores.place import ANY, Listed, MovedError, Place, Replacement
+from airflow_reportrun.landing.stores.place import ANY, Listed, MovedError, Place, Replacement, Unreadable
 from airflow_reportrun.reporting.errors import DownloadError, StoreError
 
 _AHEAD = 8 << 20
@@ -73,10 +73,12 @@ class LocalFile(Place):
             return os.listdir(_folder(folders))
         return []
 
-    def files_below(self, folders: Sequence[str]) -> Mapping[tuple[str, ...], Listed]:
+    def files_below(
+        self, folders: Sequence[str], unreadable: Unreadable | None = None
+    ) -> Mapping[tuple[str, ...], Listed]:
         """Return the files in a folder and those below it."""
         with suppress(FileNotFoundError, NotADirectoryError):
-            return dict(_files(str(_folder(folders)), ()))
+            return dict(_files(str(_folder(folders)), (), unreadable))
         return {}
 
     def require_space(self, size: int) -> None:
@@ -182,15 +184,22 @@ def _folder(folders: Sequence[str]) -> Path:
     return Path(os.sep, *folders)
 
 
-def _files(folder: str, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Listed]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):  # removed meanwhile
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _files(entry.path, (*names, entry.name))
-                elif entry.is_file():
-                    it = entry.stat()
-                    yield (*names, entry.name), Listed(it.st_size, f"{it.st_mtime_ns:020}")
+def _files(
+    folder: str, names: tuple[str, ...], unreadable: Unreadable | None
+) -> Iterator[tuple[tuple[str, ...], Listed]]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    if entry.is_dir(follow_symlinks=False):
+                        yield from _files(entry.path, (*names, entry.name), unreadable)
+                    elif entry.is_file():
+                        it = entry.stat()
+                        yield (*names, entry.name), Listed(it.st_size, f"{it.st_mtime_ns:020}")
+    except PermissionError as error:
+        if unreadable is None:
+            raise
+        unreadable(names, error)
 
 
 def _is_mounted(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_reportrun.landing.stores.conditions import Mark, conditions_of
-from airflow_reportrun.landing.stores.place import ANY, Listed, MovedError, Place, Replacement
+from airflow_reportrun.landing.stores.place import ANY, Listed, MovedError, Place, Replacement, Unreadable
 from airflow_reportrun.reporting.errors import ConfigurationError, ReportingError, StoreError, raise_alone
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ class StoredObject(Place):
             return [str(it).rstrip("/").rpartition("/")[2] for it in self._fs.ls(path, detail=False)]
         return []
 
-    def files_below(self, folders: Sequence[str]) -> Mapping[tuple[str, ...], Listed]:
+    def files_below(
+        self, folders: Sequence[str], unreadable: Unreadable | None = None
+    ) -> Mapping[tuple[str, ...], Listed]:
         """Return the keys under a prefix, as the parts that follow it; a thousand of them are one request."""
         path = self._path_of(folders)
         self._fs.invalidate_cache(path)

@@ -26,6 +26,10 @@ class Listed(NamedTuple):
     etag: str = ""
 
 
+Unreadable = Callable[[tuple[str, ...], PermissionError], None]
+"""Takes the names that lead to a folder, and why it may not be read."""
+
+
 class MovedError(Exception):
     """What is there is no longer what somebody looked at; it was left as it is."""
 
@@ -118,8 +122,14 @@ class Place(ABC):
         """Return the names of what lies in a folder, none where there is no such folder."""
 
     @abstractmethod
-    def files_below(self, folders: Sequence[str]) -> Mapping[tuple[str, ...], Listed]:
-        """Return the files in a folder and those below it, by the names that lead there from that folder."""
+    def files_below(
+        self, folders: Sequence[str], unreadable: Unreadable | None = None
+    ) -> Mapping[tuple[str, ...], Listed]:
+        """Return the files in a folder and those below it, by the names that lead there from that folder.
+
+        :param unreadable: told of each folder that may not be read, which is passed over then, by the names that
+            lead there; without it that is an error. Stores have no folders.
+        """
 
     @abstractmethod
     def require_space(self, size: int) -> None:
