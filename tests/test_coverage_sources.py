@@ -110,6 +110,40 @@ def test_other_layouts_are_told_by_their_manifests(root: str) -> None:
     assert days(only(f"{root}/2026/"), State.LANDED) == [1, 3]
 
 
+def test_a_file_that_is_landed_is_answered_by_its_folder(root: str) -> None:
+    """As a task's rendered destination names it; a file of somebody else has no folder that tells of it."""
+    for day in (1, 3):
+        place = land(f"{root}/{{interval_start:%Y-%m-%d}}.csv", finished(day))
+    lake = Lake(place.url)
+    (found,) = look_at(lake, now=NOW).series
+    assert (str(lake), days(found, State.LANDED)) == (root, [1, 3])
+    landing = found.intervals[0].landing
+    assert landing is not None
+    assert lake.manifest(landing.told_at) is not None
+    place.beside("other.csv").write(b"mine")
+    for name in ("other.csv", "2026-11-02.csv"):
+        assert Lake(f"{root}/{name}").landings() == []
+    assert Lake(f"{place.url}/").landings() == []
+
+
+def test_why_nothing_is_landed_is_said(root: str) -> None:
+    """Where it is known: only disks have folders that are not there. Files without manifests are counted."""
+    lake = Lake(root)
+    assert lake.landings() == []
+    no_folder, nothing = f"There is no folder {root}.", f"Nothing is landed in {root}."
+    assert lake.nothing() == (nothing if "://" in root else no_folder)
+    note = manifest_of(land(f"{root}/", finished(1)))
+    place_of(f"{root}/_SUCCESS").write(b"")
+    assert len(lake.landings()) == 1
+    note.remove()
+    assert lake.landings() == []
+    more = " there without a manifest; a lake that was moved needs its manifests, too (in folders called"
+    assert lake.nothing() == f"{nothing} One file lies{more} …_manifests)."
+    place_of(f"{root}/mine.csv").write(b"")
+    assert lake.landings() == []
+    assert lake.nothing() == f"{nothing} 2 files lie{more} …_manifests)."
+
+
 @pytest.mark.parametrize("format", ["csv", "csv.gz", "parquet"])
 def test_reports_without_rows_are_empty(root: str, format: str) -> None:
     """The manifest says so; in a store the size of the file says which manifests to read."""
@@ -238,6 +272,7 @@ def test_a_table_is_told_by_its_manifests(warehouse: Warehouse) -> None:
     """Each database, and one that has none yet."""
     table = Table("warehouse", "activity")
     assert look_at(table, now=NOW).series == []
+    assert table.nothing() == "There is no table activity in warehouse."
     runs = [finished(day, currency=currency) for day in (1, 3) for currency in ("usd", "jpy")]
     for run in runs:
         land_in(StripeReportingHook(), run, DatabaseTable(warehouse_of("warehouse", None), "activity"))
@@ -259,6 +294,13 @@ def test_a_table_that_is_gone_has_nothing(warehouse: Warehouse) -> None:
     assert len(Table("warehouse", "activity").landings()) == 1
     warehouse.query("ALTER TABLE activity RENAME TO elsewhere")
     assert Table("warehouse", "activity").landings() == []
+    warehouse.query("CREATE TABLE other (x INTEGER)")
+    for name, words in (
+        ("activity", "There is no table activity in warehouse."),
+        ("other", "Nothing is landed in other of warehouse."),
+    ):
+        table = Table("warehouse", name)
+        assert (table.landings(), table.nothing()) == ([], words)
 
 
 def test_a_table_with_many_landings_is_read_in_parts(sqlite: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def coverage(args: Namespace) -> Outcome:
     hook = hook_of(args) if args.stripe_conn_id else None
     seen = look_at(source, hook=hook, timezones=[zone] if zone else [], since=since, until=until)
     if not seen.series:
-        say(f"Nothing is landed in {source}.")
+        say(source.nothing())
         return INCOMPLETE, lambda: print_rows([], args.output)
     gaps = [_Gaps(it, *_backfills(dag, it, args)) for it in seen.series]
     if seen.changes_since:

@@ -108,7 +108,11 @@ _PLAN = (
 )
 
 _COVERAGE = (
-    Arg(("destination",), nargs="?", help="root or folder of what is landed; a task's destination will do"),
+    Arg(
+        ("destination",),
+        nargs="?",
+        help="root or folder of what is landed; a task's destination will do, of a file its folder",
+    ),
     Arg(("--conn-id",), help="Airflow connection of a database"),
     Arg(("--catalog-conn-id",), help="Airflow connection of an Iceberg catalog"),
     Arg(("--warehouse",), help="folder with an Iceberg catalog of its own"),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from os.path import isabs
+from os.path import isabs, isdir, isfile
 from typing import Any
 
 from airflow_reportrun.coverage.landings import Landing
+from airflow_reportrun.landing.beside import told_of
 from airflow_reportrun.landing.destination import refuse_credentials
-from airflow_reportrun.landing.lake import data_of, folders_of_manifests, note_of, told_by
+from airflow_reportrun.landing.lake import WAS_MOVED, data_of, folders_of_manifests, note_of, told_by
 from airflow_reportrun.landing.manifest import Manifest, Subject
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.stores.local import LocalFile
@@ -64,7 +65,7 @@ class Lake:
     In other layouts all manifests are read.
 
     :param destination: as a task's, or the beginning of one: a folder, the root of the default layout, or with
-        placeholders, from the first of which on it is left out.
+        placeholders, from the first of which on it is left out. Of a file that is landed it is the folder.
     :raises ConfigurationError: when it can't be one.
     :raises ConnectionLookUpError: when Airflow gives no such connection.
     """
@@ -75,12 +76,15 @@ class Lake:
         if root != destination:
             root = root.rpartition("/")[0]
         root = root.removeprefix("file://") if root.startswith("file:///") else root
-        self.root = root.rstrip("/") or "/"
         if "://" not in root and not isabs(root):
             raise ConfigurationError(f"destination {destination!r} is no absolute path and no URL.")
         self._destination = destination
+        self._look_in(root.rstrip("/") or "/")
+
+    def _look_in(self, root: str) -> None:
+        self.root, self._untold = root, 0
         with self._quoted():
-            self._top = place_of(f"{self.root}/_")
+            self._top = place_of(f"{root}/_")
 
     def __str__(self) -> str:
         return self.root
@@ -101,11 +105,40 @@ class Lake:
 
     def landings(self) -> list[Landing]:
         """Return what is landed there; see the class."""
+        found = self._landings()
+        if not found and self._is_landed_file():
+            self._look_in(self.root.rpartition("/")[0] or "/")
+            found = self._landings()
+        return found
+
+    def nothing(self) -> str:
+        """Say that nothing is landed there, that there is no such folder, or that files lack their manifests."""
+        if isinstance(self._top, LocalFile) and not isdir(self.root):
+            but = ", but a file that no manifest tells of" if isfile(self.root) else ""
+            return f"There is no folder {self.root}{but}."
+        said = f"Nothing is landed in {self.root}."
+        if not self._untold:
+            return said
+        files = "One file lies" if self._untold == 1 else f"{self._untold} files lie"
+        return f"{said} {files} there without a manifest; {WAS_MOVED} (in folders called …_manifests)."
+
+    def _is_landed_file(self) -> bool:
+        """Tell whether the destination is that of one file, as its manifest says where it can be read."""
+        if "{" in self._destination or self._destination.endswith("/"):
+            return False
+        file = place_of(self.root)
+        with suppress(StoreError), file.errors():
+            it = told_of(file) if len(file.folders) >= file.anchor else None
+            return it is not None and it.path == file.name
+        return False
+
+    def _landings(self) -> list[Landing]:
         top, own = self._top, self._top.folders
         with self._quoted(), top.errors(), ThreadPoolExecutor(_AT_ONCE) as pool:
             lists = self._lists()
             below = list(pool.map(self._files_in, (folders for folders, _ in lists)))
             files, notes = below[0], self._notes(zip(lists, below, strict=True))
+            told = set(notes)
             found: list[Landing] = []
             by_names: list[_Named] = []
             for (*folders, name), listed in files.items():
@@ -129,6 +162,7 @@ class Lake:
                     path = "/".join([self.root, *inside, manifest.path])
                     data = files.get((*inside, manifest.path))
                     found += _checked(Landing.of(manifest, path=path, told_at=note.url), manifest, data)
+            self._untold = 0 if found else sum(_is_untold(folders, name, told) for *folders, name in files)
             return found
 
     def manifest(self, told_at: str) -> Manifest | None:
@@ -190,6 +224,13 @@ class Lake:
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(read, notes))
+
+
+def _is_untold(folders: Sequence[str], name: str, told: Collection[tuple[Names, str]]) -> bool:
+    """Tell whether a file is one without a manifest, those left out that readers pass over."""
+    if name.startswith(("_", ".")) or data_of(folders, name):
+        return False
+    return (tuple(folders), note_of(name)) not in told
 
 
 def _by_names(report_type: str, subject: Subject, name: str, path: str, told_at: str) -> Landing:

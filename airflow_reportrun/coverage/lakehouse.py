@@ -60,6 +60,12 @@ class LakehouseTable:
                     )
         return found
 
+    def nothing(self) -> str:
+        """Say that nothing is landed there, or that there is no such table."""
+        if self._table is not None and self._table.schema is not None:
+            return f"Nothing is landed in {self}."
+        return f"There is no table {f'{self._name} in {self._where}' if self._where else f'in {self}'}."
+
     def manifest(self, told_at: str) -> Manifest | None:
         """Return the manifest of a landing, None where it is there no longer."""
         with self._looked_at() as table:

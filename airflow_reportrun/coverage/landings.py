@@ -78,6 +78,9 @@ class Source(Protocol):
         :raises ReportingError: when it can't be read.
         """
 
+    def nothing(self) -> str:
+        """Say that nothing is landed there, as :meth:`landings` has found, and why, where that is known."""
+
     def manifest(self, told_at: str) -> Manifest | None:
         """Return the manifest of a landing, None where it is there no longer.
 

@@ -42,6 +42,7 @@ class Table:
     def __init__(self, conn_id: str, table: str, hook_params: Mapping[str, Any] | None = None) -> None:
         self.conn_id, self.table = conn_id, table
         self._hook = warehouse_of(conn_id, hook_params)
+        self._is_there = False  # as far as it was looked for
 
     def __str__(self) -> str:
         return f"{self.table} of {self.conn_id}"
@@ -67,6 +68,12 @@ class Table:
 
         return self._asked(read) or []
 
+    def nothing(self) -> str:
+        """Say that nothing is landed there, or that there is no such table."""
+        if self._is_there:
+            return f"Nothing is landed in {self}."
+        return f"There is no table {self.table} in {self.conn_id}."
+
     def manifest(self, told_at: str) -> Manifest | None:
         """Return the manifest of a landing, None where it is there no longer."""
 
@@ -90,7 +97,8 @@ class Table:
                 place = place_of_table(self.table, connection, database)
                 landings = landings_table(database, place.schema)
                 has_table = sa.inspect(connection).has_table
+                self._is_there = has_table(place.name, schema=place.schema)
                 # The manifests of a table that was dropped or renamed stay.
-                if not all(has_table(name, schema=place.schema) for name in (landings.name, place.name)):
+                if not self._is_there or not has_table(landings.name, schema=place.schema):
                     return None
                 return read(connection, place, landings)

@@ -98,7 +98,7 @@ def require_apart(
 def _require_mode(place: Place, subject: Subject, landed: Iterable[Place]) -> None:
     """Refuse test data beside live data, and the other way round, by the first manifest that is found."""
     others = (it for it in islice(landed, _SHOWN) if it.url != place.url)  # each without one is a request or two
-    there = next((told for it in others if (told := _told_of(it))), None)
+    there = next((told for it in others if (told := told_of(it))), None)
     if there and there.livemode != subject.livemode:
         mine, its = ("live", "test") if subject.livemode else ("test", "live")
         raise LandingConflictError(
@@ -107,7 +107,7 @@ def _require_mode(place: Place, subject: Subject, landed: Iterable[Place]) -> No
         )
 
 
-def _told_of(place: Place) -> Manifest | None:
+def told_of(place: Place) -> Manifest | None:
     """Return what a manifest says of what lies in a place, None where there is none that can be read."""
     for note in (manifest_of(place), *former_manifests_of(place)):
         with suppress(ManifestError):  # of somebody else

@@ -31,6 +31,9 @@ FILE = "report"
 _READ_ALIKE = {"csv", "csv.gz", "zip"}  # by the same calls of some reader
 _SHOWN = 5  # neighbours in an error
 
+WAS_MOVED = "a lake that was moved needs its manifests, too"
+"""What to say where files have no manifests."""
+
 
 def layout(values: Mapping[str, Any], *, former: bool = False) -> tuple[str, ...]:
     """Return the folders below a root: one for each thing that tells reports apart.

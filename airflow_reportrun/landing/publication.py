@@ -12,7 +12,7 @@ from airflow_reportrun.landing.beside import landed_last, require_apart
 from airflow_reportrun.landing.contract import PLAIN, Contract
 from airflow_reportrun.landing.decision import STAYS, Answer, decide, refusal
 from airflow_reportrun.landing.formats.columns import columns_of
-from airflow_reportrun.landing.lake import former_manifests_of, gather_manifest, manifest_of
+from airflow_reportrun.landing.lake import WAS_MOVED, former_manifests_of, gather_manifest, manifest_of
 from airflow_reportrun.landing.manifest import Manifest, Subject, iso
 from airflow_reportrun.landing.stores.place import ANY, MovedError
 from airflow_reportrun.reporting.errors import LandingConflictError, ManifestError, StoreError
@@ -258,8 +258,7 @@ def _refuse(answer: Answer | None, place: Place, note: Place, there: Manifest | 
     if answer is Answer.NOBODYS:
         raise LandingConflictError(
             f"{place} is there already, and no manifest says that it is a report of ours (there is no {note}). "
-            "Remove it, or set overwrite=True to have the report in its place; a lake that was moved needs its "
-            "manifests, too."
+            f"Remove it, or set overwrite=True to have the report in its place; {WAS_MOVED}."
         )
     if answer is Answer.ANOTHERS and there:
         state = "is being landed there, or was when it was interrupted" if there.landing else "is landed there"

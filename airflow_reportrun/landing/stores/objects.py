@@ -84,7 +84,10 @@ class StoredObject(Place):
         path = self._path_of(folders)
         self._fs.invalidate_cache(path)
         found = self._fs.find(path, detail=True)
-        return {tuple(str(it).lstrip("/").split("/")[len(folders) :]): _listed(found[it]) for it in found}
+        names = {it: tuple(str(it).lstrip("/").split("/")[len(folders) :]) for it in found}
+        return {
+            parts: _listed(found[it]) for it, parts in names.items() if parts
+        }  # none: a file of this very name
 
     def _path_of(self, parts: Sequence[str]) -> str:
         return "/" * self._path.startswith("/") + "/".join(parts)
