@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
         # As Airflow's own commands about connections do: they are in its database.
         os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
         try:
-            with _only_results_on_stdout(logging.INFO if args.verbose else logging.WARNING):
+            with _only_results_on_stdout(verbose=args.verbose):
                 code, show = function(args)
             with _ended_by_its_pipe():
                 show()
@@ -142,8 +142,11 @@ def _ended_by_its_pipe() -> Iterator[None]:
 
 
 @contextmanager
-def _only_results_on_stdout(level: int) -> Iterator[None]:
-    """Keep logs out of the result, those of Airflow that are only opened when they are written to, too."""
+def _only_results_on_stdout(*, verbose: bool) -> Iterator[None]:
+    """Keep logs out of the result, those of Airflow that are only opened when they are written to, too.
+
+    :param verbose: show what Airflow logs, and what ours do beside warnings.
+    """
     loggers = [logging.getLogger(name) for name in ("airflow", "airflow_reportrun")]
     levels = [it.level for it in loggers]
     for handler in logging.getLogger().handlers:
@@ -152,9 +155,44 @@ def _only_results_on_stdout(level: int) -> Iterator[None]:
             handler.setStream(sys.stderr)
     try:
         for it in loggers:
-            it.setLevel(level)
-        with redirect_stdout(sys.stderr):
+            it.setLevel(logging.INFO if verbose else logging.WARNING)
+        with redirect_stdout(sys.stderr), nullcontext() if verbose else _without_airflows_logs():
             yield
     finally:
         for it, before in zip(loggers, levels, strict=True):
             it.setLevel(before)
+
+
+@contextmanager
+def _without_airflows_logs() -> Iterator[None]:
+    """Let no logger of Airflow's write: what it warns of, our own sentences say where it matters."""
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        return not _is_airflows(record.name)
+
+    def drop(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        if _is_airflows(event.get("logger_name") or getattr(logger, "name", None) or ""):
+            raise structlog.DropEvent
+        return event
+
+    handlers = logging.getLogger().handlers[:]
+    processors: list[Any] = []
+    with suppress(ImportError):  # Airflow 2 is without it
+        import structlog
+
+        # The list itself: loggers that have written keep it, whatever is configured later.
+        processors = structlog.get_config()["processors"]
+    try:
+        for it in handlers:
+            it.addFilter(is_ours)
+        processors.insert(0, drop)
+        yield
+    finally:
+        processors.remove(drop)
+        for it in handlers:
+            it.removeFilter(is_ours)
+
+
+def _is_airflows(name: str) -> bool:
+    """Tell whether a logger is one of Airflow's, as is that of Python's warnings, which are about code."""
+    return name in ("airflow", "py.warnings") or name.startswith("airflow.")
