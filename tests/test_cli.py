@@ -657,7 +657,7 @@ def test_plan_says_what_it_cannot_mean(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Dates in the wrong order, as coverage does, and files that are not there or can't be parsed."""
-    file = dag_file(tmp_path)
+    file = dag_file(tmp_path).rename(tmp_path.parent / "books.py")
     wrong, odd = tmp_path / "wrong.py", tmp_path / "odd.py"
     wrong.write_text(file.read_text().replace('interval="day"', 'interval="daily"'))
     odd.write_text("from airflow.providers.common.compat.sdk import DAG\nimport nobody.at_all\n")
@@ -669,8 +669,9 @@ def test_plan_says_what_it_cannot_mean(
             "--from-date 2026-11-04 is not before --to-date 2026-11-03.",
         ),
         ([tmp_path / "nope.py", *dates], 1, f"There is no file {tmp_path}/nope.py."),
-        ([wrong, *dates], 1, f"There is no DAG 'books' in {wrong}. interval is one of hour, day, week, "),
-        ([odd, *dates], 1, f"There is no DAG 'books' in {odd}. ModuleNotFoundError: No module named 'nobody'"),
+        ([wrong, *dates], 1, f"{wrong} can't be imported: interval is one of hour, day, week, "),
+        ([odd, *dates], 1, f"{odd} can't be imported: ModuleNotFoundError: No module named 'nobody'"),
+        ([tmp_path, *dates], 1, f"There is no DAG 'books' in {tmp_path}. {tmp_path}/"),
     ):
         left, out, err = call(capsys, "plan", "books", f"--dag-file={words[0]}", *words[1:])
         assert (left, out) == (code, ""), err
@@ -680,6 +681,37 @@ def test_plan_says_what_it_cannot_mean(
     with pytest.raises(SystemExit):
         main(["plan", "books", f"--dag-file={wrong}", *dates, "--verbose"])
     assert "Failed to import" in capsys.readouterr().err + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise RuntimeError", "RuntimeError"),
+        ("raise KeyError('a')", "KeyError: 'a'"),
+        ("raise ValueError('one:\\n  two\\n\\nthree: four')", "ValueError: one: two three: four"),
+        ("try: 1 / 0\nexcept Exception as error: raise ValueError('last') from error", "ValueError: last"),
+        ("a = (", "SyntaxError: '(' was never closed"),
+        ("{", "SyntaxError: '{' was never closed"),
+    ],
+)
+def test_a_dag_file_that_cannot_be_imported_says_why(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, code: str, said: str
+) -> None:
+    """All that the error says, in a sentence, however many lines it has."""
+    file = tmp_path / "odd.py"
+    file.write_text(f"from airflow.providers.common.compat.sdk import DAG\n{code}\n")
+    words = ["plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-04"]
+    assert call(capsys, *words) == (1, "", f"{file} can't be imported: {said}\n")
+
+
+def test_an_option_that_no_operator_has_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Airflow's message names the task in one line, and the option in the next."""
+    file = dag_file(tmp_path, "filters={}")
+    dates = ["--from-date=2026-11-04", "--to-date=2026-11-04"]
+    code, _, err = call(capsys, "plan", "books", f"--dag-file={file}", *dates)
+    assert code == 1
+    told = r"Invalid arguments were passed to StripeReportRunOperator \(task_id: report\)\. .*\{'filters': \{\}\}"
+    assert re.fullmatch(rf"{file} can't be imported: \w+: {told}\n", err), err
 
 
 def test_plan_says_where_a_file_is_nobodys(

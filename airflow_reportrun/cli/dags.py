@@ -22,27 +22,36 @@ def dag_of(dag_id: str, dag_file: str | None, *, verbose: bool = False) -> Any:
 
     :param dag_file: file or folder to look in; None for where Airflow looks.
     :param verbose: let Airflow log what is wrong with DAG files, which the error says in a sentence.
-    :raises AirflowException: when there is none of this id.
+    :raises AirflowException: when there is none of this id, or its file can't be imported.
     """
     from airflow.providers.common.compat.sdk import AirflowException
 
     if dag_file and not Path(dag_file).exists():
         raise AirflowException(f"There is no file {dag_file}.")
-    wrong: list[str] = []
+    wrong: dict[str, str] = {}
     for folder in [dag_file] if dag_file else _folders():
         bag = _dag_bag()(folder) if verbose else _without_logs(folder)
         if dag_id in bag.dags:
             return bag.dags[dag_id]
-        wrong += map(_in_a_sentence, bag.import_errors.values())
+        wrong |= bag.import_errors
+    said = "; ".join(f"{file} can't be imported: {_in_a_sentence(text)}" for file, text in wrong.items())
+    if dag_file and wrong and not Path(dag_file).is_dir():
+        raise AirflowException(said)  # so that nobody knows which DAGs it has
     where = f"in {dag_file}" if dag_file else "where Airflow looks for DAGs"
-    raise AirflowException(f"There is no DAG {dag_id!r} {where}. {'; '.join(wrong)}".rstrip())
+    raise AirflowException(f"There is no DAG {dag_id!r} {where}. {said}".rstrip())
 
 
 def _in_a_sentence(text: str) -> str:
-    """Return the end of a traceback without the path of a class, and for an error of ours without the class."""
-    last = text.strip().splitlines()[-1]
+    """Return what a traceback ends in, without the path of a class, and for an error of ours without the class.
+
+    :param text: a traceback, or its end alone.
+    """
+    *_, end = re.split(r"^Traceback \(most recent call last\):\n(?= )", text.strip(), flags=re.MULTILINE)
+    said = " ".join(re.sub(r"\A(?: .*\n)+", "", end).split())  # without its frames
     return re.sub(
-        r"^([\w.]+\.)?(\w+: )", lambda it: "" if (it[1] or "").startswith("airflow_reportrun.") else it[2], last
+        r"^([\w.]+\.)?(\w+)(: |$)",
+        lambda it: "" if (it[1] or "").startswith("airflow_reportrun.") and it[3] else it[2] + it[3],
+        said,
     )
 
 
