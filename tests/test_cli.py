@@ -714,6 +714,37 @@ def test_an_option_that_no_operator_has_is_named(capsys: pytest.CaptureFixture[s
     assert re.fullmatch(rf"{file} can't be imported: \w+: {told}\n", err), err
 
 
+def test_a_landing_task_stands_for_what_creates_its_reports(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
+) -> None:
+    """To name it is to name the nearest StripeReportRunOperator before it; one without any is told of."""
+    file = dag_file(tmp_path)
+    code = file.read_text()
+    other = f'StripeReportRunOperator(task_id="other", report_type="{TYPE}", interval="month")'
+    alone = 'StripeReportDownloadOperator(task_id="alone", report_run_id="frr_1", destination="/lake/")'
+    file.write_text(f"{code}    {other} >> report\n    {alone}\n")
+    when = ["plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-04T23:59:59"]
+    for task_id in ("to_lake", "to_warehouse", "report"):
+        found = rows(capsys, *when, f"--task-id={task_id}")
+        assert {it["task_id"] for it in found} == {"report"}
+    assert call(capsys, *when, "--task-id=alone")[::2] == (
+        2,
+        "The DAG books has no StripeReportRunOperator before 'alone'.\n",
+    )
+
+
+@pytest.mark.parametrize("schedule", ["None", "[Asset('https://lake/books')]"])
+def test_plan_says_that_a_dag_has_no_dates(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, schedule: str
+) -> None:
+    """Rather than that there is no run between them."""
+    file = dag_file(tmp_path)
+    code = file.read_text().replace('"0 13 * * *"', schedule)
+    file.write_text(code.replace("compat.sdk import DAG", "compat.sdk import DAG, Asset"))
+    words = ["plan", "books", f"--dag-file={file}", "--from-date=2026-11-04", "--to-date=2026-11-05"]
+    assert call(capsys, *words) == (0, "", "books has no schedule that a backfill could walk.\n")
+
+
 def test_plan_says_where_a_file_is_nobodys(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, sqlite: Warehouse
 ) -> None:

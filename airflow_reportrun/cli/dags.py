@@ -14,7 +14,7 @@ from airflow_reportrun.airflow_context import is_airflow_2
 from airflow_reportrun.cli.exits import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 
 def dag_of(dag_id: str, dag_file: str | None, *, verbose: bool = False) -> Any:
@@ -93,23 +93,48 @@ def _dag_bag() -> Any:
 def report_tasks(dag: Any, task_id: str | None = None) -> Sequence[Any]:
     """Return the tasks of a DAG that create report runs, mapped ones included.
 
-    :param task_id: of the only one that is wanted.
+    :param task_id: of the only one that is wanted, or of one that lands what they create.
     :raises UsageError: when there is none.
     """
     from airflow_reportrun.operators import StripeReportRunOperator
 
-    found = [
-        it
-        for it in dag.tasks
-        if task_id in (None, it.task_id)
-        and (isinstance(it, StripeReportRunOperator) or _is_mapped(it, StripeReportRunOperator))
-    ]
+    found = [it for it in dag.tasks if _is_a(it, StripeReportRunOperator)]
+    which = "has no StripeReportRunOperator"
+    if task_id is not None:
+        wanted, creating = {task_id}, {it.task_id for it in found}
+        which += f" {task_id!r}"
+        if any(_is_a(it, *landing_kinds()) for it in dag.tasks if it.task_id == task_id):
+            wanted = above(dag, dag.task_dict[task_id], until=creating)
+            which = f"has no StripeReportRunOperator before {task_id!r}"
+        found = [it for it in found if it.task_id in wanted]
     if not found:
-        which = f"has no StripeReportRunOperator {task_id!r}" if task_id else "has no StripeReportRunOperator"
         raise UsageError(f"The DAG {dag.dag_id} {which}.")
     return found
 
 
-def _is_mapped(task: Any, kind: type) -> bool:
+def landing_kinds() -> tuple[type, ...]:
+    """Return the operators that land what another task has created."""
+    from airflow_reportrun.operators import StripeReportDownloadOperator
+    from airflow_reportrun.operators.finished import TableOperator
+
+    return StripeReportDownloadOperator, TableOperator
+
+
+def above(dag: Any, task: Any, until: Collection[str] = ()) -> set[str]:
+    """Return the ids of all tasks that come before one.
+
+    :param until: ids of tasks that are among them, and behind which nothing is looked for.
+    """
+    found: set[str] = set()
+    left = list(task.upstream_task_ids)
+    while left:
+        if (task_id := left.pop()) not in found:
+            found.add(task_id)
+            left += dag.task_dict[task_id].upstream_task_ids if task_id not in until else ()
+    return found
+
+
+def _is_a(task: Any, *kinds: type) -> bool:
+    """Tell whether a task is of an operator, or makes such ones when it runs."""
     made = getattr(task, "operator_class", None)
-    return isinstance(made, type) and issubclass(made, kind)
+    return isinstance(task, kinds) or (isinstance(made, type) and issubclass(made, kinds))

@@ -103,7 +103,7 @@ _PLAN = (
     Arg(("dag_id",), help="id of the DAG"),
     Arg(("--from-date",), help="first date, as airflow backfill create takes it", required=True),
     Arg(("--to-date",), help="last date, included; a date without a time is its midnight", required=True),
-    Arg(("--task-id",), help="only this task"),
+    Arg(("--task-id",), help="only this task, or those that create what it lands"),
     *(_DAG_FILE, ARG_OUTPUT, ARG_VERBOSE),
 )
 
@@ -119,7 +119,10 @@ _COVERAGE = (
     Arg(("--table",), help="table there: [schema.]table, namespace.table of Iceberg; or a Delta table's folder"),
     *(_FROM_DATE, _TO_DATE, _TIMEZONE),
     Arg(("--dag-id",), help="DAG that lands there: say how to backfill what is missing"),
-    Arg(("--task-id",), help="task of it, where several land different intervals"),
+    Arg(
+        ("--task-id",),
+        help="task of it that asks for reports, or lands them, where several ask for different intervals",
+    ),
     _DAG_FILE,
     Arg(("--gaps",), help="show what is missing, and no interval", action="store_true"),
     *(_ASKS_STRIPE, _ACCOUNT, _CONTEXT, ARG_OUTPUT, ARG_VERBOSE),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.cli.dags import dag_of, report_tasks
+from airflow_reportrun.cli.dags import above, dag_of, landing_kinds, report_tasks
 from airflow_reportrun.cli.exits import INCOMPLETE, Outcome, UsageError, command, print_rows, say
 from airflow_reportrun.cli.planned import Existing, PlannedTask
 from airflow_reportrun.coverage.looking import source_of
@@ -20,12 +20,9 @@ from airflow_reportrun.landing.publication import landed_in, require_kept
 from airflow_reportrun.landing.report import check_format
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.tables import settled_in
-from airflow_reportrun.operators import (
-    StripeReportDownloadOperator,
-    StripeReportRunOperator,
-)
+from airflow_reportrun.operators import StripeReportRunOperator
 from airflow_reportrun.operators.finished import TableOperator
-from airflow_reportrun.question.backfill_runs import backfill_runs
+from airflow_reportrun.question.backfill_runs import backfill_runs, can_be_walked
 from airflow_reportrun.question.report_types import preferences
 from airflow_reportrun.reporting.errors import (
     ContentsError,
@@ -116,7 +113,8 @@ def plan(args: Namespace) -> Outcome:
         for row in _rows(PlannedTask(task, run, existing), before)
     ]
     if not rows:
-        say(f"The schedule of {args.dag_id} has no run from {args.from_date} to {args.to_date}.")
+        dates = f"The schedule of {args.dag_id} has no run from {args.from_date} to {args.to_date}."
+        say(dates if can_be_walked(dag) else f"{args.dag_id} has no schedule that a backfill could walk.")
     if args.output == "table":
         rows = [{**row, "idempotency_key": _short(row["idempotency_key"])} for row in rows]
     code = INCOMPLETE if any(row["landed"] in (_REFUSED, _FAILS) for row in rows) else 0
@@ -258,22 +256,11 @@ def _may_overwrite(task: Any, unknown: Mapping[str, str]) -> bool:
 
 def _landing_tasks(planned: PlannedTask) -> Sequence[Any]:
     """Return the tasks that land what a task has created: those for which it is the only one upstream."""
-    dag, kinds = planned.run.dag, (StripeReportDownloadOperator, TableOperator)
+    dag, kinds = planned.run.dag, landing_kinds()
     creating = {it.task_id for it in report_tasks(dag)}
     return [
-        it for it in dag.tasks if isinstance(it, kinds) and _above(dag, it) & creating == {planned.task.task_id}
+        it for it in dag.tasks if isinstance(it, kinds) and above(dag, it) & creating == {planned.task.task_id}
     ]
-
-
-def _above(dag: Any, task: Any) -> set[str]:
-    """Return the ids of all tasks that come before one."""
-    found: set[str] = set()
-    left = list(task.upstream_task_ids)
-    while left:
-        if (task_id := left.pop()) not in found:
-            found.add(task_id)
-            left += dag.task_dict[task_id].upstream_task_ids
-    return found
 
 
 def _landing(task: Any, planned: PlannedTask, asked: _Asked, before: _Before) -> dict[str, Any]:

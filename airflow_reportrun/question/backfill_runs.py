@@ -48,6 +48,11 @@ class BackfillRun:
         return {name: it for name, it in found.items() if it is not None}
 
 
+def can_be_walked(dag: Any) -> bool:
+    """Tell whether a DAG has a schedule that backfills are made for: one of assets has none, as ``None`` has."""
+    return bool(as_scheduled(timetable_of({"dag": dag})).periodic)
+
+
 def backfill_runs(dag: Any, earliest: datetime, latest: datetime) -> Iterator[BackfillRun]:
     """Yield the runs that a backfill makes between two dates, both included, in their order.
 
