@@ -307,6 +307,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.connected(extra='{"timeout": 1, "timeout": 2}'),
         lambda it: it.connected(extra={"stripe_acount": "acct_1"}),
         lambda it: it.connected(host="http://api.stripe.com"),
+        lambda it: it.connected(host=it.stripe.url.replace("http:", "https:")),
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),
         lambda it: in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="books.activity"),
         *(in_memory, relative),

@@ -119,10 +119,29 @@ def test_what_became_of_a_connection_is_said(
 
 
 def test_tls_that_is_not_spoken_is_said(ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server of plain http that was named with https."""
+    """A server of plain http that was named with https; on this machine it may be asked so, and is told how."""
     with Wire(says(answer())) as wire:
         connect(monkeypatch, wire.url.replace("http:", "https:"))
+        said = failure(ask, ConfigurationError)
+        assert f": 127.0.0.1:{wire.port} answers in plain http, and was asked by https. " in said
+        assert f"give {wire.url} as the host of the connection" in said
+        monkeypatch.setattr("airflow_reportrun.wire.reasons.is_loopback", lambda parts: False)
         assert f"127.0.0.1:{wire.port}: TLS failed (" in failure(ask)
+
+
+def test_a_sandbox_that_was_named_without_its_scheme_is_asked_once(
+    ask: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stripe_conn: StripeSandbox,
+) -> None:
+    """As a URI without /http names it; with it, it answers."""
+    uri = f"stripe://:{KEY}@{stripe_conn.url.removeprefix('http://')}"
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", uri)
+    assert "or end its URI in /http" in failure(lambda: ask(9), ConfigurationError)
+    assert "of 9 follows" not in caplog.text
+    monkeypatch.setenv("AIRFLOW_CONN_STRIPE_DEFAULT", f"{uri}/http")
+    ask()
 
 
 # Proxies

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from airflow_reportrun.reporting.budget import LIVE_LIMIT, TEST_LIMIT, Budget, b
 from airflow_reportrun.reporting.errors import ConfigurationError
 from airflow_reportrun.reporting.secrets import redacted
 from airflow_reportrun.wire.fields import accounts_of, number_of, switch_of, text_of
-from airflow_reportrun.wire.route import PROXY_EXAMPLE, is_host, proxy_url
+from airflow_reportrun.wire.route import PROXY_EXAMPLE, is_host, is_loopback, proxy_url
 
 API_BASE_URL = "https://api.stripe.com"
 FILES_BASE_URL = "https://files.stripe.com"
@@ -205,7 +204,7 @@ class ConnectionSettings:
             verify=verify,
             cert=cert,
             # The way to this machine leads over no proxy, least of all with a key in plain http.
-            trust_env=trust_env is True and not _is_loopback(urlsplit(api_base_url)),
+            trust_env=trust_env is True and not is_loopback(urlsplit(api_base_url)),
             use_events=use_events is True,
             rate_limit=rate_limit,
         )
@@ -327,7 +326,7 @@ def _origin(name: str, url: str, mistakes: list[str]) -> str:
         parts, usable = urlsplit(""), False
     if not usable or parts.path or parts.query or parts.fragment or parts.username or parts.password:
         mistakes.append(f"{name} is a host or https://host[:port], without a path or a user")
-    elif parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts)):
+    elif parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts)):
         mistakes.append(f"{name} has to be https; plain http is for a sandbox on this machine")
     return _normal(parts)
 
@@ -341,12 +340,3 @@ def _normal(parts: SplitResult) -> str:
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     default = {"https": 443, "http": 80}.get(parts.scheme)
     return f"{parts.scheme}://{host}" + ("" if port in (None, default) else f":{port}")
-
-
-def _is_loopback(parts: SplitResult) -> bool:
-    if parts.hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False

@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import requests
@@ -16,7 +17,7 @@ import urllib3
 
 from airflow_reportrun.reporting.answers import proxy_wants_credentials
 from airflow_reportrun.reporting.errors import APIConnectionError, ConfigurationError
-from airflow_reportrun.wire.route import peer
+from airflow_reportrun.wire.route import is_loopback, peer
 
 _TIMEOUTS = (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)
 _CLOSED = (http.client.RemoteDisconnected, aiohttp.ServerDisconnectedError)
@@ -36,6 +37,11 @@ def no_answer(
     """
     if _tunnel_status(error) == 407:
         return proxy_wants_credentials(what)
+    if proxy is None and is_loopback(urlsplit(url)) and _is_plain(error):
+        return ConfigurationError(
+            f"{what}: {peer(url)} answers in plain http, and was asked by https. A sandbox on this machine may be "
+            f"asked so: give http://{peer(url)} as the host of the connection, or end its URI in /http."
+        )
     behind = "" if after is None else f" after {after} bytes"
     return APIConnectionError(f"{what} got no whole answer from {peer(url, proxy)}: {why(error)}{behind}")
 
@@ -62,6 +68,12 @@ def _certificate(error: Any) -> str:
 def _tls(error: Any) -> str:
     reason = getattr(error, "reason", None)
     return f"TLS failed ({reason})" if isinstance(reason, str) else ""
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Tell whether what answered to TLS is none."""
+    reasons = {getattr(it, "reason", None) for it in _all(error) if isinstance(it, ssl.SSLError)}
+    return not reasons.isdisjoint(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"))  # the latter: OpenSSL 3.2
 
 
 def _name(error: Any) -> str:

@@ -7,6 +7,7 @@ different ways. So both are told everything.
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import os
 import re
 import ssl
@@ -20,6 +21,8 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_p
 from airflow_reportrun.reporting.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
     from airflow_reportrun.wire.connection import ConnectionSettings
 
 PROXY_EXAMPLE = "http://[user:password@]host:port"
@@ -131,6 +134,16 @@ def is_host(name: str | None) -> bool:
     try:
         return bool(name and re.fullmatch(r"[\w.:-]+", name) and name.encode("idna"))
     except UnicodeError:
+        return False
+
+
+def is_loopback(parts: SplitResult) -> bool:
+    """Tell whether a URL leads to this machine, which is the one that may be asked in plain http."""
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
         return False
 
 
