@@ -733,11 +733,13 @@ def test_a_landing_task_stands_for_what_creates_its_reports(
     )
 
 
-@pytest.mark.parametrize("schedule", ["None", "[Asset('https://lake/books')]"])
+@pytest.mark.parametrize("schedule", ["None", "[Asset('https://lake/books')]", "'@once'"])
 def test_plan_says_that_a_dag_has_no_dates(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, schedule: str
 ) -> None:
-    """Rather than that there is no run between them."""
+    """Rather than that there is no run between them. Airflow 2 backfills what runs once."""
+    if AIRFLOW_2 and "once" in schedule:
+        pytest.skip("Airflow 2 makes this run")
     file = dag_file(tmp_path)
     code = file.read_text().replace('"0 13 * * *"', schedule)
     file.write_text(code.replace("compat.sdk import DAG", "compat.sdk import DAG, Asset"))

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.airflow_context import as_scheduled, timetable_of, utc
+from airflow_reportrun.airflow_context import as_scheduled, is_airflow_2, timetable_of, utc
 from airflow_reportrun.question.schedules import run_infos
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def backfill_runs(dag: Any, earliest: datetime, latest: datetime) -> Iterator[Ba
     :raises ValueError: when the DAG has no schedule that can be asked for its runs.
     """
     timetable = as_scheduled(timetable_of({"dag": dag}))
+    if not timetable.periodic and not is_airflow_2():  # which Airflow 3 refuses to backfill, @once included
+        return
     if getattr(timetable, "partitioned", False):
         if not hasattr(timetable, "iter_partition_dagrun_infos"):
             raise ValueError("Before Airflow 3.3 partitions have no dates that a backfill could be asked for by.")
