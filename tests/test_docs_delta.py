@@ -67,6 +67,7 @@ def test_a_table_tells_what_is_covered(ledger: Ledger, way: str) -> None:
     """Landed and empty days, and the one that is missing; nothing where there is no table, which makes none."""
     source = source_of(table=ledger.url) if way == "command" else source_of_page(Where(table=ledger.url))
     assert list(source.landings()) == []
+    assert source.nothing() == f"There is no table in {ledger.url}."
     assert not ledger.folder.exists()
     for number, rows in ((1, [["1.00"]]), (2, []), (4, [["1.00"]])):
         ledger.land(["net"], rows, f"frr_{number}", start=day(number), end=day(number + 1))

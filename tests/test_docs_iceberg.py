@@ -91,10 +91,13 @@ def test_a_table_tells_what_is_covered(books: Books, way: str) -> None:
     place: dict[str, Any] = {"warehouse": str(books.folder), "table": "books.activity"}
     source = source_of(**place) if way == "command" else source_of_page(Where(**place))
     assert list(source.landings()) == []
+    assert source.nothing() == f"There is no table books.activity in {books.folder}."
     assert not books.folder.exists()
     for number, rows in ((1, [["1.00"]]), (2, []), (4, [["1.00"]])):
         books.land(["net"], rows, f"frr_{number}", start=day(number), end=day(number + 1))
     source = source_of(**place) if way == "command" else source_of_page(Where(**place))
+    other = source_of(warehouse=str(books.folder), table="books.other")
+    assert (other.landings(), other.nothing()) == ([], f"There is no table books.other in {books.folder}.")
     (series,) = look_at(source, now=day(5) - 1).series
     assert [it.state for it in series.intervals] == [State.LANDED, State.EMPTY, State.MISSING, State.LANDED]
     (first, *_) = source.landings()
