@@ -122,6 +122,7 @@ ELSEWHERE = {
     "openlineage": {"lineage.py"},  # the client, which the provider brings
     "psycopg": {"landing/sql/databases/postgresql.py"},  # of the connection that is there already
     "pytest": {"sandbox/pytest_plugin.py"},  # who loads it has it
+    "structlog": {"cli/exits.py"},  # which Airflow 3 logs by
 }
 """What is imported and not declared, and where."""
 
