@@ -215,6 +215,12 @@ def relative(it: Scene) -> None:
     Table("warehouse", "activity").landings()
 
 
+def login_of_a_file(it: Scene) -> None:
+    about = {"conn_type": "sqlite", "host": f"{it.folder}/warehouse.db", "login": "books", "password": "hidden"}
+    it.monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(about))
+    Table("warehouse", "activity").landings()
+
+
 def open_elsewhere(it: Scene) -> None:
     path = it.folder / "warehouse.duckdb"
     it.monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "duckdb", "host": str(path)}))
@@ -310,7 +316,7 @@ CASES: dict[str, tuple[Callable[[Scene], Any], ...]] = {
         lambda it: it.connected(host=it.stripe.url.replace("http:", "https:")),
         lambda it: in_dag(StripeReportRunOperator, report_type=TYPE, interval="daily"),
         lambda it: in_dag(StripeReportToIcebergOperator, report_run_id="frr_1", table="books.activity"),
-        *(in_memory, relative),
+        *(in_memory, relative, login_of_a_file),
         *(no_span, no_deltalake, no_namespace, no_folder_for_sqlite, a_file_for_a_table),
     ),
     "ConnectionLookUpError": (lambda it: StripeReportingHook("nowhere").list_report_types(),),

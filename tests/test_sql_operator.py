@@ -435,6 +435,27 @@ def test_a_file_that_is_another_one_for_each_task_is_refused(
     assert not list(tmp_path.glob("**/*.db"))
 
 
+@pytest.mark.parametrize("folder", ["", "/"])
+def test_the_login_of_a_sqlite_file_is_refused_and_not_told(
+    stripe_conn: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """Airflow puts it before the path, which is none then, be it absolute or not."""
+    monkeypatch.chdir(tmp_path)
+    about = {
+        "conn_type": "sqlite",
+        "host": f"{folder and tmp_path}{folder}w.db",
+        "login": "books",
+        "password": "hidden",
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(about))
+    tried = TaskRunner().run(landing(finished()))
+    assert type(tried.error).__name__ == "AirflowFailException"
+    why = "has a login or a password, of which a file has none" if folder else "leads to 'w.db', which is relative"
+    assert why in str(tried.error)
+    assert "hidden" not in str(tried.error)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_value_that_a_database_quotes_is_left_out() -> None:
     """As MySQL does, whatever is in it."""
     said = "(1062, \"Duplicate entry 'Jane\n' for O'Neill' for key 'who'\")"
