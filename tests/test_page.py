@@ -392,6 +392,7 @@ def test_in_a_shared_place_only_what_a_readable_dag_lands_is_shown() -> None:
         ({"stripe_account": "acct_1"}, {"stripe_account": "acct_1"}, True),
         ({"stripe_account": "acct_1"}, {"stripe_account": "acct_2"}, False),
         ({}, {"stripe_account": "acct_2"}, True),
+        ({"payout": "po_1"}, {"filters": {"payout": "po_1"}, "interval_start": None, "interval_end": None}, True),
     ],
     ids=str,
 )

@@ -259,7 +259,11 @@ def filters_of(task: ReportTask, rendered: Mapping[str, Any]) -> Mapping[str, st
 
 
 def are_those_of(asked: Mapping[str, str], landed: Mapping[str, str]) -> bool:
-    """Tell whether parameters that choose rows are those of what is landed: its folders may tell no others."""
+    """Tell whether parameters that choose rows are those of what is landed: its folders may tell no others.
+
+    :param landed: without the payout, where it is a series of payouts.
+    """
+    asked = {name: value for name, value in asked.items() if name != "payout" or name in landed}
     return landed in (asked, {name: value for name, value in asked.items() if name in FILTERS})
 
 
