@@ -476,6 +476,57 @@ def test_coverage_gives_the_backfills(capsys: pytest.CaptureFixture[str], tmp_pa
     assert f"books does not land {TYPE}, so that no backfill of it fills what is missing." in err.splitlines()
 
 
+ODD = """
+from datetime import datetime, timezone
+
+from airflow.sdk import DAG, task, task_group
+
+from airflow_reportrun.operators import StripeReportRunOperator, StripeReportToSqlOperator
+
+
+class Mine(StripeReportRunOperator):
+    template_fields = ("report_type", "destination")
+
+
+@task
+def told():
+    return None
+
+
+report = {{"report_type": "{type}", "interval": "day"}}
+with DAG("books", schedule="0 13 * * *", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), catchup=False):
+    {tasks}
+"""
+
+
+@needs_airflow_3("airflow backfill create")
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        'StripeReportRunOperator(task_id="it", stripe_account=told(), currency=told(), **report)',
+        'StripeReportRunOperator(task_id="it", parameters=told(), **report)',
+        'StripeReportRunOperator(task_id="it", parameters="{{ params.all }}", **report)',
+        'Mine(task_id="it", destination="/lake/", **report)',
+        'it = StripeReportRunOperator(task_id="it", currency="usd", **report); '
+        'StripeReportToSqlOperator(task_id="land", report_run_id=it.output, conn_id="warehouse", table="t", '
+        'hook_params={"at": datetime(2026, 1, 1)})',
+        'task_group(group_id="all")(lambda it: StripeReportRunOperator(task_id="it", currency=it, **report))'
+        '.expand(it=["usd", "eur"])',
+    ],
+    ids=["XComs", "parameters of an XCom", "parameters of a template", "a class", "a hook", "a mapped group"],
+)
+def test_what_only_a_task_knows_keeps_no_backfill_back(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tasks: str
+) -> None:
+    """It may be what the series is of."""
+    for number in (1, 3):
+        rows(capsys, "run", TYPE, f"{tmp_path}/lake/", *day(number), "--currency=usd")
+    file = tmp_path / "books.py"
+    file.write_text(ODD.format(type=TYPE, tasks=tasks))
+    code, out, err = call(capsys, "coverage", f"{tmp_path}/lake/", "--dag-id=books", f"--dag-file={file}")
+    assert (code, "backfill create --dag-id books" in out) == (3, True), err
+
+
 def test_coverage_says_what_it_cannot_mean(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Neither store nor table, both, a date that is none, a DAG that lands nothing; and nothing is landed."""
     for words, code, said in (

@@ -39,6 +39,7 @@ from airflow_reportrun.page import server
 from airflow_reportrun.page.dag_runs import Progress, progress_of
 from airflow_reportrun.page.readings import Readings
 from airflow_reportrun.page.report_tasks import (
+    Asked,
     Asker,
     Lander,
     ReportTask,
@@ -365,7 +366,8 @@ def test_series_of_hours_that_the_clocks_make_longer_keep_their_bounds() -> None
 
 
 def lander(dag_id: str, report: str = "balance_change_from_activity.itemized", asker: Asker = KEY) -> Lander:
-    return Lander(SimpleNamespace(dag_id=dag_id), [], {Where("/lake")}, {report}, {asker})  # type: ignore[arg-type]
+    task: Any = SimpleNamespace(dag_id=dag_id)
+    return Lander(task, [], {Where("/lake")}, [Asked(task, frozenset({report}), asker, None)])
 
 
 def test_in_a_shared_place_only_what_a_readable_dag_lands_is_shown() -> None:
@@ -401,7 +403,39 @@ def test_who_may_land_a_series(options: dict[str, Any], series: dict[str, Any], 
     options = {"report_type": REPORT, **options}
     it = stored(lambda: StripeReportRunOperator(task_id="report", destination="/lake/", **options))
     (lander,) = landers_of(it.tasks, {})
-    assert lander.may_land(shelf(0, **series).about) is lands
+    assert bool(lander.feeders_of(shelf(0, **series).about)) is lands
+
+
+def test_what_one_task_asks_for_is_no_mixture_of_two() -> None:
+    """The report of the one and the account of the other are neither's."""
+    reports = {"a": REPORT, "b": "balance.summary.1"}
+
+    def build() -> None:
+        tasks = [
+            StripeReportRunOperator(task_id=it, report_type=reports[it], stripe_account=f"acct_{it}")
+            for it in "ab"
+        ]
+        land = StripeReportDownloadOperator(
+            task_id="land", report_run_id=tasks[0].output, destination="/lake/", format="csv"
+        )
+        tasks >> land
+
+    (lander,) = landers_of(stored(build).tasks, {})
+    accounts = {it: it.stripe_account for it in lander.askers}
+    for account, lands in (("acct_a", ["a"]), ("acct_b", [])):
+        it = shelf(0, stripe_account=account)
+        assert [task.task_id for task in lander.feeders_of(it.about)] == lands
+        assert may_see(it, accounts, [lander], [lander]) is bool(lands)
+
+
+def test_what_a_task_rendered_of_late_is_not_all_that_it_lands() -> None:
+    """A template may have been another currency before, of which the series is shown and filled all the same."""
+    options: Any = {"report_type": REPORT, "currency": "{{ params.currency }}", "destination": "/lake/"}
+    it = stored(lambda: StripeReportRunOperator(task_id="report", **options))
+    (lander,) = landers_of(it.tasks, {"report": [{**options, "currency": "usd"}] * 30})
+    older = shelf(0, filters={"currency": "eur"})
+    assert lander.feeders_of(older.about)
+    assert may_see(older, {KEY: None}, [lander], [lander])
 
 
 def test_of_an_interval_in_two_formats_each_dag_lands_its_own() -> None:
@@ -414,14 +448,11 @@ def test_of_an_interval_in_two_formats_each_dag_lands_its_own() -> None:
         )
 
     csv, parquet = landers_of(stored(build).tasks, {})
-    in_both = series_of([landing(0, format=it) for it in ("csv", "parquet")], now=NOW)
-    for series in in_both:
-        assert [it.may_land(series) for it in (csv, parquet)] == [
-            series.format == "csv",
-            series.format == "parquet",
-        ]
+    for series in series_of([landing(0, format=it) for it in ("csv", "parquet")], now=NOW):
+        assert bool(csv.feeders_of(series)) is (series.format == "csv")
+        assert bool(parquet.feeders_of(series)) is (series.format == "parquet")
     _, zipped = series_of([landing(0, format=it) for it in ("parquet", "zip")], now=NOW)
-    assert csv.may_land(zipped)
+    assert csv.feeders_of(zipped)
 
 
 # --- Reading -------------------------------------------------------------------------------------------------

@@ -15,12 +15,11 @@ from airflow_reportrun.reporting.parameters import is_zone
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_reportrun.coverage.backfills import Backfill
     from airflow_reportrun.coverage.series import Series
     from airflow_reportrun.coverage.steps import Span
-    from airflow_reportrun.page.report_tasks import Lander
 
 TO_DO = (State.MISSING, State.CHANGED, State.LANDING)
 """The states of intervals that a backfill is for."""
@@ -129,29 +128,34 @@ def _backfills(dag: Any, series: Series, args: Namespace) -> tuple[Sequence[Back
     from airflow_reportrun.cli.dags import report_tasks
     from airflow_reportrun.coverage.backfills import backfills_for
 
-    named = {it.task_id for it in report_tasks(dag, args.task_id)}
-    landers = [it for it in _landers(dag) if it.may_land(series)]
-    asking = {it.task_id: it.fields.get("interval") for lander in landers for it in lander.feeders}
-    intervals = {interval for task_id, interval in asking.items() if task_id in named}
+    named = {it.task_id: getattr(it, "interval", None) for it in report_tasks(dag, args.task_id)}
+    intervals = {it: interval for it, interval in _feeders(dag, named, series).items() if it in named}
     if not intervals:
-        say(f"{args.dag_id} does not land {series}, so that no backfill of it fills what is missing.")
+        who = f"The task {args.task_id} of {args.dag_id}" if args.task_id else args.dag_id
+        say(f"{who} does not land {series}, so that no backfill of it fills what is missing.")
         return [], []
-    if len(intervals) > 1:
-        ids = ", ".join(sorted(named & {*asking}))
+    if len({*intervals.values()}) > 1:
+        ids = ", ".join(sorted(intervals))
         raise UsageError(f"The tasks {ids} of {args.dag_id} ask for different intervals: name one with --task-id.")
-    return backfills_for(dag, spans, interval=intervals.pop())
+    return backfills_for(dag, spans, interval=next(iter(intervals.values())))
 
 
-def _landers(dag: Any) -> Sequence[Lander]:
-    """Return who lands reports of a DAG, and who asks for some that others land than tasks of ours."""
-    from airflow_reportrun.page.report_tasks import Lander, landers_of, reports_of, stored_dag
+def _feeders(dag: Any, tasks: Mapping[str, Any], series: Series) -> dict[str, Any]:
+    """Return the tasks that ask for a series, as far as it is known, and the interval of each.
+
+    :param tasks: those that ask, and the interval of each.
+    """
+    from airflow_reportrun.page.report_tasks import asked_by, landers_of, stored_dag
 
     stored = stored_dag(dag)
-    tasks = stored.tasks if stored else ()
-    landers = landers_of(tasks, {})
-    fed = {it.task_id for lander in landers for it in lander.feeders}
-    others = (it for it in tasks if it.asks and it.task_id not in fed)
-    return [*landers, *(Lander(it, [it], reports=reports_of(it, {})) for it in others)]
+    known = stored.tasks if stored else ()
+    landers = landers_of(known, {})
+    landed = {it.task_id for lander in landers for it in lander.feeders}
+    asking = [it for lander in landers for it in lander.feeders_of(series)]
+    # What others land than tasks of ours.
+    asking += [it for it in known if it.asks and it.task_id not in landed and asked_by(it, {}).may_be(series)]
+    unknown = tasks.keys() - {it.task_id for it in known}  # of classes that leave our templates out
+    return {it: tasks[it] for it in unknown} | {it.task_id: it.fields.get("interval") for it in asking}
 
 
 def _about(series: Series) -> dict[str, Any]:

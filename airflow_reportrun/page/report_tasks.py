@@ -81,9 +81,9 @@ class ReportTask:
         return bool(self.fields.get("destination") or self.fields.get("table"))
 
     def told(self, name: str, rendered: Mapping[str, Any] | None = None) -> Any:
-        """Return an option as it is, or was in one task instance; None where only a template is known."""
+        """Return an option as it is, or was in one task instance; None where only its task knows it."""
         value = (rendered or {}).get(name, self.fields.get(name))
-        return None if any(is_template(it) for it in _texts(value)) else value
+        return None if not _is_plain(value) or any(is_template(it) for it in _texts(value)) else value
 
     def format(self, rendered: Mapping[str, Any] | None = None) -> str | None:
         """Return of which format its files are, None where nothing tells; who asks lands them as they are."""
@@ -91,35 +91,63 @@ class ReportTask:
         return told
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a task asks for, as it is written, or as one of its instances had it.
+
+    :param reports: report types without their versions, none where nothing tells.
+    :param asker: who asks Stripe, None where nothing tells.
+    :param filters: the parameters that choose rows, None where nothing tells.
+    """
+
+    feeder: ReportTask
+    reports: frozenset[str]
+    asker: Asker | None
+    filters: Mapping[str, str] | None
+
+    def may_be(self, series: Series) -> bool:
+        """Whether a series may be of it, as far as its report, account and rows are known."""
+        return (
+            (not self.reports or series.report in self.reports)
+            and (self.asker is None or self.asker.stripe_account in (None, series.stripe_account))
+            and (self.filters is None or are_those_of(self.filters, series.filters))
+        )
+
+
 @dataclass
 class Lander:
     """A task that lands reports, with the tasks that ask for them.
 
     :param where: all the places that it has landed in of late.
-    :param reports: report types without their versions.
-    :param askers: who asked Stripe.
-    :param filters: the parameters that chose rows, none of them where nothing tells.
-    :param formats: of what it lands, none where nothing tells.
+    :param asked: what is asked for.
+    :param formats: of what it lands, with None where nothing tells.
     """
 
     task: ReportTask
     feeders: Sequence[ReportTask]
     where: set[Where] = field(default_factory=set)
-    reports: set[str] = field(default_factory=set)
-    askers: set[Asker] = field(default_factory=set)
-    filters: list[Mapping[str, str]] = field(default_factory=list)
-    formats: set[str] = field(default_factory=set)
+    asked: list[Asked] = field(default_factory=list)
+    formats: set[str | None] = field(default_factory=set)
 
-    def may_land(self, series: Series) -> bool:
-        """Whether a series may be of what it lands, as far as its report, account, rows and format are known."""
-        accounts = {it.stripe_account for it in self.askers}
-        known = (
-            (self.reports, series.report in self.reports),
-            (accounts, not accounts.isdisjoint({None, series.stripe_account})),  # None is the connection's own
-            (self.filters, any(are_those_of(it, series.filters) for it in self.filters)),
-            (self.formats, any(is_in_format(it, series.format) for it in self.formats)),
-        )
-        return all(fits for told, fits in known if told)
+    @property
+    def reports(self) -> set[str]:
+        """Report types without their versions."""
+        return {report for it in self.asked for report in it.reports}
+
+    @property
+    def askers(self) -> set[Asker]:
+        """Who asked Stripe."""
+        return {it.asker for it in self.asked if it.asker}
+
+    def that_may_be(self, series: Series) -> list[Asked]:
+        """Return what is asked for that a series may be of, as far as it is known."""
+        in_format = not self.formats or any(is_in_format(it, series.format) for it in self.formats)
+        return [it for it in self.asked if in_format and it.may_be(series)]
+
+    def feeders_of(self, series: Series) -> list[ReportTask]:
+        """Return the tasks that may ask for a series, as far as it is known."""
+        mine = {it.feeder.task_id for it in self.that_may_be(series)}
+        return [it for it in self.feeders if it.task_id in mine]
 
 
 @dataclass(frozen=True)
@@ -199,15 +227,15 @@ def _lander(
     lander = Lander(task, feeders)
     for fields in (*rendered.get(task.task_id, ()), {}):
         lander.where |= _where(task, fields)
-        lander.formats |= {*_texts(task.format(fields))}
+        lander.formats.add(task.format(fields))
     for it in feeders or [task]:
-        for fields in (*rendered.get(it.task_id, ()), {}):
-            lander.reports |= reports_of(it, fields)
-            if asker := asker_of(it, fields):
-                lander.askers.add(asker)
-            if (filters := filters_of(it, fields)) is not None:
-                lander.filters.append(filters)
+        lander.asked += (asked_by(it, fields) for fields in (*rendered.get(it.task_id, ()), {}))
     return lander
+
+
+def asked_by(task: ReportTask, rendered: Mapping[str, Any]) -> Asked:
+    """Return what a task asks for."""
+    return Asked(task, frozenset(reports_of(task, rendered)), asker_of(task, rendered), filters_of(task, rendered))
 
 
 def _where(task: ReportTask, rendered: Mapping[str, Any]) -> set[Where]:
@@ -250,6 +278,8 @@ def filters_of(task: ReportTask, rendered: Mapping[str, Any]) -> Mapping[str, st
     given = {name for name in FILTERS if name in task.fields or rendered.get(name) is not None}
     asked = {name: task.told(name, rendered) for name in given}
     more = task.told("parameters", rendered)
+    if more is None and "parameters" in task.fields:
+        return None
     if isinstance(more, Mapping):  # as its author wrote it: the task refuses what can't be there, such as bounds
         chosen = {name: value for name, value in more.items() if name not in NO_FILTERS}
         asked |= {name: None if is_template(str(value)) else value for name, value in chosen.items()}
@@ -302,6 +332,15 @@ def read_rendered(
         )
         found.setdefault(dag_id, {})[task_id] = [fields or {} for (fields,) in session.execute(query)]
     return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is one that DAG files write down: others, such as XComs, are known when a task runs."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, (*value, *value.values())))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def _texts(value: Any) -> list[str]:

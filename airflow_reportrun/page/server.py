@@ -239,7 +239,7 @@ class View:
         """Return the backfills of DAGs that fill what is missing, and what none of them fills."""
         found, left = [], missing
         for lander in it.landers:
-            for feeder in lander.feeders:
+            for feeder in lander.feeders_of(it.shelf.about):
                 try:
                     made, left = backfills_for(
                         self._dags[lander.task.dag_id].dag, left, interval=feeder.fields.get("interval")

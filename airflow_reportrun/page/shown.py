@@ -24,9 +24,10 @@ _OPEN = "mnti"
 
 
 def belongs(lander: Lander, shelf: Shelf, accounts: Mapping[Asker, str | None]) -> bool:
-    """Tell whether a task lands on a shelf, as far as it is known."""
-    known = {accounts[it] for it in lander.askers if it in accounts}
-    return bool(lander.reports) and shelf.about.stripe_account in known and lander.may_land(shelf.about)
+    """Tell whether a task lands on a shelf: of its report and account, and as far as the rest is known."""
+    about = shelf.about
+    asking = {asker for asker, account in accounts.items() if account == about.stripe_account}
+    return any(about.report in it.reports and it.asker in asking for it in lander.that_may_be(about))
 
 
 def may_see(
@@ -103,7 +104,7 @@ def shown_in(
     asked = {it.asker: it.asker.stripe_account for it in left if it.asker}
     for shelf in not_landed_yet(where, left, now):
         mine = [it for it in left if _is_on(it, shelf, asked)]
-        yield with_progress(shelf, [it for it in permitted if shelf.about.report in it.reports], mine)
+        yield with_progress(shelf, [it for it in permitted if it.that_may_be(shelf.about)], mine)
 
 
 def _is_on(it: Progress, shelf: Shelf, accounts: Mapping[Asker, str | None]) -> bool:
