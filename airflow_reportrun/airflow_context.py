@@ -38,6 +38,13 @@ def is_airflow_2() -> bool:
     return __version__.startswith("2.")
 
 
+def backfills_once() -> bool:
+    """Tell whether it is an Airflow before 3.3, which backfills what runs once."""
+    from airflow import __version__
+
+    return tuple(map(int, __version__.split(".")[:2])) < (3, 3)
+
+
 # --- The run -----------------------------------------------------------------------------------------------
 
 

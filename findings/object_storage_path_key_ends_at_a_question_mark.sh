@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The key of Airflow's ObjectStoragePath ends at a question mark or a hash, which S3 allows in keys, while the path itself
-# writes and reads the whole name: who gives the key to an S3Hook asks for another object. One would guess that the key
-# is the path behind the bucket, as the name is its last part.
+# The key of Airflow's ObjectStoragePath ends at a question mark or a hash, which S3 allows in keys, while the path
+# itself writes and reads the whole name: who gives the key to an S3Hook asks for another object. One would guess that
+# the key is the path behind the bucket, as the name is its last part.
 set -euo pipefail
 
 home=$(mktemp -d)

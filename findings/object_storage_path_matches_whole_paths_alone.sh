@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# match of Airflow's ObjectStoragePath wants a pattern of the whole path, so that "*.csv" matches no file in a folder, in
-# any store and on disk; pathlib's, whose interface it has, matches from the end. The pattern "**/*.csv" is no way out:
-# full_match takes it, match does not. One would guess what pathlib answers.
+# match of Airflow's ObjectStoragePath wants a pattern of the whole path, so that "*.csv" matches no file in a folder,
+# in any store and on disk; pathlib's, whose interface it has, matches from the end. The pattern "**/*.csv" is no way
+# out: full_match takes it, match does not. One would guess what pathlib answers.
 set -euo pipefail
 
 home=$(mktemp -d)

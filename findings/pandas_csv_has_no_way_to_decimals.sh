@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# pandas.read_csv takes no money as decimals: with pyarrow's decimals as dtype two of its engines refuse every number, in
-# words about bytes, and the third reads it through floats, so that 17 digits and two places are another number without
-# a word. As text first, and then as decimals, it is right, as pyarrow's own reader is. One would guess what the CSV has.
+# pandas.read_csv takes no money as decimals: with pyarrow's decimals as dtype two of its engines refuse every number,
+# in words about bytes, and the third reads it through floats, so that 17 digits and two places are another number
+# without a word. As text first, and then as decimals, it is right, as pyarrow's own reader is. One would guess what
+# the CSV has.
 set -euo pipefail
 
 home=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A product of two decimals has in polars as many places as the factor with more of them: a rate of 0.05 of 0.05 is 0.00,
-# without a word. polars' own SQL has the places of both factors, as DuckDB and pyarrow have, so that one product of one
-# frame is two numbers. One would guess the places of both, and the same of an expression and of SQL.
+# A product of two decimals has in polars as many places as the factor with more of them: a rate of 0.05 of 0.05 is
+# 0.00, without a word. polars' own SQL has the places of both factors, as DuckDB and pyarrow have, so that one
+# product of one frame is two numbers. One would guess the places of both, and the same of an expression and of SQL.
 set -euo pipefail
 
 home=$(mktemp -d)

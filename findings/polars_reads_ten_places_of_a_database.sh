@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # polars.read_database_uri reads a numeric of PostgreSQL with ten places by its default, connectorx: what has more is
-# rounded without a word, so that a fee of a trillionth is none. With adbc all of it comes, as text. read_database over
-# psycopg has it as it is. One would guess the column's own places.
+# rounded without a word, so that a fee of a trillionth is none. With adbc all of it comes, as text. read_database
+# over psycopg has it as it is. One would guess the column's own places.
 set -euo pipefail
 
 home=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Where all rows of a lake have no account, its one folder is account=__HIVE_DEFAULT_PARTITION__, and pyarrow can't read
-# what pyarrow wrote; pandas can't even when there are others beside it. polars and DuckDB read both. With the column's
-# type given pyarrow reads it. One would guess a column of NULLs.
+# Where all rows of a lake have no account, its one folder is account=__HIVE_DEFAULT_PARTITION__, and pyarrow can't
+# read what pyarrow wrote; pandas can't even when there are others beside it. polars and DuckDB read both. With the
+# column's type given pyarrow reads it. One would guess a column of NULLs.
 set -euo pipefail
 
 home=$(mktemp -d)

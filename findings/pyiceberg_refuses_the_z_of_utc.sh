@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A filter of pyiceberg on instants takes no text that ends in Z, as JSON, Stripe and SQL have them, and says that it has
-# to be ISO-8601, where Z is that; only an offset in digits will do. A datetime without a zone, which is refused when it
-# is written, is taken for UTC in a filter, and the same as text is refused. One would guess that Z is taken, and that
-# what has no zone is refused each time.
+# A filter of pyiceberg on instants takes no text that ends in Z, as JSON, Stripe and SQL have them, and says that it
+# has to be ISO-8601, where Z is that; only an offset in digits will do. A datetime without a zone, which is refused
+# when it is written, is taken for UTC in a filter, and the same as text is refused. One would guess that Z is taken,
+# and that what has no zone is refused each time.
 set -euo pipefail
 
 home=$(mktemp -d)

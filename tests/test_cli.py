@@ -41,7 +41,7 @@ from airflow_reportrun.wire.connection import ConnectionSettings
 from tests.databases import Warehouse
 from tests.icebergs import needs_its_catalog
 from tests.task_runner import TaskRunner
-from tests.versions import AIRFLOW, AIRFLOW_2, needs_airflow, needs_airflow_3
+from tests.versions import AIRFLOW, AIRFLOW_2, BEFORE_3_3, needs_airflow, needs_airflow_3
 
 TYPE = "balance_change_from_activity.itemized.3"
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
@@ -788,9 +788,9 @@ def test_a_landing_task_stands_for_what_creates_its_reports(
 def test_plan_says_that_a_dag_has_no_dates(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, schedule: str
 ) -> None:
-    """Rather than that there is no run between them. Airflow 2 backfills what runs once."""
-    if AIRFLOW_2 and "once" in schedule:
-        pytest.skip("Airflow 2 makes this run")
+    """Rather than that there is no run between them. Before Airflow 3.3 what runs once is backfilled."""
+    if BEFORE_3_3 and "once" in schedule:
+        pytest.skip("before Airflow 3.3 it makes this run")
     file = dag_file(tmp_path)
     code = file.read_text().replace('"0 13 * * *"', schedule)
     file.write_text(code.replace("compat.sdk import DAG", "compat.sdk import DAG, Asset"))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +29,8 @@ from airflow_reportrun.landing.sql.warehouse import warehouse_of
 from airflow_reportrun.landing.stores import place_of
 from airflow_reportrun.landing.stores.place import Place
 from airflow_reportrun.landing.tables import land_in
+from airflow_reportrun.page.report_tasks import Where
+from airflow_reportrun.page.shelves import read_contents
 from airflow_reportrun.reporting.errors import ConfigurationError, ConnectionLookUpError, StoreError
 from airflow_reportrun.reporting.models import ReportRun
 from airflow_reportrun.reporting.parameters import ReportParameters
@@ -366,9 +371,35 @@ def test_a_folder_that_may_not_be_read_is_passed_over(
     assert f"{locked}: Permission denied: what may be landed there is not shown." in caplog.messages
     with pytest.raises(PermissionError):  # who lands, or moves manifests, has to know
         place_of(f"{tmp_path}/lake/x").files_below([*tmp_path.parts[1:], "lake"])
+    (told,) = next(read_contents(Where(f"{tmp_path}/lake"), ())).problems
+    assert told == (None, f"{locked}: Permission denied: what may be landed there is not shown.")
     locked = tmp_path / "lake_manifests"
     with pytest.raises(StoreError, match=f"^{locked}: Permission denied$"):
         Lake(f"{tmp_path}/lake").landings()
+
+
+def test_a_link_that_may_not_be_followed_hides_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is passed over by itself."""
+    land(f"{tmp_path}/lake/", finished(1))
+    real = os.scandir
+
+    class Link(SimpleNamespace):
+        def is_dir(self, *, follow_symlinks: bool) -> bool:
+            return False
+
+        def is_file(self) -> bool:
+            raise PermissionError(13, "Permission denied")
+
+    @contextmanager
+    def scandir(path: str) -> Iterator[list[Any]]:
+        with real(path) as entries:
+            yield [Link(name="link", path=f"{path}/link"), *entries]
+
+    monkeypatch.setattr("os.scandir", scandir)
+    assert days(only(f"{tmp_path}/lake"), State.LANDED) == [1]
+    assert f"{tmp_path}/lake/link: Permission denied: what may be landed there is not shown." in caplog.messages
 
 
 def test_the_mode_of_what_was_not_read_is_that_of_the_last(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:

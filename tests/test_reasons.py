@@ -124,7 +124,7 @@ def test_tls_that_is_not_spoken_is_said(ask: Callable[..., Any], monkeypatch: py
         connect(monkeypatch, wire.url.replace("http:", "https:"))
         said = failure(ask, ConfigurationError)
         assert f": 127.0.0.1:{wire.port} answers in plain http, and was asked by https. " in said
-        assert f"give {wire.url} as the host of the connection" in said
+        assert f"write {wire.url} in the connection" in said
         monkeypatch.setattr("airflow_reportrun.wire.reasons.is_loopback", lambda parts: False)
         assert f"127.0.0.1:{wire.port}: TLS failed (" in failure(ask)
 

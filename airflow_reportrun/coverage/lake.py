@@ -83,6 +83,7 @@ class Lake:
 
     def _look_in(self, root: str) -> None:
         self.root, self._untold = root, 0
+        self.passed_over: list[str] = []
         with self._quoted():
             self._top = place_of(f"{root}/_")
 
@@ -134,6 +135,7 @@ class Lake:
 
     def _landings(self) -> list[Landing]:
         top, own = self._top, self._top.folders
+        self.passed_over.clear()
         with self._quoted(), top.errors(), ThreadPoolExecutor(_AT_ONCE) as pool:
             lists = self._lists()
             below = list(pool.map(self._files_in, (folders for folders, _ in lists)))
@@ -191,7 +193,8 @@ class Lake:
             said = f"{self._prefix((*folders, *names)).rstrip('/')}: {error.strerror}"
             if not names:
                 raise StoreError(said) from error
-            log.warning("%s: what may be landed there is not shown.", said)
+            self.passed_over.append(f"{said}: what may be landed there is not shown.")
+            log.warning("%s", self.passed_over[-1])
 
         return self._top.files_below(folders, pass_over)
 
@@ -228,7 +231,7 @@ class Lake:
 
 def _is_untold(folders: Sequence[str], name: str, told: Collection[tuple[Names, str]]) -> bool:
     """Tell whether a file is one without a manifest, those left out that readers pass over."""
-    if name.startswith(("_", ".")) or data_of(folders, name):
+    if any(it.startswith(("_", ".")) for it in (*folders, name)) or data_of(folders, name):
         return False
     return (tuple(folders), note_of(name)) not in told
 

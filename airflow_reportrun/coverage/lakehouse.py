@@ -28,6 +28,8 @@ class LakehouseTable:
     :param table: of whatever format, None where there can be none yet.
     """
 
+    passed_over = ()
+
     def __init__(self, name: str, where: str, table: LakeTable | None) -> None:
         self._name, self._where, self._table = name, where, table
 

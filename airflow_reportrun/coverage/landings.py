@@ -78,6 +78,10 @@ class Source(Protocol):
         :raises ReportingError: when it can't be read.
         """
 
+    @property
+    def passed_over(self) -> Sequence[str]:
+        """What of it :meth:`landings` could not read, in words."""
+
     def nothing(self) -> str:
         """Say that nothing is landed there, as :meth:`landings` has found, and why, where that is known."""
 

@@ -39,6 +39,8 @@ class Table:
     :raises ConnectionLookUpError: when Airflow does not give the connection.
     """
 
+    passed_over = ()
+
     def __init__(self, conn_id: str, table: str, hook_params: Mapping[str, Any] | None = None) -> None:
         self.conn_id, self.table = conn_id, table
         self._hook = warehouse_of(conn_id, hook_params)

@@ -141,7 +141,8 @@ def read_contents(where: Where, askers: Collection[Asker]) -> Iterator[Contents]
 
     source = source_of(where)
     landings: list[Landing] = list(source.landings())
-    problems, hooks = list[tuple[Any, str]](), dict[Any, StripeReportingHook]()
+    hooks = dict[Any, StripeReportingHook]()
+    problems: list[tuple[Asker | None, str]] = [(None, said) for said in source.passed_over]
     if "://" not in where.destination and where.destination and not Path(where.destination).is_dir():
         problems.append((None, f"There is no folder {where} on the machine of Airflow's API server."))
     for asker in sorted(askers, key=repr):

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from airflow_reportrun.airflow_context import as_scheduled, is_airflow_2, timetable_of, utc
+from airflow_reportrun.airflow_context import as_scheduled, backfills_once, timetable_of, utc
 from airflow_reportrun.question.schedules import run_infos
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class BackfillRun:
 
 def can_be_walked(dag: Any) -> bool:
     """Tell whether a DAG has a schedule that backfills are made for: one of assets has none, as ``None`` has."""
-    return bool(as_scheduled(timetable_of({"dag": dag})).periodic)
+    timetable = as_scheduled(timetable_of({"dag": dag}))
+    return bool(timetable.can_be_scheduled if backfills_once() else timetable.periodic)
 
 
 def backfill_runs(dag: Any, earliest: datetime, latest: datetime) -> Iterator[BackfillRun]:
@@ -61,7 +62,7 @@ def backfill_runs(dag: Any, earliest: datetime, latest: datetime) -> Iterator[Ba
     :raises ValueError: when the DAG has no schedule that can be asked for its runs.
     """
     timetable = as_scheduled(timetable_of({"dag": dag}))
-    if not timetable.periodic and not is_airflow_2():  # which Airflow 3 refuses to backfill, @once included
+    if not can_be_walked(dag):
         return
     if getattr(timetable, "partitioned", False):
         if not hasattr(timetable, "iter_partition_dagrun_infos"):

@@ -37,10 +37,10 @@ def no_answer(
     """
     if _tunnel_status(error) == 407:
         return proxy_wants_credentials(what)
-    if proxy is None and is_loopback(urlsplit(url)) and _is_plain(error):
+    if proxy is None and after is None and is_loopback(urlsplit(url)) and _is_plain(error):
         return ConfigurationError(
             f"{what}: {peer(url)} answers in plain http, and was asked by https. A sandbox on this machine may be "
-            f"asked so: give http://{peer(url)} as the host of the connection, or end its URI in /http."
+            f"asked so: write http://{peer(url)} in the connection, or end its URI in /http."
         )
     behind = "" if after is None else f" after {after} bytes"
     return APIConnectionError(f"{what} got no whole answer from {peer(url, proxy)}: {why(error)}{behind}")

@@ -187,19 +187,27 @@ def _folder(folders: Sequence[str]) -> Path:
 def _files(
     folder: str, names: tuple[str, ...], unreadable: Unreadable | None
 ) -> Iterator[tuple[tuple[str, ...], Listed]]:
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # removed meanwhile
-                    if entry.is_dir(follow_symlinks=False):
-                        yield from _files(entry.path, (*names, entry.name), unreadable)
-                    elif entry.is_file():
-                        it = entry.stat()
-                        yield (*names, entry.name), Listed(it.st_size, f"{it.st_mtime_ns:020}")
-    except PermissionError as error:
+    def may_not(error: PermissionError, *name: str) -> None:
         if unreadable is None:
-            raise
-        unreadable(names, error)
+            raise error
+        unreadable((*names, *name), error)
+
+    try:
+        entries = os.scandir(folder)
+    except PermissionError as error:
+        return may_not(error)
+    with entries:
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _files(entry.path, (*names, entry.name), unreadable)
+                elif entry.is_file():
+                    it = entry.stat()
+                    yield (*names, entry.name), Listed(it.st_size, f"{it.st_mtime_ns:020}")
+            except PermissionError as error:  # a link may lead anywhere
+                may_not(error, entry.name)
+            except FileNotFoundError:  # removed meanwhile
+                continue
 
 
 def _is_mounted(folder: Path) -> bool:

@@ -10,17 +10,11 @@ from airflow_reportrun.reporting.errors import ConfigurationError
 def require_absolute(path: str | None) -> None:
     """Refuse a path that leads each worker elsewhere, before a database is made there.
 
-    :param path: of the connection's URI; behind a login and a password, if it has any.
     :raises ConfigurationError: naming it.
     """
     if path and not path.startswith(":memory:") and not Path(path).is_absolute():
-        host = path.rpartition("@")[2]
-        if Path(host).is_absolute():
-            raise ConfigurationError(
-                "The connection has a login or a password, of which a file has none: remove them from it."
-            )
         raise ConfigurationError(
-            f"The connection leads to {host!r}, which is relative, and a worker's working directory can be "
+            f"The connection leads to {path!r}, which is relative, and a worker's working directory can be "
             "anywhere: give it the absolute path of a file, which is its host."
         )
 

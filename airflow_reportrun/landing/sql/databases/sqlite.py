@@ -22,6 +22,7 @@ from airflow_reportrun.landing.sql.databases.general import (
     python_rows,
     seconds,
 )
+from airflow_reportrun.reporting.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -38,6 +39,11 @@ class SQLite(Database):
 
     def __init__(self, hook: DbApiHook) -> None:
         def connect() -> Any:
+            about = hook.get_connection(hook.get_conn_id())
+            if about.login or about.password:  # which its URI would have before the path
+                raise ConfigurationError(
+                    "The connection has a login or a password, of which a file has none: remove them from it."
+                )
             path = sa.engine.make_url(hook.get_uri()).database
             require_absolute(path)
             try:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Airflow takes the slash from the end of an asset's URI and keeps it in the asset's name, which is the text as it was
-# typed. So the same URI with and without a slash, in two DAG files, are two assets of one URI, of which the scheduler
-# keeps one inactive: the DAG that waits for it is never started, and has no warning, although there is a kind of warning
-# for that. One would guess one asset, or else a warning at the DAG.
+# typed. So one URI with and without a slash, in two DAGs' schedules, makes two assets of one URI, of which the
+# scheduler keeps one inactive. The DAG of that one has no warning, although there is a kind of warning for it. One
+# would guess one asset, or else the warning.
 set -euo pipefail
 
 home=$(mktemp -d)
