@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -392,10 +391,10 @@ def test_a_link_that_may_not_be_followed_hides_nothing_beside_it(
         def is_file(self) -> bool:
             raise PermissionError(13, "Permission denied")
 
-    @contextmanager
-    def scandir(path: str) -> Iterator[list[Any]]:
-        with real(path) as entries:
-            yield [Link(name="link", path=f"{path}/link"), *entries]
+    def scandir(path: str) -> Any:
+        entries = mock.MagicMock()
+        entries.__iter__.return_value = iter([Link(name="link", path=f"{path}/link"), *real(path)])
+        return entries
 
     monkeypatch.setattr("os.scandir", scandir)
     assert days(only(f"{tmp_path}/lake"), State.LANDED) == [1]
