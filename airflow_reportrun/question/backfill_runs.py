@@ -51,7 +51,7 @@ class BackfillRun:
 def can_be_walked(dag: Any) -> bool:
     """Tell whether a DAG has a schedule that backfills are made for: one of assets has none, as ``None`` has."""
     timetable = as_scheduled(timetable_of({"dag": dag}))
-    return bool(timetable.can_be_scheduled if backfills_once() else timetable.periodic)
+    return bool(timetable.periodic) or (backfills_once() and timetable.summary == "@once")
 
 
 def backfill_runs(dag: Any, earliest: datetime, latest: datetime) -> Iterator[BackfillRun]:
@@ -62,7 +62,7 @@ def backfill_runs(dag: Any, earliest: datetime, latest: datetime) -> Iterator[Ba
     :raises ValueError: when the DAG has no schedule that can be asked for its runs.
     """
     timetable = as_scheduled(timetable_of({"dag": dag}))
-    if not can_be_walked(dag):
+    if not timetable.periodic and not backfills_once():
         return
     if getattr(timetable, "partitioned", False):
         if not hasattr(timetable, "iter_partition_dagrun_infos"):
